@@ -1,0 +1,123 @@
+"""Latent-variable models as small graphs of distributions, fitted by one generic EM engine."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from latentem import datasets, errors, models
+from latentem.distributions import (
+    Array,
+    Bernoulli,
+    Categorical,
+    Choice,
+    Distribution,
+    ExponentialFamily,
+    Gaussian,
+    Normal,
+    PointMass,
+    Poisson,
+    Prototype,
+    Switch,
+    dissimilarity,
+    fixed,
+    parameter,
+)
+from latentem.em import init
+from latentem.em.assign import hard, soft, stochastic, tempered
+from latentem.em.fit import Step, fit, iterate
+from latentem.em.result import Fit
+from latentem.em.status import Status
+from latentem.em.steps import (
+    cost,
+    e_step,
+    expected_log_joint,
+    initialize,
+    log_joint,
+    log_likelihood,
+    m_step,
+    sample,
+)
+from latentem.em.trace import Trace
+from latentem.errors import (
+    ConvergenceWarning,
+    DataError,
+    DegenerateError,
+    DegenerateWarning,
+    LatentemError,
+    MissingExtraError,
+    MissingMethodError,
+    ModelError,
+    ObjectiveDecreasedError,
+    TooLargeError,
+)
+from latentem.graph import Model, Node, NodeKind, covariate, latent, observed
+from latentem.inference.posterior import Posterior
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Array",
+    "Bernoulli",
+    "Categorical",
+    "Choice",
+    "ConvergenceWarning",
+    "DataError",
+    "DegenerateError",
+    "DegenerateWarning",
+    "Distribution",
+    "ExponentialFamily",
+    "Fit",
+    "Gaussian",
+    "LatentemError",
+    "MissingExtraError",
+    "MissingMethodError",
+    "Model",
+    "ModelError",
+    "Node",
+    "NodeKind",
+    "Normal",
+    "ObjectiveDecreasedError",
+    "PointMass",
+    "Poisson",
+    "Posterior",
+    "Prototype",
+    "Status",
+    "Step",
+    "Switch",
+    "TooLargeError",
+    "Trace",
+    "cost",
+    "covariate",
+    "datasets",
+    "dissimilarity",
+    "e_step",
+    "errors",
+    "expected_log_joint",
+    "fit",
+    "fixed",
+    "hard",
+    "init",
+    "initialize",
+    "iterate",
+    "latent",
+    "log_joint",
+    "log_likelihood",
+    "m_step",
+    "models",
+    "observed",
+    "parameter",
+    "sample",
+    "soft",
+    "stochastic",
+    "tempered",
+]
+
+# Loaded when first used: they reach for optional dependencies, or serve few programs.
+_LAZY = ("plot", "testing", "io", "parallel")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return importlib.import_module(f"latentem.{name}")
+    raise AttributeError(f"module 'latentem' has no attribute {name!r}")

@@ -1,0 +1,231 @@
+"""Distributions over a finite set of states: Categorical and Bernoulli."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import attrs
+import numpy as np
+
+from latentem.distributions.base import Array, ExponentialFamily, as_float_array, parameter
+from latentem.errors import ModelError, Unsuitable
+
+
+def check_integers(value: Array, low: int, high: int | None, meaning: str) -> Array:
+    """Return values as integers from ``low`` to ``high`` (inclusive), or raise `Unsuitable`."""
+    allowed = f"be integers from {low} to {high}" if high is not None else f"be integers >= {low}"
+    requirement = f"{allowed} because {{node}} is {meaning}"
+    if value.ndim == 2 and value.shape[1] == 1:
+        value = value[:, 0]
+    if value.ndim != 1:
+        raise Unsuitable(f"be a column, shape (n,), because {{node}} is {meaning}",
+                         f"shape {value.shape}")  # fmt: skip
+    if value.dtype.kind not in "biuf":
+        raise Unsuitable(requirement, f"an array of {value.dtype}", "Encode it as integers.")
+    if value.dtype.kind == "f" and not np.array_equal(value, np.floor(value)):
+        row = int(np.flatnonzero(value != np.floor(value))[0])
+        raise Unsuitable(requirement, f"{value[row]:g} at row {row}")
+    if len(value) and (value.min() < low or (high is not None and value.max() > high)):
+        outside = (value < low) if high is None else (value < low) | (value > high)
+        row = int(np.flatnonzero(outside)[0])
+        raise Unsuitable(requirement, f"{value[row]:g} at row {row}")
+    if len(value) and value.max() > 2**62:
+        raise Unsuitable(requirement, f"{value.max():g}", "Give counts below 2**62.")
+    return value.astype(np.int64, copy=False)
+
+
+def _probabilities(value: Any) -> Array | None:
+    """Convert to probabilities in [0, 1]."""
+    probs = as_float_array(value)
+    if probs is not None and not (probs.size and probs.min() >= 0 and probs.max() <= 1 + 1e-8):
+        raise ModelError(
+            f"probs must be probabilities between 0 and 1, got {probs}. Divide counts by their sum."
+        )
+    return probs
+
+
+@attrs.frozen(eq=False, repr=False)
+class Categorical(ExponentialFamily):
+    r"""Distribution over states 0, ..., n_states - 1, observed or latent.
+
+    .. math:: \log p(x = j \mid k) = \log \pi_{kj}, \qquad
+              \hat\pi_{kj} = \sum_i r_{ik} [x_i = j] / \sum_i r_{ik}
+
+    The statistics are the indicators of the states, so probabilities of exactly zero are allowed,
+    and stay zero.
+
+    Parameters
+    ----------
+    n_states : int, optional
+        Number of states; taken from ``probs``, or for an observed node from the data, if absent.
+    probs : array, (\*parents, n_states), optional
+        Probabilities, summing to 1 over the last axis.
+
+    Raises
+    ------
+    ModelError
+        If the probabilities are negative, do not sum to 1 or do not match ``n_states``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import latentem as lem
+    >>> lem.Categorical(3).fit(np.array([0, 1, 1, 2]), np.ones(4)).probs
+    array([0.25, 0.5 , 0.25])
+    """
+
+    n_states: int | None = attrs.field(default=None)
+    probs: Array | None = parameter(converter=_probabilities)
+
+    def __attrs_post_init__(self) -> None:
+        if self.n_states is not None and (
+            isinstance(self.n_states, bool)
+            or not isinstance(self.n_states, int | np.integer)
+            or self.n_states < 1
+        ):
+            raise ModelError(
+                f"Categorical: n_states must be a whole number of at least 1, "
+                f"got {self.n_states!r}. Give the number of states, or probs=..."
+            )
+        if self.probs is None:
+            return
+        if self.probs.ndim == 0:
+            raise ModelError(
+                "Categorical: probs must have a last axis over the states, got a scalar. "
+                "Use Bernoulli(probs=...) for one probability."
+            )
+        if self.n_states is None:
+            object.__setattr__(self, "n_states", self.probs.shape[-1])
+        if self.probs.shape[-1] != self.n_states:
+            raise ModelError(
+                f"Categorical: probs must have {self.n_states} states on its last axis, "
+                f"got shape {self.probs.shape}. Put the parents' axes first."
+            )
+        if not np.all(np.abs(self.probs.sum(axis=-1) - 1) < 1e-8):
+            raise ModelError(
+                f"Categorical: probs must sum to 1 over the last axis, got sums "
+                f"{self.probs.sum(axis=-1)}. Divide by the sum."
+            )
+
+    def __repr__(self) -> str:
+        if self.probs is None:
+            return f"Categorical({'' if self.n_states is None else self.n_states})"
+        return f"Categorical(probs={self.probs!r})"
+
+    @property
+    def n_parameters(self) -> int:
+        """Free parameters: n_states - 1 for each combination of the parents' states."""
+        return 0 if self.probs is None else self.probs.size - self.probs[..., 0].size
+
+    def check(self, value: Array) -> Array:
+        high = None if self.n_states is None else self.n_states - 1
+        states = "" if self.n_states is None else f"({self.n_states})"
+        return check_integers(value, 0, high, f"Categorical{states}")
+
+    def bind(self, value: Array) -> Self:
+        if self.n_states is not None:
+            return self
+        return attrs.evolve(self, n_states=int(value.max(initial=0)) + 1)
+
+    def dissimilarity(self, value: Array, other: Array) -> Array:
+        return (value[:, None] != other).astype(float)
+
+    def statistics(self, value: Array) -> Array:
+        assert self.n_states is not None
+        return (np.arange(self.n_states)[:, None] == value).T.astype(float)
+
+    def statistics_into(self, out: Array, value: Array) -> None:
+        np.equal(np.arange(len(out))[:, None], value, out=out, casting="unsafe")
+
+    def natural_parameters(self) -> tuple[Array, Array]:
+        if self.probs is None:
+            raise ModelError("Categorical must have probs to be evaluated, got a template. Fit it.")
+        with np.errstate(divide="ignore"):
+            return np.log(self.probs), np.zeros(self.probs.shape[:-1])
+
+    def from_mean(self, mean: Array, weight: Array) -> Self:
+        return attrs.evolve(self, probs=mean / mean.sum(axis=-1, keepdims=True))
+
+    def log_prob(self, value: Array) -> Array:
+        eta, _ = self.natural_parameters()
+        return np.moveaxis(eta[..., self.check(np.asarray(value))], -1, 0)
+
+    def sample(self, rng: np.random.Generator, state: Array) -> Array:
+        """Draw one state for each parent state, ``(n,)``."""
+        assert self.probs is not None
+        cumulative = np.cumsum(self.probs, axis=-1)
+        # Scaled by the last sum, so that rounding cannot reach past the last possible state.
+        draws = rng.random(len(state)) * cumulative[state, -1]
+        return (draws[:, None] >= cumulative[state]).sum(axis=1)
+
+
+@attrs.frozen(eq=False, repr=False)
+class Bernoulli(ExponentialFamily):
+    r"""Distribution of a binary value.
+
+    .. math:: \log p(x \mid k) = x \log \mu_k + (1 - x) \log (1 - \mu_k), \qquad
+              \hat\mu_k = \sum_i r_{ik} x_i / \sum_i r_{ik}
+
+    (Bishop, Pattern Recognition and Machine Learning, 2006, section 9.3.3.) The statistics are
+    (1 - x, x), so probabilities of exactly 0 and 1 are allowed.
+
+    Parameters
+    ----------
+    probs : array, (\*parents,), optional
+        Probability of a 1.
+
+    Raises
+    ------
+    ModelError
+        If a probability is not between 0 and 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import latentem as lem
+    >>> lem.Bernoulli().fit(np.array([0, 1, 1, 1]), np.ones(4)).probs
+    array(0.75)
+    """
+
+    probs: Array | None = parameter(converter=_probabilities)
+
+    def __repr__(self) -> str:
+        return "Bernoulli()" if self.probs is None else f"Bernoulli(probs={self.probs!r})"
+
+    @property
+    def n_states(self) -> int:
+        """Two."""
+        return 2
+
+    @property
+    def n_parameters(self) -> int:
+        """One for each combination of the parents' states."""
+        return 0 if self.probs is None else self.probs.size
+
+    def check(self, value: Array) -> Array:
+        return check_integers(value, 0, 1, "Bernoulli")
+
+    def dissimilarity(self, value: Array, other: Array) -> Array:
+        return (value[:, None] != other).astype(float)
+
+    def statistics(self, value: Array) -> Array:
+        return np.stack([1.0 - value, np.asarray(value, dtype=float)]).T
+
+    def natural_parameters(self) -> tuple[Array, Array]:
+        if self.probs is None:
+            raise ModelError("Bernoulli must have probs to be evaluated, got a template. Fit it.")
+        with np.errstate(divide="ignore"):
+            eta = np.stack([np.log1p(-self.probs), np.log(self.probs)], axis=-1)
+        return eta, np.zeros(self.probs.shape)
+
+    def from_mean(self, mean: Array, weight: Array) -> Self:
+        return attrs.evolve(self, probs=np.clip(mean[..., 1], 0.0, 1.0))
+
+    def log_prob(self, value: Array) -> Array:
+        eta, _ = self.natural_parameters()
+        return np.moveaxis(eta[..., self.check(np.asarray(value))], -1, 0)
+
+    def sample(self, rng: np.random.Generator, state: Array) -> Array:
+        """Draw one value for each parent state, ``(n,)``."""
+        assert self.probs is not None
+        return (rng.random(len(state)) < self.probs[state]).astype(np.int64)

@@ -1,0 +1,179 @@
+"""Covariance structures of a Gaussian: which second moments it needs, and its maximiser.
+
+All act in standardised units, on arrays whose last axes are as said; leading axes are the states.
+"""
+
+from __future__ import annotations
+
+import abc
+from typing import ClassVar
+
+import attrs
+import numpy as np
+
+from latentem.distributions.base import Array
+
+
+class Structure(abc.ABC):
+    """A set of allowed covariance matrices, closed under scaling."""
+
+    __slots__ = ()
+    name: ClassVar[str]
+
+    @abc.abstractmethod
+    def n_moments(self, d: int) -> int:
+        """Return the number q of second moments needed."""
+
+    @abc.abstractmethod
+    def n_parameters(self, d: int) -> int:
+        """Return the number of free parameters of one matrix."""
+
+    @abc.abstractmethod
+    def moments_into(self, out: Array, z: Array) -> None:
+        """Write the second moments of each column of z ``(d, rows)`` into out ``(q, rows)``."""
+
+    @abc.abstractmethod
+    def weighted_moments(self, z: Array, weights: Array) -> Array:
+        """Return the sum over rows of the weighted second moments, ``(q,)``."""
+
+    @abc.abstractmethod
+    def coefficients(self, precision: Array) -> Array:
+        """Return c ``(..., q)`` with c . moments(z) = -z' precision z / 2."""
+
+    @abc.abstractmethod
+    def covariance(self, moments: Array, mean: Array) -> Array:
+        """Return the maximum-likelihood matrix ``(..., d, d)`` of mean moments ``(..., q)``."""
+
+    @abc.abstractmethod
+    def floored(self, covariance: Array, floor: float) -> tuple[Array, Array]:
+        """Return the maximiser with eigenvalues of at least ``floor``, and where it differs.
+
+        For a sample covariance with eigenvalues l_i, minus the log-likelihood is
+        ``sum_i log s_i + l_i / s_i``, which under s_i >= floor is least at s_i = max(l_i, floor).
+        """
+
+    def common_scale(self, scale: Array) -> Array:
+        """Return the scale ``(d,)`` of the columns in which the structure keeps its shape."""
+        return scale
+
+
+@attrs.frozen
+class Full(Structure):
+    """Any symmetric positive definite matrix."""
+
+    name: ClassVar[str] = "full"
+
+    def n_moments(self, d: int) -> int:
+        return d * (d + 1) // 2
+
+    def n_parameters(self, d: int) -> int:
+        return d * (d + 1) // 2
+
+    def moments_into(self, out: Array, z: Array) -> None:
+        start = 0
+        for i in range(len(z)):
+            end = start + len(z) - i
+            np.multiply(z[i:], z[i], out=out[start:end])
+            start = end
+
+    def weighted_moments(self, z: Array, weights: Array) -> Array:
+        return ((z * weights) @ z.T)[np.triu_indices(len(z))]
+
+    def coefficients(self, precision: Array) -> Array:
+        d = precision.shape[-1]
+        rows, columns = np.triu_indices(d)
+        return precision[..., rows, columns] * np.where(rows == columns, -0.5, -1.0)
+
+    def covariance(self, moments: Array, mean: Array) -> Array:
+        d = mean.shape[-1]
+        rows, columns = np.triu_indices(d)
+        matrix = np.empty((*moments.shape[:-1], d, d))
+        matrix[..., rows, columns] = moments
+        matrix[..., columns, rows] = moments
+        return matrix - mean[..., :, None] * mean[..., None, :]
+
+    def floored(self, covariance: Array, floor: float) -> tuple[Array, Array]:
+        d = covariance.shape[-1]
+        try:  # Cheaper than eigenvalues, and nearly always enough.
+            np.linalg.cholesky(covariance - floor * np.eye(d))
+            return covariance, np.zeros(covariance.shape[:-2], dtype=bool)
+        except np.linalg.LinAlgError:
+            values, vectors = np.linalg.eigh(covariance)
+            low = (values < floor).any(axis=-1)
+            values = np.maximum(values, floor)
+            mended = (vectors * values[..., None, :]) @ np.swapaxes(vectors, -1, -2)
+            mended = 0.5 * (mended + np.swapaxes(mended, -1, -2))
+            return np.where(low[..., None, None], mended, covariance), low
+
+
+@attrs.frozen
+class Diagonal(Structure):
+    """Independent columns, each with its variance."""
+
+    name: ClassVar[str] = "diagonal"
+
+    def n_moments(self, d: int) -> int:
+        return d
+
+    def n_parameters(self, d: int) -> int:
+        return d
+
+    def moments_into(self, out: Array, z: Array) -> None:
+        np.square(z, out=out)
+
+    def weighted_moments(self, z: Array, weights: Array) -> Array:
+        return np.square(z) @ weights
+
+    def coefficients(self, precision: Array) -> Array:
+        return -0.5 * np.diagonal(precision, axis1=-2, axis2=-1)
+
+    def covariance(self, moments: Array, mean: Array) -> Array:
+        return (moments - mean**2)[..., None] * np.eye(mean.shape[-1])
+
+    def floored(self, covariance: Array, floor: float) -> tuple[Array, Array]:
+        variance = np.diagonal(covariance, axis1=-2, axis2=-1)
+        low = (variance < floor).any(axis=-1)
+        eye = np.eye(covariance.shape[-1])
+        return np.maximum(variance, floor)[..., None] * eye, low
+
+
+@attrs.frozen
+class Spherical(Structure):
+    """The same variance in every direction."""
+
+    name: ClassVar[str] = "spherical"
+
+    def n_moments(self, d: int) -> int:
+        return 1
+
+    def n_parameters(self, d: int) -> int:
+        return 1
+
+    def moments_into(self, out: Array, z: Array) -> None:
+        np.einsum("dr,dr->r", z, z, out=out[0])
+
+    def weighted_moments(self, z: Array, weights: Array) -> Array:
+        return np.array([(np.square(z) @ weights).sum()])
+
+    def coefficients(self, precision: Array) -> Array:
+        return -0.5 * precision[..., :1, 0]
+
+    def covariance(self, moments: Array, mean: Array) -> Array:
+        d = mean.shape[-1]
+        variance = (moments[..., 0] - np.square(mean).sum(-1)) / d
+        return variance[..., None, None] * np.eye(d)
+
+    def floored(self, covariance: Array, floor: float) -> tuple[Array, Array]:
+        low = covariance[..., 0, 0] < floor
+        floored = np.maximum(covariance[..., 0, 0], floor)
+        return floored[..., None, None] * np.eye(covariance.shape[-1]), low
+
+    def common_scale(self, scale: Array) -> Array:
+        # Root mean square, without overflow.
+        largest = scale.max(initial=0.0)
+        if largest == 0:
+            return scale
+        return np.full_like(scale, largest * np.sqrt(np.mean((scale / largest) ** 2)))
+
+
+STRUCTURES: dict[str, Structure] = {s.name: s for s in (Full(), Diagonal(), Spherical())}

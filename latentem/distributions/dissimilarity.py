@@ -1,0 +1,196 @@
+"""Dissimilarities between a row and a prototype, each with its centre in closed form.
+
+K-means needs nothing of a distribution but a dissimilarity d(x, m) and, for a set of rows, the
+prototype with the least total dissimilarity to them (Bishop, 2006, section 9.1; Kaufman and
+Rousseeuw, Finding Groups in Data, 1990, for medoids).
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import attrs
+import numpy as np
+
+from latentem.distributions.base import Array
+from latentem.errors import ModelError, Unsuitable
+
+
+class Dissimilarity(abc.ABC):
+    """A dissimilarity and its centre."""
+
+    __slots__ = ()
+    name: ClassVar[str]
+
+    @abc.abstractmethod
+    def between(self, value: Array, prototypes: Array) -> Array:
+        """Return d(x_i, m_k), ``(n, K)``, for rows ``(n, d)`` and prototypes ``(K, d)``."""
+
+    @abc.abstractmethod
+    def centre(self, value: Array, weights: Array) -> Array:
+        """Return the prototype ``(d,)`` that minimises sum_i weights[i] d(x_i, m).
+
+        ``weights`` ``(n,)`` are positive somewhere.
+        """
+
+    def check(self, value: Array) -> None:
+        """Raise `Unsuitable` for values the dissimilarity is not defined on."""
+
+
+@attrs.frozen
+class SquaredEuclidean(Dissimilarity):
+    """|x - m|^2; its centre is the mean."""
+
+    name: ClassVar[str] = "squared_euclidean"
+
+    def between(self, value: Array, prototypes: Array) -> Array:
+        return np.stack([np.square(value - m).sum(axis=1) for m in prototypes], axis=1)
+
+    def centre(self, value: Array, weights: Array) -> Array:
+        return weights @ value / weights.sum()
+
+
+@attrs.frozen
+class L1(Dissimilarity):
+    """sum_j |x_j - m_j|; its centre is the median of each column."""
+
+    name: ClassVar[str] = "l1"
+
+    def between(self, value: Array, prototypes: Array) -> Array:
+        return np.stack([np.abs(value - m).sum(axis=1) for m in prototypes], axis=1)
+
+    def centre(self, value: Array, weights: Array) -> Array:
+        member = weights > 0
+        value, weights = value[member], weights[member]
+        return np.array([_weighted_median(column, weights) for column in value.T])
+
+
+def _weighted_median(x: Array, weights: Array) -> float:
+    """Return the median; halfway between two values that split the weight equally."""
+    order = np.argsort(x, kind="stable")
+    cumulative = np.cumsum(weights[order])
+    half = 0.5 * cumulative[-1]
+    low = int(np.searchsorted(cumulative, half))
+    at_half = cumulative[low] == half and low + 1 < len(x)
+    return float(0.5 * (x[order[low]] + x[order[low + 1]]) if at_half else x[order[low]])
+
+
+@attrs.frozen
+class Cosine(Dissimilarity):
+    """1 - x.m / (|x| |m|); its centre is the normalised mean of the normalised rows."""
+
+    name: ClassVar[str] = "cosine"
+
+    def check(self, value: Array) -> None:
+        zero = np.flatnonzero(~value.any(axis=1))
+        if len(zero):
+            raise Unsuitable(
+                "have a direction in every row because {node} uses the cosine dissimilarity",
+                f"a row of zeros at row {zero[0]}",
+                "Drop it, or use another dissimilarity.",
+            )
+
+    def between(self, value: Array, prototypes: Array) -> Array:
+        return 1.0 - unit(value) @ unit(prototypes).T
+
+    def centre(self, value: Array, weights: Array) -> Array:
+        rows = unit(value)
+        resultant = weights @ rows
+        # Rows that cancel are represented equally badly by every direction; take one of theirs.
+        return unit(resultant) if resultant.any() else rows[int(np.argmax(weights))]
+
+
+def unit(rows: Array) -> Array:
+    """Return rows ``(..., d)`` scaled to length one."""
+    scaled = rows / np.abs(rows).max(axis=-1, keepdims=True)  # no overflow in the squares
+    length: Array = scaled / np.sqrt(np.square(scaled).sum(axis=-1, keepdims=True))
+    return length
+
+
+@attrs.frozen
+class Hamming(Dissimilarity):
+    """The number of columns that differ; its centre is the mode of each column."""
+
+    name: ClassVar[str] = "hamming"
+
+    def between(self, value: Array, prototypes: Array) -> Array:
+        return np.stack([(value != m).sum(axis=1) for m in prototypes], axis=1).astype(float)
+
+    def centre(self, value: Array, weights: Array) -> Array:
+        return np.array([_weighted_mode(column, weights) for column in value.T])
+
+
+def _weighted_mode(x: Array, weights: Array) -> Any:
+    levels, codes = np.unique(x, return_inverse=True)
+    return levels[int(np.argmax(np.bincount(codes, weights)))]
+
+
+@attrs.frozen
+class Medoid(Dissimilarity):
+    """A dissimilarity of the user's own; its centre is the row with the least total.
+
+    Parameters
+    ----------
+    function : callable
+        ``function(value, prototype)`` of arrays ``(n, d)`` and ``(d,)`` returns ``(n,)`` numbers,
+        at least 0. The centre compares all pairs of rows of a state, so time grows with the square
+        of the rows in a state.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from latentem.distributions.dissimilarity import Medoid
+    >>> largest = Medoid(lambda value, prototype: np.abs(value - prototype).max(axis=1))
+    >>> largest.centre(np.array([[0.0], [1.0], [5.0]]), np.ones(3))
+    array([1.])
+    """
+
+    name: ClassVar[str] = "medoid"
+    function: Callable[[Array, Array], Array]
+
+    def _to(self, value: Array, prototype: Array) -> Array:
+        result = np.asarray(self.function(value, prototype), dtype=float)
+        if result.shape != (len(value),):
+            raise ModelError(
+                f"Medoid: function(value, prototype) must return one number for each of the "
+                f"{len(value)} rows of value, got shape {result.shape}. "
+                "Reduce over the last axis, as in abs(value - prototype).sum(axis=1)."
+            )
+        if not np.all(result >= 0) or not np.all(np.isfinite(result)):
+            raise ModelError(
+                "Medoid: function(value, prototype) must return finite numbers of at least 0, "
+                f"got {result[~((result >= 0) & np.isfinite(result))][0]}. Mend the function."
+            )
+        return result
+
+    def between(self, value: Array, prototypes: Array) -> Array:
+        return np.stack([self._to(value, prototype) for prototype in prototypes], axis=1)
+
+    def centre(self, value: Array, weights: Array) -> Array:
+        member = np.flatnonzero(weights > 0)
+        rows, weights = value[member], weights[member]
+        candidates = np.unique(rows, axis=0)
+        totals = [float(weights @ self._to(rows, candidate)) for candidate in candidates]
+        return candidates[int(np.argmin(totals))]
+
+
+DISSIMILARITIES: dict[str, Dissimilarity] = {
+    d.name: d for d in (SquaredEuclidean(), L1(), Cosine(), Hamming())
+}
+
+
+def as_dissimilarity(dissimilarity: Any) -> Dissimilarity:
+    """Return the dissimilarity of a name, or of a user's function."""
+    if isinstance(dissimilarity, Dissimilarity):
+        return dissimilarity
+    if isinstance(dissimilarity, str) and dissimilarity in DISSIMILARITIES:
+        return DISSIMILARITIES[dissimilarity]
+    if callable(dissimilarity) and not isinstance(dissimilarity, type):
+        return Medoid(dissimilarity)
+    names = ", ".join(map(repr, DISSIMILARITIES))
+    raise ModelError(
+        f"dissimilarity must be one of {names}, or a function of a row array (n, d) and a "
+        f"prototype (d,), got {dissimilarity!r}. Choose one of these."
+    )

@@ -1,0 +1,490 @@
+"""The Gaussian, of any dimension and covariance structure."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import attrs
+import numpy as np
+
+from latentem.distributions.base import (
+    Array,
+    Attached,
+    ExponentialFamily,
+    Kernel,
+    LinearKernel,
+    Statistics,
+    TemplateKernel,
+    as_float_array,
+    expected_under,
+)
+from latentem.distributions.covariance import STRUCTURES, Full, Structure
+from latentem.distributions.reference import Reference, squared_distances, two_sum
+from latentem.errors import ModelError, Unsuitable
+
+LOG_2PI = float(np.log(2 * np.pi))
+# Error allowed in a log-density before a state leaves the statistics form for the residual form.
+LARGEST_ERROR = 1e-8
+# Squares of larger values, or of smaller deviations, leave the range of float64.
+LARGEST_VALUE = 1e150
+SMALLEST_SCALE = 1e-150
+# Beyond this many statistics, and with few states, whitening each state is faster.
+MANY_STATISTICS = 1000
+
+
+def check_positive(instance: Any, attribute: Any, value: float) -> None:
+    if not 0 < value < np.inf:
+        raise ModelError(
+            f"{type(instance).__name__}: {attribute.name} must be positive, got {value}. "
+            "Give the smallest variance allowed, in units of the data's."
+        )
+
+
+def check_real(value: Array) -> Array:
+    """Return real-valued data, or raise `Unsuitable`; the type of the numbers is kept."""
+    if value.dtype.kind not in "fiub":
+        raise Unsuitable(
+            "be real numbers", f"an array of {value.dtype}", "Convert it to numbers, or drop it."
+        )
+    if value.dtype == np.float16 or value.dtype.kind == "b":
+        value = value.astype(float)
+    if value.size and not (abs(value.max()) < LARGEST_VALUE and abs(value.min()) < LARGEST_VALUE):
+        raise Unsuitable(
+            f"be below {LARGEST_VALUE:g} in magnitude because squares would overflow",
+            f"values from {value.min():g} to {value.max():g}",
+            "Change the unit.",
+        )
+    return value
+
+
+def check_moments(
+    mean: Array | None, covariance: Array | None, family: str = "Gaussian", what: str = "covariance"
+) -> None:
+    """Raise `ModelError` unless the parameters a user gave make a Gaussian."""
+
+    def refuse(requirement: str, actual: object, remedy: str) -> None:
+        raise ModelError(f"{family}: {requirement}, got {actual}. {remedy}")
+
+    if mean is not None:
+        if mean.ndim == 0:
+            refuse("mean must be a vector", "a scalar", "Use Normal() for scalars.")
+        if not np.all(np.isfinite(mean)):
+            refuse("mean must be finite", mean, "Give finite means.")
+    if covariance is None:
+        return
+    if covariance.ndim < 2 or covariance.shape[-1] != covariance.shape[-2]:
+        refuse("covariance must be matrices (*parents, d, d)", f"shape {covariance.shape}", "")
+    if mean is not None and covariance.shape != (*mean.shape, mean.shape[-1]):
+        refuse(
+            f"{what} must have one entry (a d x d matrix for vectors) for each mean",
+            f"shapes {mean.shape} and {covariance.shape}",
+            "Give one for each state.",
+        )
+    if not np.all(np.isfinite(covariance)):
+        refuse(f"{what} must be finite", covariance, "Give finite values.")
+    if not np.allclose(covariance, np.swapaxes(covariance, -1, -2), rtol=1e-8, atol=0):
+        refuse("covariance must be symmetric", covariance, "Give (A + A.T) / 2.")
+    try:
+        np.linalg.cholesky(covariance)
+    except np.linalg.LinAlgError:
+        raise ModelError(
+            f"{family}: {what} must be positive{' definite' if what == 'covariance' else ''}, "
+            f"got {covariance.squeeze()}. Give a proper {what}."
+        ) from None
+
+
+def whiten(covariance: Array) -> tuple[Array, Array]:
+    """Return W with W'W = covariance^-1, and log|covariance| / 2; batched over leading axes."""
+    try:
+        root = np.linalg.cholesky(covariance)
+    except np.linalg.LinAlgError:  # singular to rounding: the eigenvalues settle it
+        values, vectors = np.linalg.eigh(covariance)
+        d = covariance.shape[-1]
+        smallest = d * np.finfo(float).eps * values[..., -1:]
+        values = np.maximum(values, smallest)
+        whitening = np.swapaxes(vectors, -1, -2) / np.sqrt(values)[..., None]
+        return whitening, 0.5 * np.log(values).sum(-1)
+    log_root = np.log(np.diagonal(root, axis1=-2, axis2=-1)).sum(-1)
+    return np.linalg.inv(root), log_root
+
+
+def _covariance_or_structure(covariance: Any) -> Array | Structure:
+    if isinstance(covariance, Structure):
+        return covariance
+    if isinstance(covariance, str):
+        if covariance not in STRUCTURES:
+            names = ", ".join(map(repr, STRUCTURES))
+            raise ModelError(
+                f"Gaussian: covariance must be one of {names}, or an array of matrices, "
+                f"got {covariance!r}. Choose one of these."
+            )
+        return STRUCTURES[covariance]
+    return np.asarray(covariance, dtype=float)
+
+
+def _structure(structure: Any) -> Structure | None:
+    chosen = None if structure is None else _covariance_or_structure(structure)
+    if chosen is not None and not isinstance(chosen, Structure):
+        raise ModelError(
+            f"Gaussian: structure must be one of {', '.join(map(repr, STRUCTURES))}, "
+            f"got {structure!r}. Choose one of these."
+        )
+    return chosen
+
+
+@attrs.frozen(eq=False, repr=False)
+class Gaussian(ExponentialFamily):
+    r"""Gaussian of dimension d.
+
+    .. math:: \log p(x \mid k) = -\tfrac12 \left( d \log 2\pi + \log|\Sigma_k|
+              + (x - \mu_k)^\top \Sigma_k^{-1} (x - \mu_k) \right)
+
+    With :math:`T(x) = (x, x x^\top)` the maximiser is :math:`\mu_k = \bar x_k` and
+    :math:`\Sigma_k = \overline{x x^\top}_k - \mu_k \mu_k^\top`, the means being weighted by the
+    responsibilities (Bishop, Pattern Recognition and Machine Learning, 2006, eqs 9.24 and 9.25).
+
+    Statistics are taken about the centre of the data and in units of its scale; where a state is so
+    tight that they would still lose digits, its own mean is the centre.
+
+    Parameters
+    ----------
+    mean : array, (\*parents, d), optional
+    covariance : {"full", "diagonal", "spherical"} or array, (\*parents, d, d)
+        The structure to fit, or known covariance matrices.
+    shared : bool
+        One covariance for all states: the pooled within-state one.
+    floor : float
+        Smallest allowed eigenvalue of a covariance, in units of the data's variance (column by
+        column). The fit is the exact maximiser under this constraint, and says when it is active.
+    structure : str, optional
+        The structure of the matrices given as ``covariance``, used if they are fitted again.
+
+    Raises
+    ------
+    ModelError
+        If a covariance is not symmetric and positive definite, or shapes disagree.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import latentem as lem
+    >>> x = np.array([[0.0, 0.0], [2.0, 0.0], [0.0, 4.0], [2.0, 4.0]])
+    >>> g = lem.Gaussian().fit(x, np.ones(4))
+    >>> g.mean
+    array([1., 2.])
+    >>> g.covariance
+    array([[1., 0.],
+           [0., 4.]])
+    """
+
+    mean: Array | None = attrs.field(default=None, converter=as_float_array)
+    covariance: Any = attrs.field(default="full", converter=_covariance_or_structure)
+    shared: bool = attrs.field(default=False, kw_only=True)
+    floor: float = attrs.field(default=1e-13, kw_only=True, validator=check_positive)
+    structure: Structure | None = attrs.field(default=None, kw_only=True, converter=_structure)
+    reference: Reference | None = attrs.field(default=None, kw_only=True)
+    # mean + rounding is the mean to twice the precision, for data far from the origin.
+    rounding: Array | None = attrs.field(default=None, kw_only=True)
+    at_floor: Array | None = attrs.field(default=None, kw_only=True)
+
+    def __attrs_post_init__(self) -> None:
+        if self.structure is None:
+            known = isinstance(self.covariance, Structure)
+            object.__setattr__(self, "structure", self.covariance if known else Full())
+        if self.reference is None:  # given by a user, not by a maximiser
+            check_moments(self.mean, self.parameters["covariance"])
+
+    def __repr__(self) -> str:
+        shared = ", shared=True" if self.shared else ""
+        if not self.is_parameterised:
+            return f'Gaussian(covariance="{self.form.name}"{shared})'
+        return f"Gaussian(mean={self.mean!r}, covariance={self.covariance!r}{shared})"
+
+    # -- parameters ----------------------------------------------------------------------------
+
+    @property
+    def form(self) -> Structure:
+        """The covariance structure."""
+        assert self.structure is not None
+        return self.structure
+
+    @property
+    def parameters(self) -> dict[str, Array | None]:
+        covariance = None if isinstance(self.covariance, Structure) else self.covariance
+        return {"mean": self.mean, "covariance": covariance}
+
+    @property
+    def state_arrays(self) -> dict[str, Array | None]:
+        return {**self.parameters, "rounding": self.rounding, "at_floor": self.at_floor}
+
+    def known(self) -> tuple[Array, Array]:
+        mean, covariance = self.parameters.values()
+        if mean is None or covariance is None:
+            raise ModelError(
+                "Gaussian must have a mean and a covariance to be evaluated, got a template. "
+                "Fit it, or give both."
+            )
+        return mean, covariance
+
+    @property
+    def n_parameters(self) -> int:
+        """Free parameters: the means, and the covariances (one if shared)."""
+        mean, _ = self.known()
+        d = mean.shape[-1]
+        n_covariances = 1 if self.shared else mean.size // d
+        return mean.size + n_covariances * self.form.n_parameters(d)
+
+    def keep(self, old: Self, states: Array) -> Self:
+        kept = super().keep(old, states)
+        # A shared covariance is pooled over the states with weight; it belongs to all.
+        return attrs.evolve(kept, covariance=self.covariance) if self.shared else kept
+
+    @property
+    def at_constraint(self) -> bool:
+        return self.at_floor is not None and bool(self.at_floor.any())
+
+    @property
+    def events(self) -> tuple[str, ...]:
+        if self.at_floor is None or not self.at_floor.any():
+            return ()
+        states = ", ".join(map(str, np.flatnonzero(self.at_floor)))
+        return (
+            f"the covariance of state {states} is at its floor, "
+            f"{self.floor:g} of the variance of the data",
+        )
+
+    # -- data ----------------------------------------------------------------------------------
+
+    def check(self, value: Array) -> Array:
+        array = check_real(value)
+        if array.ndim == 1:
+            array = array[:, None]
+        if array.ndim != 2 or array.shape[1] == 0:
+            raise Unsuitable("have rows of vectors, shape (n, d)", f"shape {value.shape}")
+        if self.mean is not None and array.shape[1] != self.mean.shape[-1]:
+            d = self.mean.shape[-1]
+            raise Unsuitable(
+                f"have {d} column{'s' if d > 1 else ''} because {{node}} is a Gaussian of "
+                f"dimension {d}",
+                f"shape {value.shape}",
+            )
+        return array
+
+    def bind(self, value: Array) -> Self:
+        return attrs.evolve(self, reference=Reference.of(value, self.form))
+
+    def check_fit(self) -> None:
+        if self.reference is None:
+            return
+        spread = self.form.common_scale(self.reference.spread)
+        constant = np.flatnonzero(spread < SMALLEST_SCALE)
+        if len(constant):
+            columns = ", ".join(map(str, constant))
+            raise Unsuitable(
+                "vary in every column because the likelihood of {node} has no maximum where the "
+                "variance is zero",
+                f"a constant column ({columns})",
+                "Drop that column, or fix its parameters.",
+            )
+
+    def dissimilarity(self, value: Array, other: Array) -> Array:
+        reference = self.reference or Reference.of(value, self.form)
+        return squared_distances(reference.standardise(value), reference.standardise(other))
+
+    # -- exponential family --------------------------------------------------------------------
+
+    def statistics(self, value: Array) -> Array:
+        d = value.shape[1]
+        out = np.empty((d + self.form.n_moments(d), len(value)))
+        self.statistics_into(out, value)
+        return out.T
+
+    def statistics_into(self, out: Array, value: Array) -> None:
+        d = value.shape[1]
+        out[:d] = value.T if self.reference is None else self.reference.standardise(value)
+        self.form.moments_into(out[d:], out[:d])
+
+    def standard_form(self) -> tuple[Array, Array, float]:
+        """Return mean and covariance about the reference, and the log-volume of its unit."""
+        mean, covariance = self.known()
+        reference = self.reference
+        if reference is None:
+            return mean, covariance, 0.0
+        difference = mean - reference.centre
+        if self.rounding is not None:
+            difference = difference + self.rounding
+        z_mean = difference / reference.scale
+        if reference.offset is not None:
+            z_mean = z_mean - reference.offset
+        z_covariance = covariance / reference.scale / reference.scale[:, None]
+        return z_mean, z_covariance, float(np.log(reference.scale).sum())
+
+    def natural_parameters(self) -> tuple[Array, Array]:
+        mean, covariance, log_unit = self.standard_form()
+        whitening, log_root = whiten(covariance)
+        return self._natural(mean, whitening, log_root + log_unit)
+
+    def _natural(self, mean: Array, whitening: Array, log_root: Array) -> tuple[Array, Array]:
+        precision = np.swapaxes(whitening, -1, -2) @ whitening
+        linear = (precision @ mean[..., None])[..., 0]
+        eta = np.concatenate([linear, self.form.coefficients(precision)], axis=-1)
+        half_d_log_2pi = 0.5 * mean.shape[-1] * LOG_2PI
+        return eta, 0.5 * (mean * linear).sum(-1) + log_root + half_d_log_2pi
+
+    def from_mean(self, mean: Array, weight: Array) -> Self:
+        d = self.reference.centre.size if self.reference else _dimension(mean, self.form)
+        first, second = mean[..., :d], mean[..., d:]
+        covariance = self.form.covariance(second, first)
+        if self.shared:
+            weighted = np.tensordot(weight, covariance, axes=weight.ndim) / weight.sum()
+            covariance = np.broadcast_to(weighted, covariance.shape)
+        covariance, at_floor = self.form.floored(covariance, self.floor)
+        if self.reference is None:
+            return attrs.evolve(self, mean=first, covariance=covariance, at_floor=at_floor)
+        centre, scale = self.reference.centre, self.reference.scale
+        offset = self.reference.offset
+        mean, rounding = two_sum(centre, scale * (first if offset is None else offset + first))
+        return attrs.evolve(
+            self,
+            mean=mean,
+            rounding=rounding,
+            covariance=covariance * scale * scale[:, None],
+            at_floor=at_floor,
+            reference=self.reference.base or self.reference,
+        )
+
+    def from_statistics(self, record: Statistics) -> Self:
+        # The record may be about a centre of its own for each state.
+        return super(Gaussian, self.about(record.reference)).from_statistics(record)
+
+    def about(self, reference: Reference | None) -> Self:
+        return self if reference is self.reference else attrs.evolve(self, reference=reference)
+
+    def log_prob(self, value: Array) -> Array:
+        """Return log p(value | parents), ``(n, *parents)``, in residual form."""
+        mean, covariance = self.known()
+        parents, d = mean.shape[:-1], mean.shape[-1]
+        value = self.check(np.asarray(value))
+        rounding = np.zeros_like(mean) if self.rounding is None else self.rounding
+        whitening, log_root = whiten(covariance.reshape(-1, d, d))
+        columns = [
+            -0.5 * np.square(w @ ((value - m) - low).T).sum(axis=0)
+            for w, m, low in zip(
+                whitening, mean.reshape(-1, d), rounding.reshape(-1, d), strict=True
+            )
+        ]
+        log_prob = np.stack(columns, axis=1) - (log_root + 0.5 * d * LOG_2PI)
+        return log_prob.reshape(len(value), *parents)
+
+    def sample(self, rng: np.random.Generator, state: Array) -> Array:
+        """Draw one vector for each state index, ``(n, d)``."""
+        mean, covariance = self.known()
+        root = np.linalg.cholesky(covariance)
+        noise = rng.standard_normal((len(state), mean.shape[-1]))
+        return mean[state] + np.einsum("nij,nj->ni", root[state], noise)
+
+    # -- kernels -------------------------------------------------------------------------------
+
+    def kernel(self) -> Kernel:
+        """Return the statistics form, or for tight states or many columns the residual form."""
+        if not self.is_parameterised:
+            return TemplateKernel(self)
+        if self.reference is None:
+            return attrs.evolve(self, reference=_about_own_mean(self)).kernel()
+        mean, covariance, log_unit = self.standard_form()
+        whitening, log_root = whiten(covariance)
+        eta, log_normaliser = self._natural(mean, whitening, log_root + log_unit)
+        linear = LinearKernel(self, eta, log_normaliser)
+        largest_precision = np.square(whitening).sum(axis=-2).max(axis=-1)
+        error = np.finfo(float).eps * self.reference.extent**2 * largest_precision
+        residual = error > LARGEST_ERROR
+        if eta.shape[1] > MANY_STATISTICS and len(eta) < 16:
+            residual[:] = True
+        if not residual.any():
+            return linear
+        constant = -(log_root + log_unit + 0.5 * mean.shape[-1] * LOG_2PI)
+        offset = np.where(residual[:, None], mean, 0.0)
+        reference = self.reference.with_offset(offset)
+        return ResidualKernel(linear, reference, residual, whitening, constant)
+
+
+def _dimension(moments: Array, form: Structure) -> int:
+    """Return d, given p = d + q(d)."""
+    p = moments.shape[-1]
+    return next(d for d in range(1, p + 1) if d + form.n_moments(d) == p)
+
+
+def _about_own_mean(dist: Gaussian) -> Reference:
+    """Return a reference for a Gaussian that has met no data: the spread of its own states."""
+    mean, covariance = dist.known()
+    d = mean.shape[-1]
+    flat = mean.reshape(-1, d)
+    variance = np.diagonal(covariance, axis1=-2, axis2=-1).reshape(-1, d)
+    scale = dist.form.common_scale(np.sqrt(variance.mean(axis=0)))
+    extent = np.max(np.abs(flat - flat.mean(axis=0)) / scale) + 10.0
+    return Reference(flat.mean(axis=0), scale, scale, float(extent))
+
+
+@attrs.frozen(eq=False)
+class ResidualKernel(Kernel):
+    """The second tier for Gaussians: some states evaluated from whitened residuals.
+
+    log p = constant - |W (z - m)|^2 / 2 and moments about m lose no digits, however tight the
+    state; the price is a loop over these states.
+    """
+
+    linear: LinearKernel
+    reference: Reference
+    residual: Array  # (K,), which states
+    whitening: Array  # (K, d, d)
+    constant: Array  # (K,)
+
+    @property
+    def dist(self) -> Gaussian:
+        """The distribution."""
+        assert isinstance(self.linear.dist, Gaussian)
+        return self.linear.dist
+
+    def on(self, value: Array) -> Attached:
+        attached = None if self.residual.all() else self.linear.on(value)
+        return _AttachedResidual(self, self.reference.standardise(value), attached)
+
+    def expected_log_prob(self, record: Statistics) -> tuple[float, float]:
+        linear = self.linear
+        return expected_under(linear.dist, linear.eta, linear.log_normaliser, record)
+
+
+@attrs.frozen(eq=False)
+class _AttachedResidual(Attached):
+    kernel: ResidualKernel
+    z: Array  # (d, rows)
+    linear: Attached | None
+
+    def _residuals(self, state: int) -> Array:
+        assert self.kernel.reference.offset is not None
+        return self.z - self.kernel.reference.offset[state][:, None]
+
+    def log_density(self) -> Array:
+        kernel = self.kernel
+        if self.linear is None:
+            log_density = np.empty((len(kernel.residual), self.z.shape[1]))
+        else:
+            log_density = self.linear.log_density()
+        for state in np.flatnonzero(kernel.residual):
+            white = kernel.whitening[state] @ self._residuals(state)
+            np.einsum("dr,dr->r", white, white, out=log_density[state])
+            log_density[state] *= -0.5
+            log_density[state] += kernel.constant[state]
+        return log_density
+
+    def record(self, weights: Array) -> Statistics:
+        form, d = self.kernel.dist.form, len(self.z)
+        if self.linear is None:
+            total = np.empty((len(weights), d + form.n_moments(d)))
+        else:
+            total = self.linear.record(weights).total.copy()
+        for state in np.flatnonzero(self.kernel.residual):
+            residuals = self._residuals(state)
+            total[state, :d] = residuals @ weights[state]
+            total[state, d:] = form.weighted_moments(residuals, weights[state])
+        return Statistics(weights.sum(axis=1), total, 0.0, self.kernel.reference)

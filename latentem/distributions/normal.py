@@ -1,0 +1,199 @@
+"""The Normal distribution of a scalar."""
+
+from __future__ import annotations
+
+from typing import Self
+
+import attrs
+import numpy as np
+
+from latentem.distributions.base import (
+    Array,
+    Attached,
+    ExponentialFamily,
+    Kernel,
+    LinearKernel,
+    Statistics,
+    TemplateKernel,
+    as_float_array,
+)
+from latentem.distributions.covariance import Full
+from latentem.distributions.gaussian import Gaussian, check_moments, check_positive, check_real
+from latentem.distributions.reference import Reference
+from latentem.errors import Unsuitable
+
+
+@attrs.frozen(eq=False, repr=False)
+class Normal(ExponentialFamily):
+    r"""Normal distribution of a scalar.
+
+    .. math:: \log p(x \mid k) = -\tfrac12 \left( \log 2\pi\sigma_k^2
+              + (x - \mu_k)^2 / \sigma_k^2 \right)
+
+    The maximiser is the weighted mean and variance. It is the `Gaussian` of dimension one with the
+    matrix axes left out, and shares its algebra and its care for digits.
+
+    Parameters
+    ----------
+    mean, variance : array, (\*parents,), optional
+    shared : bool
+        One variance for all states.
+    floor : float
+        Smallest allowed variance, in units of the data's variance.
+
+    Raises
+    ------
+    ModelError
+        If a variance is not positive, or shapes disagree.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import latentem as lem
+    >>> lem.Normal().fit(np.array([1.0, 3.0]), np.ones(2))
+    Normal(mean=array(2.), variance=array(1.))
+    """
+
+    mean: Array | None = attrs.field(default=None, converter=as_float_array)
+    variance: Array | None = attrs.field(default=None, converter=as_float_array)
+    shared: bool = attrs.field(default=False, kw_only=True)
+    floor: float = attrs.field(default=1e-13, kw_only=True, validator=check_positive)
+    reference: Reference | None = attrs.field(default=None, kw_only=True)
+    rounding: Array | None = attrs.field(default=None, kw_only=True)
+    at_floor: Array | None = attrs.field(default=None, kw_only=True)
+
+    def __attrs_post_init__(self) -> None:
+        if self.reference is None:
+            mean = None if self.mean is None else self.mean[..., None]
+            variance = None if self.variance is None else self.variance[..., None, None]
+            check_moments(mean, variance, "Normal", "variance")
+
+    def __repr__(self) -> str:
+        shared = "shared=True" if self.shared else ""
+        if not self.is_parameterised:
+            return f"Normal({shared})"
+        comma = ", " if shared else ""
+        return f"Normal(mean={self.mean!r}, variance={self.variance!r}{comma}{shared})"
+
+    @property
+    def gaussian(self) -> Gaussian:
+        """The same distribution as a Gaussian of dimension one."""
+        return Gaussian(
+            None if self.mean is None else self.mean[..., None],
+            Full() if self.variance is None else self.variance[..., None, None],
+            shared=self.shared,
+            floor=self.floor,
+            structure=Full(),
+            reference=self.reference,
+            rounding=None if self.rounding is None else self.rounding[..., None],
+            at_floor=self.at_floor,
+        )
+
+    def _of(self, gaussian: Gaussian) -> Self:
+        mean, covariance = gaussian.parameters.values()
+        rounding = gaussian.rounding
+        return attrs.evolve(
+            self,
+            mean=None if mean is None else mean[..., 0],
+            variance=None if covariance is None else covariance[..., 0, 0],
+            reference=gaussian.reference,
+            rounding=None if rounding is None else rounding[..., 0],
+            at_floor=gaussian.at_floor,
+        )
+
+    @property
+    def parameters(self) -> dict[str, Array | None]:
+        return {"mean": self.mean, "variance": self.variance}
+
+    @property
+    def state_arrays(self) -> dict[str, Array | None]:
+        return {**self.parameters, "rounding": self.rounding, "at_floor": self.at_floor}
+
+    @property
+    def n_parameters(self) -> int:
+        """Free parameters: the means, and the variances (one if shared)."""
+        return self.gaussian.n_parameters
+
+    @property
+    def at_constraint(self) -> bool:
+        return self.gaussian.at_constraint
+
+    @property
+    def events(self) -> tuple[str, ...]:
+        return tuple(event.replace("covariance", "variance") for event in self.gaussian.events)
+
+    def check(self, value: Array) -> Array:
+        array = check_real(value)
+        if array.ndim == 2 and array.shape[1] == 1:
+            array = array[:, 0]
+        if array.ndim != 1:
+            raise Unsuitable(
+                "be a column of scalars, shape (n,)",
+                f"shape {value.shape}",
+                "Use Gaussian() for vectors.",
+            )
+        return array
+
+    def bind(self, value: Array) -> Self:
+        return attrs.evolve(self, reference=Reference.of(value[:, None], Full()))
+
+    def check_fit(self) -> None:
+        self.gaussian.check_fit()
+
+    def dissimilarity(self, value: Array, other: Array) -> Array:
+        return self.gaussian.dissimilarity(value[:, None], other[:, None])
+
+    def statistics(self, value: Array) -> Array:
+        return self.gaussian.statistics(value[:, None])
+
+    def statistics_into(self, out: Array, value: Array) -> None:
+        if self.reference is None:
+            out[0] = value
+        else:
+            np.subtract(value, self.reference.centre, out=out[0])
+            out[0] /= self.reference.scale
+        np.square(out[0], out=out[1])
+
+    def natural_parameters(self) -> tuple[Array, Array]:
+        return self.gaussian.natural_parameters()
+
+    def from_mean(self, mean: Array, weight: Array) -> Self:
+        return self._of(self.gaussian.from_mean(mean, weight))
+
+    def from_statistics(self, record: Statistics) -> Self:
+        return self._of(self.gaussian.from_statistics(record))
+
+    def about(self, reference: Reference | None) -> Self:
+        return self if reference is self.reference else attrs.evolve(self, reference=reference)
+
+    def log_prob(self, value: Array) -> Array:
+        """Return log p(value | parents), ``(n, *parents)``, in residual form."""
+        return self.gaussian.log_prob(np.asarray(value))
+
+    def sample(self, rng: np.random.Generator, state: Array) -> Array:
+        """Draw one value for each state index, ``(n,)``."""
+        if self.mean is None or self.variance is None:
+            self.gaussian.known()
+            raise AssertionError
+        return rng.normal(self.mean[state], np.sqrt(self.variance[state]))
+
+    def kernel(self) -> Kernel:
+        if not self.is_parameterised:
+            return TemplateKernel(self)
+        kernel = self.gaussian.kernel()
+        if isinstance(kernel, LinearKernel):
+            return LinearKernel(self, kernel.eta, kernel.log_normaliser)
+        return _ColumnKernel(kernel)
+
+
+@attrs.frozen(eq=False)
+class _ColumnKernel(Kernel):
+    """A kernel for rows of vectors, given scalars."""
+
+    kernel: Kernel
+
+    def on(self, value: Array) -> Attached:
+        return self.kernel.on(value[:, None])
+
+    def expected_log_prob(self, record: Statistics) -> tuple[float, float]:
+        return self.kernel.expected_log_prob(record)

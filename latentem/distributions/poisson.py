@@ -1,0 +1,93 @@
+"""The Poisson distribution of counts."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import attrs
+import numpy as np
+from scipy.special import gammaln
+
+from latentem.distributions.base import Array, ExponentialFamily, as_float_array, parameter
+from latentem.distributions.categorical import check_integers
+from latentem.errors import ModelError
+
+
+def _rates(value: Any) -> Array | None:
+    rate = as_float_array(value)
+    if rate is not None and not (np.all(np.isfinite(rate)) and np.all(rate >= 0)):
+        raise ModelError(f"Poisson: rate must be finite and not negative, got {rate}. Give a mean.")
+    return rate
+
+
+@attrs.frozen(eq=False, repr=False)
+class Poisson(ExponentialFamily):
+    r"""Distribution of counts.
+
+    .. math:: \log p(x \mid k) = x \log \lambda_k - \lambda_k - \log x!, \qquad
+              \hat\lambda_k = \sum_i r_{ik} x_i / \sum_i r_{ik}
+
+    Parameters
+    ----------
+    rate : array, (\*parents,), optional
+        Mean count; a rate of zero gives all its mass to the count 0.
+
+    Raises
+    ------
+    ModelError
+        If a rate is negative or not finite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import latentem as lem
+    >>> lem.Poisson().fit(np.array([0, 1, 5]), np.ones(3)).rate
+    array(2.)
+    """
+
+    rate: Array | None = parameter(converter=_rates)
+
+    def __repr__(self) -> str:
+        return "Poisson()" if self.rate is None else f"Poisson(rate={self.rate!r})"
+
+    @property
+    def n_parameters(self) -> int:
+        """One for each combination of the parents' states."""
+        return 0 if self.rate is None else self.rate.size
+
+    def check(self, value: Array) -> Array:
+        return check_integers(value, 0, None, "Poisson")
+
+    def dissimilarity(self, value: Array, other: Array) -> Array:
+        # The square root makes the variance of a Poisson count nearly constant (1/4).
+        return 4.0 * (np.sqrt(value)[:, None] - np.sqrt(other)) ** 2
+
+    def statistics(self, value: Array) -> Array:
+        return value[:, None].astype(float)
+
+    def natural_parameters(self) -> tuple[Array, Array]:
+        if self.rate is None:
+            raise ModelError("Poisson must have a rate to be evaluated, got a template. Fit it.")
+        with np.errstate(divide="ignore"):
+            return np.log(self.rate)[..., None], self.rate
+
+    def log_base_measure(self, value: Array) -> Array:
+        return -gammaln(value + 1.0)
+
+    def from_mean(self, mean: Array, weight: Array) -> Self:
+        return attrs.evolve(self, rate=mean[..., 0])
+
+    def log_prob(self, value: Array) -> Array:
+        """Return log p(value | parents), ``(n, *parents)``."""
+        value = self.check(np.asarray(value))
+        eta, rate = self.natural_parameters()
+        x = value.reshape(-1, *(1,) * rate.ndim)
+        # A rate of 0 has eta = -inf, and 0 * -inf stands for log 0^0 = 0.
+        linear = np.zeros((len(x), *rate.shape))
+        np.multiply(x, eta[..., 0], where=np.broadcast_to(x > 0, linear.shape), out=linear)
+        return linear - rate - gammaln(x + 1.0)
+
+    def sample(self, rng: np.random.Generator, state: Array) -> Array:
+        """Draw one count for each parent state, ``(n,)``."""
+        assert self.rate is not None
+        return rng.poisson(self.rate[state])

@@ -1,0 +1,259 @@
+"""Prototypes with a dissimilarity: what K-means has in place of component densities."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Self
+
+import attrs
+import numpy as np
+
+from latentem.distributions.base import (
+    Array,
+    Distribution,
+    ExponentialFamily,
+    Kernel,
+
+    RowKernel,
+    as_float_array,
+)
+from latentem.distributions.covariance import Spherical
+from latentem.distributions.dissimilarity import (
+    Cosine,
+    Dissimilarity,
+    SquaredEuclidean,
+    as_dissimilarity,
+    unit,
+)
+from latentem.distributions.gaussian import check_real
+from latentem.distributions.reference import Reference, two_sum
+from latentem.errors import ModelError, Unsuitable
+
+
+@attrs.frozen(eq=False, repr=False)
+class Prototype(ExponentialFamily):
+    r"""One prototype for each state, and a dissimilarity to it.
+
+    .. math:: \log p(x \mid k) \to -d(x, m_k)
+
+    This is no density: it is what is left of spherical Gaussians of variance :math:`\epsilon`
+    (times :math:`2\epsilon`) as :math:`\epsilon \to 0`. It only makes sense under hard assignment,
+    where the objective is minus the distortion, :math:`F = -J` (Bishop, 2006, eq. 9.1).
+
+    Squared Euclidean distance and cosine are linear in statistics of the row, and so take the same
+    fast path as exponential families; others go by rows.
+
+    A state that loses all its rows moves to the row that is represented worst, and says so.
+
+    Parameters
+    ----------
+    dissimilarity : Dissimilarity, str or callable
+        ``"squared_euclidean"``, ``"l1"``, ``"cosine"``, ``"hamming"``, or a function of two arrays
+        (see `Medoid`).
+    prototypes : array, (\*parents, d), optional
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import latentem as lem
+    >>> p = lem.Prototype("l1", prototypes=[[0.0], [10.0]])
+    >>> p.log_prob(np.array([[1.0]]))
+    array([[-1., -9.]])
+    """
+
+    requires_hard: ClassVar[bool] = True
+
+    dissimilarity_: Dissimilarity = attrs.field(
+        default="squared_euclidean", converter=as_dissimilarity, alias="dissimilarity"
+    )
+    prototypes: Array | None = attrs.field(default=None, converter=as_float_array)
+    reference: Reference | None = attrs.field(default=None, kw_only=True)
+    rounding: Array | None = attrs.field(default=None, kw_only=True)
+    vacant: Array | None = attrs.field(default=None, kw_only=True)
+    relocated: tuple[str, ...] = attrs.field(default=(), kw_only=True)
+
+    def __repr__(self) -> str:
+        name = self.dissimilarity_.name
+        if self.prototypes is None:
+            return f'Prototype("{name}")'
+        return f'Prototype("{name}", prototypes={self.prototypes!r})'
+
+    @property
+    def parameters(self) -> dict[str, Array | None]:
+        return {"prototypes": self.prototypes}
+
+    @property
+    def state_arrays(self) -> dict[str, Array | None]:
+        return {"prototypes": self.prototypes, "rounding": self.rounding}
+
+    @property
+    def events(self) -> tuple[str, ...]:
+        return self.relocated
+
+    @property
+    def n_parameters(self) -> int:
+        """The coordinates of the prototypes."""
+        return 0 if self.prototypes is None else self.prototypes.size
+
+    def _known(self) -> Array:
+        if self.prototypes is None:
+            raise ModelError("Prototype must have prototypes, got a template. Fit it.")
+        return self.prototypes
+
+    @property
+    def _is_linear(self) -> bool:
+        return isinstance(self.dissimilarity_, SquaredEuclidean | Cosine)
+
+    # -- data ----------------------------------------------------------------------------------
+
+    def check(self, value: Array) -> Array:
+        array = check_real(value)
+        array = array[:, None] if array.ndim == 1 else array
+        if array.ndim != 2 or array.shape[1] == 0:
+            raise Unsuitable("have rows of vectors, shape (n, d)", f"shape {value.shape}")
+        d = array.shape[1] if self.prototypes is None else self.prototypes.shape[-1]
+        if array.shape[1] != d:
+            raise Unsuitable(
+                f"have {d} columns because {{node}} has prototypes of dimension {d}",
+                f"shape {value.shape}",
+            )
+        self.dissimilarity_.check(array)
+        return array
+
+    def bind(self, value: Array) -> Self:
+        if isinstance(self.dissimilarity_, SquaredEuclidean):
+            return attrs.evolve(self, reference=Reference.of(value, Spherical()))
+        return self
+
+    def dissimilarity(self, value: Array, other: Array) -> Array:
+        return self.dissimilarity_.between(value, other)
+
+    # -- the two methods, and the linear form --------------------------------------------------
+
+    def log_prob(self, value: Array) -> Array:
+        """Return minus the dissimilarities, ``(n, *parents)``."""
+        prototypes = self._known()
+        value = self.check(np.asarray(value))
+        flat = prototypes.reshape(-1, prototypes.shape[-1])
+        return -self.dissimilarity_.between(value, flat).reshape(len(value), *prototypes.shape[:-1])
+
+    def fit(self, value: Array, weights: Array) -> Self:
+        if self._is_linear:
+            return super().fit(value, weights)
+        flat = weights.reshape(len(value), -1)
+        centres = [
+            self.dissimilarity_.centre(value, w) if w.any() else np.zeros(value.shape[1])
+            for w in flat.T
+        ]
+        prototypes = np.stack(centres).reshape(*weights.shape[1:], -1)
+        return attrs.evolve(self, prototypes=prototypes, vacant=None, relocated=())
+
+    def statistics(self, value: Array) -> Array:
+        if isinstance(self.dissimilarity_, Cosine):
+            return unit(value.astype(float))
+        z = value.T.astype(float) if self.reference is None else self.reference.standardise(value)
+        return np.concatenate([z, np.einsum("dr,dr->r", z, z)[None]]).T
+
+    def natural_parameters(self) -> tuple[Array, Array]:
+        """Return eta and A of -d(x, m) = eta . T(x) - A.
+
+        For squared distance, with z in units s, -s^2 (z.z - 2 m.z + m.m).
+        """
+        prototypes = self._known()
+        if isinstance(self.dissimilarity_, Cosine):
+            return unit(prototypes), np.ones(prototypes.shape[:-1])
+        unit_square, m = 1.0, prototypes
+        if self.reference is not None:
+            low = 0.0 if self.rounding is None else self.rounding
+            m = (prototypes - self.reference.centre + low) / self.reference.scale
+            unit_square = float(self.reference.scale[0] ** 2)
+        ones = np.ones((*m.shape[:-1], 1))
+        eta = unit_square * np.concatenate([2.0 * m, -ones], axis=-1)
+        return eta, unit_square * np.square(m).sum(axis=-1)
+
+    def from_mean(self, mean: Array, weight: Array) -> Self:
+        clean = attrs.evolve(self, vacant=None, relocated=())
+        if isinstance(self.dissimilarity_, Cosine):
+            # Rows that cancel are represented equally badly by every direction: any will do.
+            cancelled = ~mean.any(axis=-1)
+            mean = np.where(cancelled[..., None], np.eye(mean.shape[-1])[0], mean)
+            return attrs.evolve(clean, prototypes=unit(mean))
+        m = mean[..., :-1]
+        if self.reference is None:
+            return attrs.evolve(clean, prototypes=m)
+        prototypes, rounding = two_sum(self.reference.centre, self.reference.scale * m)
+        return attrs.evolve(clean, prototypes=prototypes, rounding=rounding)
+
+    def kernel(self) -> Kernel:
+        return super().kernel() if self._is_linear else RowKernel(self)
+
+    # -- the policy for states without rows ----------------------------------------------------
+
+    def keep(self, old: Self, states: Array) -> Self:
+        return attrs.evolve(super().keep(old, states), vacant=states)
+
+    def relocate(self, rows: Array) -> Self:
+        """Return this distribution with its vacant states moved to ``rows`` ``(m, d)``."""
+        assert self.vacant is not None
+        states = np.flatnonzero(self.vacant)
+        prototypes = self._known().copy()
+        before = self.dissimilarity_.between(rows, prototypes).min(axis=1)
+        prototypes[states] = rows
+        rounding = None
+        if self.rounding is not None:
+            rounding = self.rounding.copy()
+            rounding[states] = 0.0
+        sentences = tuple(
+            f"state {state} had lost all its rows and moved to the worst represented one, "
+            f"at dissimilarity {distance:.4g}"
+            for state, distance in zip(states, before, strict=True)
+        )
+        return attrs.evolve(
+            self, prototypes=prototypes, rounding=rounding, vacant=None, relocated=sentences
+        )
+
+
+@attrs.frozen(eq=False)
+class Choice(Distribution):
+    """A free choice among states, each of log-weight 0: the latent of K-means.
+
+    It is no probability distribution, and only makes sense under hard assignment. It leaves the
+    objective to the dissimilarities alone, so that F = -J exactly.
+
+    Parameters
+    ----------
+    n_states : int
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import latentem as lem
+    >>> lem.Choice(3).log_prob(np.array([0, 2]))
+    array([0., 0.])
+    """
+
+    requires_hard: ClassVar[bool] = True
+
+    n_states: int = attrs.field()
+
+    @n_states.validator
+    def _check_states(self, attribute: Any, value: Any) -> None:
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+            raise ModelError(
+                f"Choice: n_states must be a whole number of at least 1, got {value!r}. "
+                "Give the number of states."
+            )
+
+    @property
+    def parameters(self) -> dict[str, Array | None]:
+        return {}
+
+    @property
+    def n_parameters(self) -> int:
+        """None."""
+        return 0
+
+    def log_prob(self, value: Array) -> Array:
+        return np.zeros(len(value))
+
+    def fit(self, value: Array, weights: Array) -> Self:
+        return self

@@ -1,0 +1,81 @@
+"""The point and scale about which second moments are taken."""
+
+from __future__ import annotations
+
+import attrs
+import numpy as np
+
+from latentem.distributions.base import Array
+from latentem.distributions.covariance import Structure
+
+
+@attrs.frozen(eq=False)
+class Reference:
+    """The point and scale about which second moments are taken.
+
+    Attributes
+    ----------
+    centre, scale : array, (d,)
+        Standardised values are z = (x - centre) / scale.
+    spread : array, (d,)
+        Standard deviation of each column, 0 for a constant one.
+    extent : float
+        Largest absolute standardised value.
+    offset : array, (K, d), or None
+        A further centre for each state, in standardised units, for states so tight that moments
+        about the common centre would lose digits.
+    base : Reference or None
+        The reference without the offset.
+    """
+
+    centre: Array
+    scale: Array
+    spread: Array
+    extent: float
+    offset: Array | None = None
+    base: Reference | None = None
+
+    @classmethod
+    def of(cls, value: Array, structure: Structure) -> Reference:
+        """Take centre and scale from data ``(n, d)``; a constant column has scale 1."""
+        centre = value.mean(axis=0, dtype=float)
+        high, low = value.max(axis=0).astype(float), value.min(axis=0).astype(float)
+        reach = np.maximum(high - centre, centre - low)
+        varies = high > low
+        # Divided by the reach first, so that squares neither overflow nor underflow.
+        unit = np.where(varies, reach, 1.0)
+        spread = np.where(varies, unit * np.sqrt(_mean_square(value, centre, unit)), 0.0)
+        scale = structure.common_scale(spread)
+        scale = np.where(scale > 0, scale, 1.0)
+        return cls(centre, scale, spread, float(np.max(reach / scale, initial=1.0)))
+
+    def standardise(self, value: Array) -> Array:
+        """Return z, k-major: ``(d, rows)``."""
+        z = np.empty(value.shape[::-1])
+        np.subtract(value.T, self.centre[:, None], out=z)
+        z /= self.scale[:, None]
+        return z
+
+    def with_offset(self, offset: Array) -> Reference:
+        """Return the reference with a centre for each state."""
+        return attrs.evolve(self, offset=offset, base=self)
+
+
+def _mean_square(value: Array, centre: Array, unit: Array, block: int = 16384) -> Array:
+    """Return the mean of ((value - centre) / unit)^2 by column, a block of rows at a time."""
+    total = np.zeros(value.shape[1])
+    for start in range(0, len(value), block):
+        total += np.square((value[start : start + block] - centre) / unit).sum(axis=0)
+    return total / len(value)
+
+
+def squared_distances(z: Array, centres: Array) -> Array:
+    """Return squared Euclidean distances ``(rows, m)`` between columns of z and of centres."""
+    return np.stack([np.square(z - c[:, None]).sum(axis=0) for c in centres.T], axis=1)
+
+
+def two_sum(a: Array, b: Array) -> tuple[Array, Array]:
+    """Return a + b rounded, and exactly what the rounding lost (Knuth, TAOCP 2, 4.2.2)."""
+    total = a + b
+    b_seen = total - a
+    return total, (a - (total - b_seen)) + (b - b_seen)

@@ -1,0 +1,1 @@
+"""Expectation-maximisation: the half-steps, the one loop, and the fit."""

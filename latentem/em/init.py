@@ -1,0 +1,327 @@
+"""Starts. A start is a posterior; the ordinary M-step makes θ of it.
+
+A start is called with the problem and a random generator and returns the rows it speaks about (or
+None for all) and a posterior of these rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import attrs
+import numpy as np
+
+from latentem.data import Data
+from latentem.distributions.base import Array
+from latentem.em.assign import Soft
+from latentem.em.problem import Problem, Theta
+from latentem.errors import DataError, DegenerateError, ModelError
+from latentem.graph import Model
+from latentem.inference.elimination import Factor
+from latentem.inference.posterior import Posterior, one_hot
+
+Start = Callable[[Problem, np.random.Generator], tuple[Array | None, Posterior]]
+
+#: Rows for each joint state that a random start looks at: few, so that states begin apart.
+ROWS_PER_STATE = 40
+
+
+def random(problem: Problem, rng: np.random.Generator) -> tuple[Array | None, Posterior]:
+    """Start from random responsibilities, uniform on the simplex, on a random subset of rows.
+
+    With all of many rows, every state's average would begin at the overall one.
+    """
+    sizes = problem.layout.elimination.sizes
+    n = problem.data.n
+    count = min(n, max(ROWS_PER_STATE * max(sizes.values(), default=1), 200))
+    rows = _some_rows(problem.data, count, rng)
+    tables = {
+        name: rng.dirichlet(np.ones(k), size=len(rows)).T.copy() for name, k in sizes.items()
+    }
+    return rows, _with_labels(Posterior.independent(tables, len(rows)), problem.data, rows)
+
+
+def plus_plus(problem: Problem, rng: np.random.Generator) -> tuple[Array | None, Posterior]:
+    """Start from seeds far apart, each row with its nearest seed (k-means++).
+
+    For nodes that have a dissimilarity and latent parents. Each seed is a row drawn with
+    probability proportional to its dissimilarity to the nearest seed so far; of a few draws the one
+    that lowers the total most is kept. Latents without such a node start at random.
+
+    References
+    ----------
+    Arthur and Vassilvitskii, k-means++: the advantages of careful seeding, SODA 2007.
+    """
+    data, sizes = problem.data, problem.layout.elimination.sizes
+    states: dict[str, Array] = {}
+    for scope, names in _seedable(problem).items():
+        shape = tuple(sizes[name] for name in scope)
+        dists = problem.theta(renew=True).dists
+
+        def dissimilarity(seed: int, names: list[str] = names, dists: Any = dists) -> Array:
+            total = np.zeros(data.n)
+            for name in names:
+                value = data.values[name]
+                total += dists[name].dissimilarity(value, value[seed : seed + 1])[:, 0]
+            return total
+
+        labels = _seed(dissimilarity, int(np.prod(shape)), data, rng)
+        for name, state in zip(scope, np.unravel_index(labels, shape), strict=True):
+            states.setdefault(name, state)
+    tables = {}
+    for name, k in sizes.items():
+        tables[name] = (
+            one_hot(states[name], k)
+            if name in states
+            else rng.dirichlet(np.ones(k), size=data.n).T.copy()
+        )
+    return None, _with_labels(Posterior.independent(tables, data.n), data, None)
+
+
+def _seedable(problem: Problem) -> dict[tuple[str, ...], list[str]]:
+    """Return the nodes with a dissimilarity, by their latent parents."""
+    found: dict[tuple[str, ...], list[str]] = {}
+    for family in problem.layout.observed:
+        names = [n for n in family.names if problem.model[n].has_dissimilarity]
+        if family.scope and names:
+            found.setdefault(family.scope, []).extend(names)
+    return found
+
+
+def _seed(
+    dissimilarity: Callable[[int], Array], k: int, data: Data, rng: np.random.Generator
+) -> Array:
+    """Return, for each row, the index of the nearest of k seeds."""
+    weights = np.ones(data.n) if data.weights is None else data.weights
+    trials = 2 + int(np.log(k))
+    first = int(rng.choice(data.n, p=weights / weights.sum()))
+    nearest = dissimilarity(first)
+    labels = np.zeros(data.n, dtype=np.intp)
+    for state in range(1, k):
+        potential = nearest * weights
+        total = potential.sum()
+        if not total > 0:  # fewer distinct rows than states: the rest start on random rows
+            labels[rng.integers(data.n)] = state
+            continue
+        candidates = rng.choice(data.n, size=trials, p=potential / total)
+        distances = [dissimilarity(int(c)) for c in candidates]
+        left = [float(np.minimum(d, nearest) @ weights) for d in distances]
+        best = distances[int(np.argmin(left))]
+        labels[best < nearest] = state
+        np.minimum(nearest, best, out=nearest)
+    return labels
+
+
+def from_labels(labels: Any) -> Start:
+    """Start from known or guessed states.
+
+    Parameters
+    ----------
+    labels : array, (n,), or mapping of str to array
+        States of the latent, or of each latent by name.
+    """
+
+    def start(problem: Problem, rng: np.random.Generator) -> tuple[Array | None, Posterior]:
+        sizes = problem.layout.elimination.sizes
+        states = _by_latent(labels, sizes, "labels")
+        tables = {}
+        for name, k in sizes.items():
+            given = np.asarray(states[name])
+            valid = given.shape == (problem.data.n,) and given.dtype.kind in "biuf"
+            if not valid or not np.all((given >= 0) & (given < k) & (given == np.floor(given))):
+                raise DataError(
+                    f"labels of '{name}' must be states from 0 to {k - 1}, one for each of the "
+                    f"{problem.data.n} rows, got shape {given.shape} with values "
+                    f"{np.unique(given)[:8]}. Encode them so.",
+                    node=name,
+                )
+            tables[name] = one_hot(given, k)
+        return None, Posterior.independent(tables, problem.data.n)
+
+    return start
+
+
+def from_posterior(posterior: Any) -> Start:
+    """Start from a posterior.
+
+    Parameters
+    ----------
+    posterior : Posterior, array (n, states), or mapping of str to array
+        Responsibilities of the latent, or of each latent by name.
+    """
+
+    def start(problem: Problem, rng: np.random.Generator) -> tuple[Array | None, Posterior]:
+        n, sizes = problem.data.n, problem.layout.elimination.sizes
+        if isinstance(posterior, Posterior):
+            if posterior.elimination.sizes != sizes or posterior.n != n:
+                raise DataError(
+                    f"The posterior to start from must be over {sizes} and {n} rows, got "
+                    f"{posterior.elimination.sizes} and {posterior.n}. Use one of this model."
+                )
+            return None, posterior
+        tables = {}
+        for name, given in _by_latent(posterior, sizes, "responsibilities").items():
+            table = np.asarray(given, dtype=float)
+            shape = (n, sizes[name])
+            if table.shape != shape or not np.all(table >= 0) or not np.allclose(table.sum(1), 1):
+                raise DataError(
+                    f"responsibilities of '{name}' must be probabilities of shape {shape} that sum "
+                    f"to 1 in each row, got shape {table.shape}. Normalise the rows.",
+                    node=name,
+                )
+            tables[name] = np.ascontiguousarray(table.T)
+        return None, Posterior.independent(tables, n)
+
+    return start
+
+
+def _by_latent(given: Any, sizes: Mapping[str, int], what: str) -> Mapping[str, Any]:
+    if not isinstance(given, Mapping):
+        if len(sizes) != 1:
+            raise DataError(
+                f"{what} must be given by name for each of the latents {list(sizes)}, got one "
+                "array. Pass a mapping."
+            )
+        given = {next(iter(sizes)): given}
+    if set(given) != set(sizes):
+        raise DataError(
+            f"{what} must be given for the latents {list(sizes)}, got {list(given)}. Give each."
+        )
+    return given
+
+
+def _some_rows(data: Data, count: int, rng: np.random.Generator) -> Array:
+    """Return up to ``count`` rows drawn without repeats, among those with weight."""
+    candidates = np.arange(data.n) if data.weights is None else np.flatnonzero(data.weights)
+    if len(candidates) <= count:
+        return candidates
+    return np.sort(rng.choice(candidates, size=count, replace=False))
+
+
+def _with_labels(posterior: Posterior, data: Data, rows: Array | None) -> Posterior:
+    """Make a start certain of the labels that the data give."""
+    if not data.labels:
+        return posterior
+    tables = {}
+    for name, k in posterior.elimination.sizes.items():
+        table = posterior.table((name,))
+        labels = data.labels.get(name)
+        if labels is not None:
+            labels = labels if rows is None else labels[rows]
+            table = np.where(labels == -1, table, one_hot(labels, k))
+        tables[name] = table
+    return Posterior.independent(tables, posterior.n)
+
+
+# -- from a start to θ -------------------------------------------------------------------------
+
+
+def first_theta(problem: Problem, start: Start | Model | None, rng: np.random.Generator) -> Theta:
+    """Return θ of a start: one M-step; nodes that have parameters keep them.
+
+    Raises
+    ------
+    ModelError
+        If all states of a latent are equal: EM would never tell them apart.
+    """
+    _check_fit(problem)
+    if isinstance(start, Model):
+        theta = problem.theta(_same_graph(problem.model, start), renew=True)
+    else:
+        start = default_start(problem) if start is None else start
+        rows, posterior = start(problem, rng)
+        part = problem if rows is None else problem.take(rows)
+        template = problem.theta(renew=True)
+        if not template.is_parameterised:
+            records = part.records(template, part.expectation(template, posterior))
+            dists = {
+                name: dist if dist.is_parameterised else _update(name, dist, records[name])
+                for name, dist in template.dists.items()
+            }
+            template = attrs.evolve(template, dists=dists)
+        theta = template
+    _refuse_equal_states(problem, theta)
+    return theta
+
+
+def _update(name: str, dist: Any, record: Any) -> Any:
+    try:
+        return dist.update(record)
+    except DegenerateError as error:
+        raise DegenerateError(f"Node '{name}': {error}", node=name) from None
+
+
+def _same_graph(model: Model, start: Model) -> Model:
+    if not start.is_parameterised:
+        raise ModelError("The model to start from must have parameters, got a template. Fit it.")
+    if str(start) != str(model) or set(start.by_name) != set(model.by_name):
+        raise ModelError(
+            f"The model to start from must have the graph {model}, got {start}. "
+            "Declare it with the same names and parents."
+        )
+    return start
+
+
+def default_start(problem: Problem) -> Start:
+    """Return k-means++ seeding where a node allows it, else random responsibilities."""
+    return plus_plus if _seedable(problem) else random
+
+
+def _check_fit(problem: Problem) -> None:
+    """Raise if the data cannot determine the parameters, before any work starts."""
+    from latentem.data import at_data
+    from latentem.errors import Unsuitable
+
+    n = problem.data.n
+    for name, k in problem.layout.elimination.sizes.items():
+        if k > n:
+            raise DataError(
+                f"data must have at least as many rows as Node '{name}' has states ({k}), got {n}. "
+                "Use fewer states or more data.",
+                node=name,
+            )
+    for node in problem.model.observed:
+        assert node.dist is not None
+        try:
+            node.dist.bind(problem.data.values[node.name]).check_fit()
+        except Unsuitable as error:
+            raise at_data(node.name, error) from None
+
+
+def _refuse_equal_states(problem: Problem, theta: Theta) -> None:
+    """Raise if the posterior of a latent is its prior in every row: a stationary point of EM."""
+    if not problem.model.observed or problem.model.requires_hard:
+        return
+    rows = np.unique(np.linspace(0, problem.data.n - 1, min(problem.data.n, 1000)).astype(int))
+    posterior = problem.take(rows).posterior(theta, Soft())
+    prior = _prior(problem, theta)
+    for name, k in problem.layout.elimination.sizes.items():
+        children = problem.model.graph.successors(name)
+        if k == 1 or not any(True for _ in children):
+            continue
+        table = posterior.table((name,))
+        if np.all(np.abs(table - prior.table((name,))) < 1e-12):
+            raise ModelError(
+                f"Node '{name}': the states must differ at the start because EM never tells equal "
+                "states apart, got the same density under all of them in every row. "
+                "Start from lem.init.random, lem.init.plus_plus or other parameters.",
+                node=name,
+            )
+
+
+def _prior(problem: Problem, theta: Theta) -> Posterior:
+    """Return the distribution of the latents without data; observed parents count as unknown."""
+    elimination = problem.layout.elimination
+    factors = []
+    for family, table in zip(problem.layout.latents, theta.latent_tables, strict=True):
+        (name,) = family.names
+        shaped = np.exp(table).reshape(*family.sizes, table.shape[1], 1)
+        for axis, _ in reversed(family.observed):
+            shaped = shaped.mean(axis=axis)
+        with np.errstate(divide="ignore"):
+            factors.append(Factor((*family.scope, name), np.log(shaped)))
+    evidence, conditionals = elimination.sum_product(factors)
+    return Posterior(elimination, conditionals, 1, evidence=evidence)
+
+

@@ -1,0 +1,116 @@
+"""How a model is laid out for the E- and M-step: what depends on the graph alone."""
+
+from __future__ import annotations
+
+import math
+
+import attrs
+import numpy as np
+
+from latentem.data import Data
+from latentem.distributions.base import Array
+from latentem.graph import Model, NodeKind
+from latentem.inference.elimination import Elimination
+
+
+@attrs.frozen
+class Family:
+    """One latent, or all observed nodes with the same discrete parents.
+
+    Attributes
+    ----------
+    names : tuple of str
+        The nodes.
+    parents : tuple of str
+        Their discrete parents, in the order of the parameters' axes.
+    sizes : tuple of int
+        The parents' numbers of states.
+    scope : tuple of str
+        The latent ones among the parents.
+    """
+
+    names: tuple[str, ...]
+    parents: tuple[str, ...]
+    sizes: tuple[int, ...]
+    scope: tuple[str, ...]
+
+    @property
+    def n_combinations(self) -> int:
+        """Number of combinations of the parents' states, K."""
+        return math.prod(self.sizes)
+
+    @property
+    def observed(self) -> tuple[tuple[int, str], ...]:
+        """Axis and name of each observed parent."""
+        return tuple((i, p) for i, p in enumerate(self.parents) if p not in self.scope)
+
+    def at_observed(self, table: Array, data: Data) -> Array:
+        """Pick, for each row, the observed parents' states: ``(K, rows)`` to ``(*scope, rows)``."""
+        table = table.reshape(*self.sizes, table.shape[-1])
+        for axis, name in reversed(self.observed):
+            index = data.values[name].reshape((1,) * (table.ndim - 1) + (-1,))
+            table = np.take_along_axis(table, index, axis).squeeze(axis)
+        return table
+
+    def over_parents(self, table: Array, data: Data) -> Array:
+        """Undo `at_observed` for weights: ``(*scope, rows)`` to ``(K, rows)``, zero elsewhere."""
+        for axis, name in self.observed:
+            table = np.expand_dims(table, axis)
+            states = np.arange(self.sizes[axis])
+            indicator = states[:, None] == data.values[name]  # (states, rows)
+            shape = (-1,) + (1,) * (table.ndim - axis - 2) + (data.n,)
+            table = table * indicator.reshape(shape)
+        return table.reshape(self.n_combinations, table.shape[-1])
+
+
+@attrs.frozen
+class Layout:
+    """The families of a model and the elimination of its latents.
+
+    Attributes
+    ----------
+    latents : tuple of Family
+        One for each latent node.
+    observed : tuple of Family
+        The observed nodes, those with the same discrete parents together.
+    elimination : Elimination
+    """
+
+    latents: tuple[Family, ...]
+    observed: tuple[Family, ...]
+    elimination: Elimination
+
+    @classmethod
+    def of(cls, model: Model) -> Layout:
+        """Lay out a model.
+
+        Raises
+        ------
+        TooLargeError
+            If exact inference needs too large a table.
+        """
+
+        def family(names: tuple[str, ...]) -> Family:
+            parents = model.discrete_parents(names[0])
+            scope = tuple(p.name for p in parents if p.kind is NodeKind.LATENT)
+            shape = model.parents_shape(names[0])
+            return Family(names, tuple(p.name for p in parents), shape, scope)
+
+        together: dict[tuple[str, ...], list[str]] = {}
+        for node in model.observed:
+            key = tuple(parent.name for parent in model.discrete_parents(node.name))
+            together.setdefault(key, []).append(node.name)
+        sizes = {node.name: node.n_states or 0 for node in model.latents}
+        elimination = Elimination.of(model.graph, sizes)
+        elimination.check()
+        return cls(
+            tuple(family((node.name,)) for node in model.latents),
+            tuple(family(tuple(names)) for names in together.values()),
+            elimination,
+        )
+
+    @property
+    def cells(self) -> int:
+        """Cells a row of the tables of states."""
+        combinations = [family.n_combinations for family in self.observed]
+        return max([self.elimination.largest[1], *combinations])

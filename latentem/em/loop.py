@@ -1,0 +1,153 @@
+"""The one loop: M-step, E-step, and the guard that watches both.
+
+Every variant of EM here runs in `half_steps`; what differs is the assignment rule it is given.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import attrs
+import numpy as np
+
+from latentem.distributions.base import Record
+from latentem.em.assign import Assignment
+from latentem.em.problem import Expectation, Problem, Term, Theta
+from latentem.em.relocate import relocate_vacant
+from latentem.em.trace import HalfStep
+from latentem.errors import ObjectiveDecreasedError
+
+#: A fall of the objective below this many times the rounding error of its terms is not a fall.
+ROUNDING = 64 * float(np.finfo(float).eps)
+
+
+@attrs.frozen(eq=False)
+class State:
+    """Where the loop stands after an E-step: θ, the posterior's statistics and F belong together.
+
+    Attributes
+    ----------
+    iteration : int
+    theta : Theta
+    rule : Assignment
+        The assignment rule of this E-step.
+    records : dict of str to Record
+        Expected statistics, by node.
+    terms : dict of str to Term
+        Q(θ, θ), by node.
+    objective : float
+        F(θ).
+    log_likelihood : float or None
+    trace : tuple of HalfStep
+        The M-step that led here and this E-step.
+    events : tuple of str
+        What the maximisers had to do besides maximising.
+    """
+
+    iteration: int
+    theta: Theta
+    rule: Assignment
+    records: dict[str, Record]
+    terms: dict[str, Term]
+    objective: float
+    log_likelihood: float | None
+    trace: tuple[HalfStep, ...]
+    events: tuple[str, ...] = ()
+
+
+def half_steps(problem: Problem, theta: Theta, assign: Assignment) -> Iterator[State]:
+    r"""Run EM from theta for ever, yielding the state after each E-step.
+
+    .. math::
+        \text{M}: \theta_{t+1} = \arg\max_\theta Q(\theta, \theta_t) \qquad
+        \text{E}: r_{t+1} = p(Z \mid X, \theta_{t+1})
+
+    F = Q + T H never falls in either: the M-step maximises Q at fixed posterior, the E-step
+    maximises F over posteriors at fixed θ (Neal and Hinton, A view of the EM algorithm that
+    justifies incremental, sparse, and other variants, 1998).
+
+    Raises
+    ------
+    ObjectiveDecreasedError
+        If F falls by more than rounding; names the node whose term of Q fell.
+    """
+    rule = assign.at(0)
+    state = _after_e_step(problem, 0, theta, rule, problem.e_step(theta, rule))
+    yield state
+    for iteration in itertools.count(1):
+        # M: each node's maximiser, on its expected statistics.
+        theta = problem.m_step(state.theta, state.records)
+        theta, events = relocate_vacant(problem, state.theta, theta, state.rule)
+        terms = problem.q(theta, state.records)
+        m_row = _m_row(iteration, state, terms)
+        if state.rule.is_monotone:
+            _guard(iteration, state, m_row.objective, terms)
+        # E: the posterior at the new θ.
+        rule = assign.at(iteration)
+        expectation = problem.e_step(theta, rule)
+        new = _after_e_step(problem, iteration, theta, rule, expectation, m_row, events)
+        if rule.is_monotone and rule == state.rule:
+            _guard(iteration, state, new.objective, terms)
+        state = new
+        yield state
+
+
+def _after_e_step(
+    problem: Problem,
+    iteration: int,
+    theta: Theta,
+    rule: Assignment,
+    expectation: Expectation,
+    m_row: HalfStep | None = None,
+    events: tuple[str, ...] = (),
+) -> State:
+    records = problem.records(theta, expectation)
+    terms = problem.q(theta, records)
+    base = problem.base_total(theta)
+    objective = expectation.objective + base
+    evidence = None if expectation.evidence is None else expectation.evidence + base
+    q = sum(term.value for term in terms.values())
+    row = HalfStep(
+        iteration,
+        "E",
+        objective,
+        q,
+        # F = Q + T H, so that the entropy needs no pass of its own.
+        0.0 if rule.is_hard else (objective - q) / rule.temperature,
+        evidence,
+        -objective if problem.model.requires_hard else None,
+    )
+    trace = (row,) if m_row is None else (m_row, row)
+    return State(iteration, theta, rule, records, terms, objective, evidence, trace, events)
+
+
+def _m_row(iteration: int, state: State, terms: dict[str, Term]) -> HalfStep:
+    """Return the trace's row after an M-step: the posterior, and so its entropy, stay."""
+    last = state.trace[-1]
+    gain = sum(new.value - state.terms[name].value for name, new in terms.items())
+    objective = last.objective + gain
+    distortion = None if last.distortion is None else -objective
+    return HalfStep(iteration, "M", objective, last.q + gain, last.entropy, None, distortion)
+
+
+def _guard(iteration: int, state: State, objective: float, terms: dict[str, Term]) -> None:
+    """Raise unless the objective is at least the last one, to rounding."""
+    magnitude = sum(max(t.magnitude, state.terms[name].magnitude) for name, t in terms.items())
+    if objective >= state.objective - ROUNDING * (magnitude + abs(objective)):
+        return
+    falls = {name: state.terms[name].value - term.value for name, term in terms.items()}
+    guilty = max(falls, key=falls.__getitem__)
+    if falls[guilty] > 0:
+        suspect = (
+            f"the maximiser of node '{guilty}' is the suspect "
+            f"(its term of Q fell by {falls[guilty]:.4g})"
+        )
+    else:
+        suspect = "no term of Q fell, so a log_prob that changes between calls is the suspect"
+    raise ObjectiveDecreasedError(
+        f"F fell from {state.objective:.10g} to {objective:.10g} at iteration {iteration}. "
+        f"Exact EM cannot decrease it: {suspect}.",
+        node=guilty if falls[guilty] > 0 else None,
+        iteration=iteration,
+    )

@@ -1,0 +1,438 @@
+r"""The two half-steps of EM, for any model on any data.
+
+With the posterior r(z) = p(z | x, θ_old) of each row,
+
+.. math:: Q(\theta, \theta_{old}) = \sum_i w_i \sum_z r_i(z) \log p(x_i, z \mid \theta)
+          = \sum_v Q_v(\theta_v)
+
+is a sum over nodes, and each term needs only expected statistics of its node: the `Expectation` is
+the record of them all. An E-step is one pass over blocks of rows that adds up the record; an M-step
+hands each node its part; Q at any θ is read off the record without touching the data again.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import attrs
+import numpy as np
+
+from latentem import data as binding
+from latentem.data import Data
+from latentem.distributions.base import (
+    LOG_ZERO,
+    Array,
+    Counts,
+    Distribution,
+    ExponentialFamily,
+    Kernel,
+    LinearKernel,
+    Record,
+    Stack,
+    StackRecord,
+)
+from latentem.em.assign import Assignment
+from latentem.em.layout import Family, Layout
+from latentem.errors import DataError, DegenerateError, ModelError
+from latentem.graph import Model
+from latentem.inference.elimination import Factor
+from latentem.inference.posterior import Posterior
+from latentem.parallel import map_blocks
+
+
+@attrs.frozen(eq=False, slots=False)
+class Theta:
+    """Parameters made ready for a pass: the parents' axes folded into one, kernels factorised.
+
+    Attributes
+    ----------
+    layout : Layout
+    dists : dict of str to Distribution
+        By node name, each with exactly one parents' axis.
+    """
+
+    layout: Layout
+    dists: dict[str, Distribution]
+
+    @cached_property
+    def kernels(self) -> dict[str, Kernel]:
+        """The kernels of the observed nodes."""
+        return {
+            name: self.dists[name].kernel()
+            for family in self.layout.observed
+            for name in family.names
+        }
+
+    @cached_property
+    def stacks(self) -> tuple[Stack, ...]:
+        """The kernels of the nodes with the same parents, as one."""
+        return tuple(
+            Stack.of(tuple(self.kernels[name] for name in family.names))
+            for family in self.layout.observed
+        )
+
+    @cached_property
+    def latent_tables(self) -> tuple[Array, ...]:
+        """log p(z | parents) of each latent, ``(K, states)``."""
+        tables = []
+        for family in self.layout.latents:
+            (name,) = family.names
+            k = self.layout.elimination.sizes[name]
+            with np.errstate(divide="ignore"):
+                log_prob = self.dists[name].log_prob(np.arange(k)).reshape(k, -1).T
+            table = np.ascontiguousarray(np.broadcast_to(log_prob, (family.n_combinations, k)))
+            table.flags.writeable = False  # shared by all blocks
+            tables.append(table)
+        return tuple(tables)
+
+    @property
+    def is_parameterised(self) -> bool:
+        """Whether all parameters are known."""
+        return all(dist.is_parameterised for dist in self.dists.values())
+
+
+@attrs.frozen(eq=False)
+class Expectation:
+    """The addable record of one E-step: expected statistics of all nodes, and the objective.
+
+    Attributes
+    ----------
+    stacks : tuple of StackRecord
+        For each family of observed nodes.
+    counts : tuple of Counts
+        For each latent.
+    objective : float
+        F, without the nodes' base measures.
+    evidence : float or None
+        log p(X), likewise, where the assignment computes it.
+    """
+
+    stacks: tuple[StackRecord, ...]
+    counts: tuple[Counts, ...]
+    objective: float
+    evidence: float | None
+
+    def __add__(self, other: Expectation) -> Expectation:
+        known = self.evidence is not None and other.evidence is not None
+        return Expectation(
+            tuple(a + b for a, b in zip(self.stacks, other.stacks, strict=True)),
+            tuple(a + b for a, b in zip(self.counts, other.counts, strict=True)),
+            self.objective + other.objective,
+            (self.evidence or 0.0) + (other.evidence or 0.0) if known else None,
+        )
+
+
+@attrs.frozen
+class Term:
+    """One node's term of Q."""
+
+    value: float
+    magnitude: float
+
+
+@attrs.frozen(eq=False, slots=False)
+class Problem:
+    """A model bound to data.
+
+    Attributes
+    ----------
+    model : Model
+    data : Data
+    layout : Layout
+    """
+
+    model: Model
+    data: Data
+    layout: Layout
+
+    @classmethod
+    def of(cls, model: Model, data: object, weights: object = None) -> Problem:
+        """Bind data to a model; see `latentem.data.bind`."""
+        if not isinstance(model, Model):
+            raise ModelError(f"model must be a Model, got {model!r}. Make one: Model([z, x]).")
+        return cls(model, binding.bind(model, data, weights), Layout.of(model))
+
+    def theta(self, model: Model | None = None, *, renew: bool = False) -> Theta:
+        """Return the parameters of a model on this graph, bound to the data.
+
+        Parameters
+        ----------
+        model : Model, optional
+            By default the problem's.
+        renew : bool
+            Take reference points from these data even where the model has some from others.
+        """
+        model = self.model if model is None else model
+        dists = {}
+        for name, dist in model.distributions.items():
+            if name in self.data.values and (renew or getattr(dist, "reference", None) is None):
+                dist = binding.bound_template(name, dist, self.data.values[name])
+            dists[name] = dist.flatten(model.parents_shape(name))
+        return Theta(self.layout, dists)
+
+    def to_model(self, theta: Theta) -> Model:
+        """Return the model with these parameters, parents' axes unfolded."""
+        shape = self.model.parents_shape
+        return self.model.replace(
+            {name: dist.unflatten(shape(name)) for name, dist in theta.dists.items()}
+        )
+
+    # -- the E-step ----------------------------------------------------------------------------
+
+    def e_step(self, theta: Theta, assign: Assignment) -> Expectation:
+        """Return the expected statistics under the posterior at theta."""
+
+        def block(rows: slice) -> Expectation:
+            data, attached = self._attach(theta, rows)
+            posterior = self._infer(theta, data, attached, assign, rows)
+            weights = np.ones(data.n) if data.weights is None else data.weights
+            assert posterior.objective is not None
+            evidence = posterior.evidence
+            return Expectation(
+                *self._statistics(attached, data, posterior),
+                _weighted_sum(posterior.objective, weights),
+                None if evidence is None else _weighted_sum(evidence, weights),
+            )
+
+        return self._sum(block)
+
+    def posterior(self, theta: Theta, assign: Assignment) -> Posterior:
+        """Return the posterior of all rows at theta."""
+        from latentem.inference.posterior import concatenate
+
+        def block(rows: slice) -> Posterior:
+            data, attached = self._attach(theta, rows)
+            posterior = self._infer(theta, data, attached, assign, rows)
+            base = sum(self._base_rows(theta, data).values())
+            return attrs.evolve(
+                posterior,
+                weights=data.weights,
+                objective=None if posterior.objective is None else posterior.objective + base,
+                evidence=None if posterior.evidence is None else posterior.evidence + base,
+            )
+
+        return concatenate(list(map_blocks(block, self.data.n, self.cells)))
+
+    def expectation(self, theta: Theta, posterior: Posterior) -> Expectation:
+        """Return the expected statistics under a given posterior."""
+
+        def block(rows: slice) -> Expectation:
+            data, attached = self._attach(theta, rows)
+            return Expectation(*self._statistics(attached, data, posterior[rows]), 0.0, None)
+
+        return self._sum(block)
+
+    def log_evidence(self, theta: Theta, assign: Assignment) -> Array:
+        """Return log p(x) of each row, ``(n,)``; -inf for a row that is impossible."""
+
+        def block(rows: slice) -> Array:
+            data, attached = self._attach(theta, rows)
+            factors = self._factors(theta, data, attached)
+            evidence, _ = self.layout.elimination.sum_product(factors)
+            evidence = evidence + sum(self._base_rows(theta, data).values())
+            possible = evidence > LOG_ZERO / 10
+            return np.broadcast_to(np.where(possible, evidence, -np.inf), data.n)
+
+        return np.concatenate(list(map_blocks(block, self.data.n, self.cells)))
+
+    @property
+    def cells(self) -> int:
+        """Columns of the working arrays of a block of rows."""
+        return self.layout.cells + self._statistics_columns
+
+    @cached_property
+    def _statistics_columns(self) -> int:
+        widths = [1]
+        for family in self.layout.observed:
+            values = [self.data.values[name] for name in family.names]
+            widths.append(sum(1 + v[0].size * (v[0].size + 3) // 2 for v in values))
+        return max(widths)
+
+    def _sum(self, block) -> Expectation:  # type: ignore[no-untyped-def]
+        parts = map_blocks(block, self.data.n, self.cells)
+        total: Expectation = next(parts)
+        for part in parts:
+            total = total + part
+        return total
+
+    def _attach(self, theta: Theta, rows: slice):  # type: ignore[no-untyped-def]
+        data = self.data[rows]
+        attached = tuple(
+            stack.on(tuple(data.values[name] for name in family.names))
+            for stack, family in zip(theta.stacks, self.layout.observed, strict=True)
+        )
+        return data, attached
+
+    def _factors(self, theta: Theta, data: Data, attached) -> list[Factor]:  # type: ignore[no-untyped-def]
+        """Return log p of each family given the data, as factors over the latents."""
+        factors = []
+        for family, table in zip(self.layout.latents, theta.latent_tables, strict=True):
+            (name,) = family.names
+            scope = (*family.scope, name)
+            with_own = attrs.evolve(
+                family,
+                parents=(*family.parents, name),
+                sizes=(*family.sizes, table.shape[1]),
+                scope=scope,
+            )
+            column = table.reshape(-1, 1)
+            if family.observed:
+                column = np.broadcast_to(column, (len(column), data.n))
+            factors.append(Factor(scope, with_own.at_observed(column, data)))
+            if name in data.labels:
+                factors.append(Factor((name,), _label_table(data.labels[name], table.shape[1])))
+        for family, stack in zip(self.layout.observed, attached, strict=True):
+            log_density = stack.log_density()
+            factors.append(Factor(family.scope, family.at_observed(log_density, data)))
+        return factors
+
+    def _infer(self, theta: Theta, data: Data, attached, assign: Assignment, rows: slice) -> Posterior:  # type: ignore[no-untyped-def]
+        factors = self._factors(theta, data, attached)
+        posterior = assign(self.layout.elimination, factors, rows)
+        assert posterior.objective is not None
+        if not posterior.objective.min() > LOG_ZERO / 10:
+            self._refuse_impossible(theta, data, attached, posterior.objective, rows)
+        return posterior
+
+    def _refuse_impossible(self, theta, data, attached, objective, rows) -> None:  # type: ignore[no-untyped-def]
+        """Raise the error that says which row has no density, and which node is to blame."""
+        bad = int(np.flatnonzero(~(np.broadcast_to(objective, data.n) > LOG_ZERO / 10))[0])
+        row = rows.start + bad
+        for family in self.layout.observed:
+            for name in family.names:
+                value = data.values[name][bad : bad + 1]
+                log_density = theta.kernels[name].on(value).log_density()
+                if np.isnan(log_density).any():
+                    raise ModelError(
+                        f"Node '{name}': {type(theta.dists[name]).__name__}.log_prob must be a "
+                        f"number or -inf, got NaN for row {row}, value {value[0]}. Check its "
+                        "formula and the support of the data.",
+                        node=name,
+                    )
+                if not (log_density > LOG_ZERO / 10).any():
+                    raise DataError(
+                        f"data['{name}'] must have positive density under some state of Node "
+                        f"'{name}', got value {value[0]} in row {row}, impossible under all. "
+                        "Drop the row, or choose a family or start that allows it.",
+                        node=name,
+                    )
+        raise DataError(
+            f"data must have positive density under the model, got row {row}, which no joint state "
+            "of the latents allows. Drop the row, or allow the combination."
+        )
+
+    def _statistics(self, attached, data: Data, posterior: Posterior):  # type: ignore[no-untyped-def]
+        """Return the records of the observed families and of the latents."""
+        weights = data.weights
+        stacks = []
+        for family, stack in zip(self.layout.observed, attached, strict=True):
+            table = posterior.table(family.scope)
+            if weights is not None:
+                table = table * weights
+            table = family.over_parents(table, data)
+            if table.shape[-1] != data.n:
+                table = np.broadcast_to(table, (len(table), data.n))
+            stacks.append(stack.record(table))
+        counts = []
+        for family in self.layout.latents:
+            (name,) = family.names
+            table = posterior.table((*family.scope, name))
+            states = table.shape[-2]
+            if family.observed or table.shape[-1] == data.n:
+                # The node's own states ride along as one more latent axis.
+                flat = np.moveaxis(table, -2, 0)  # (states, *scope, rows)
+                over = np.stack([family.over_parents(part, data) for part in flat])
+                counts.append(Counts(over.sum(-1) if weights is None else over @ weights))
+            else:
+                flat = np.moveaxis(table[..., 0], -1, 0).reshape(states, -1)
+                counts.append(Counts(flat * data.total_weight))
+        return tuple(stacks), tuple(counts)
+
+    # -- Q and the M-step ----------------------------------------------------------------------
+
+    def records(self, theta: Theta, expectation: Expectation) -> dict[str, Record]:
+        """Return each node's record; ``theta`` is the one the expectation was taken with."""
+        records: dict[str, Record] = {}
+        for family, counts in zip(self.layout.latents, expectation.counts, strict=True):
+            records[family.names[0]] = counts
+        for family, stack, sums in zip(
+            self.layout.observed, theta.stacks, expectation.stacks, strict=True
+        ):
+            records.update(zip(family.names, stack.split(sums), strict=True))
+        return records
+
+    def m_step(self, theta: Theta, records: dict[str, Record]) -> Theta:
+        """Return the parameters that maximise Q, node by node."""
+        dists = {}
+        for name, dist in theta.dists.items():
+            try:
+                dists[name] = dist.update(records[name])
+            except DegenerateError as error:
+                raise DegenerateError(f"Node '{name}': {error}", node=name) from None
+        return Theta(self.layout, dists)
+
+    def q(self, theta: Theta, records: dict[str, Record]) -> dict[str, Term]:
+        """Return Q at theta under the records, node by node."""
+        terms = {}
+        for name, dist in theta.dists.items():
+            record = records[name]
+            if isinstance(record, Counts):
+                value, magnitude = record.expected_log_prob(dist)
+            else:
+                value, magnitude = theta.kernels[name].expected_log_prob(record)
+            terms[name] = Term(value + self.log_base(theta).get(name, 0.0), magnitude)
+        return terms
+
+    def log_base(self, theta: Theta) -> dict[str, float]:
+        """Return the log base measures of the nodes whose kernels leave them out; constants."""
+        cached: dict[str, float] | None = self.__dict__.get("_log_base")
+        if cached is None:
+
+            def block(rows: slice) -> dict[str, float]:
+                data = self.data[rows]
+                weights = np.ones(data.n) if data.weights is None else data.weights
+                base = self._base_rows(theta, data)
+                return {name: _weighted_sum(values, weights) for name, values in base.items()}
+
+            cached = {}
+            for part in map_blocks(block, self.data.n, self.cells):
+                for name, value in part.items():
+                    cached[name] = cached.get(name, 0.0) + value
+            self.__dict__["_log_base"] = cached
+        return cached
+
+    def _base_rows(self, theta: Theta, data: Data) -> dict[str, Array]:
+        """Return the log base measures ``(rows,)`` that are not constant 0."""
+        rows = {}
+        for name, kernel in theta.kernels.items():
+            if isinstance(kernel, LinearKernel):
+                assert isinstance(kernel.dist, ExponentialFamily)
+                base = kernel.dist.log_base_measure(data.values[name])
+                if isinstance(base, np.ndarray):
+                    rows[name] = base
+        return rows
+
+    def base_total(self, theta: Theta) -> float:
+        """Return the constant that `Expectation.objective` leaves out."""
+        return sum(self.log_base(theta).values())
+
+    def take(self, rows: Array) -> Problem:
+        """Return the problem on these rows only."""
+        return Problem(self.model, self.data[rows], self.layout)
+
+
+def _weighted_sum(values: Array, weights: Array) -> float:
+    if values.shape[-1] != len(weights):
+        return float(values[0] * weights.sum())
+    return float(values @ weights)
+
+
+def _label_table(labels: Array, k: int) -> Array:
+    """Return log-evidence ``(k, rows)``: -inf for all states but the known one."""
+    possible = (labels == np.arange(k)[:, None]) | (labels == -1)
+    return np.where(possible, 0.0, -np.inf)
+
+
+def family_of(layout: Layout, name: str) -> Family:
+    """Return the family an observed node belongs to."""
+    return next(family for family in layout.observed if name in family.names)

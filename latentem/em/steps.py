@@ -1,0 +1,477 @@
+"""EM one half-step at a time, as on the blackboard."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+import numpy as np
+
+from latentem.data import bind
+from latentem.distributions.base import Array, Record, sampler
+from latentem.em.assign import Assignment, soft
+from latentem.em.init import Start, first_theta
+from latentem.em.problem import Problem, Theta
+from latentem.errors import DataError, ModelError
+from latentem.graph import Model, NodeKind
+from latentem.inference.elimination import Elimination
+from latentem.inference.posterior import Posterior
+
+
+def check_assign(model: Model, assign: Assignment) -> None:
+    """Raise unless the assignment rule suits the model."""
+    if not isinstance(assign, Assignment):
+        raise ModelError(
+            f"assign must be an assignment rule, got {assign!r}. "
+            "Pass lem.soft, lem.hard, lem.tempered(beta) or lem.stochastic(rng)."
+        )
+    for name in model.requires_hard:
+        if not assign.is_hard or not assign.is_monotone:
+            raise ModelError(
+                f"Node '{name}': {type(model[name]).__name__} must be assigned hard because it is "
+                f"no probability distribution, got {assign}. Pass assign=lem.hard.",
+                node=name,
+            )
+
+
+def known_theta(problem: Problem) -> Theta:
+    """Return the parameters of the problem's model, which must have them."""
+    for name, dist in problem.model.distributions.items():
+        if not dist.is_parameterised:
+            raise ModelError(
+                f"Node '{name}': {type(dist).__name__} must have parameters for this, got a "
+                "template. Give them, or use initialize(model, data) or fit(model, data).",
+                node=name,
+            )
+    return problem.theta()
+
+
+def initialize(
+    model: Model,
+    data: Any,
+    *,
+    init: Start | None = None,
+    weights: Any = None,
+    seed: int | np.random.Generator | None = None,
+) -> Model:
+    """Return θ_old: a start, then one M-step.
+
+    Parameters
+    ----------
+    model : Model
+        Nodes that have parameters keep them.
+    data : array, mapping or data frame
+    init : start, optional
+        One of `latentem.init`; by default k-means++ seeding where a node has a dissimilarity.
+    weights : array, (n,), optional
+        Row weights.
+    seed : int or numpy.random.Generator, optional
+
+    Returns
+    -------
+    Model
+        With parameters.
+
+    Raises
+    ------
+    DataError
+        If the data do not fit the model.
+    ModelError
+        If all states of a latent are equal at the start.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import latentem as lem
+    >>> model = lem.models.gaussian_mixture(2)
+    >>> lem.initialize(model, np.array([[0.0], [1.0], [8.0], [9.0]]), seed=0).is_parameterised
+    True
+    """
+    problem = Problem.of(model, data, weights)
+    return problem.to_model(first_theta(problem, init, np.random.default_rng(seed)))
+
+
+def e_step(
+    model: Model, data: Any, *, assign: Assignment = soft, weights: Any = None
+) -> Posterior:
+    """Return the posterior p(Z | X, θ) of every row.
+
+    Parameters
+    ----------
+    model : Model
+        With parameters.
+    data : array, mapping or data frame
+    assign : Assignment
+        The assignment rule.
+    weights : array, (n,), optional
+        Row weights.
+
+    Returns
+    -------
+    Posterior
+
+    Raises
+    ------
+    ModelError
+        If a node has no parameters, or prototypes are assigned softly.
+    DataError
+        If the data do not fit the model, or a row has density zero under all states.
+
+    Examples
+    --------
+    >>> import latentem as lem
+    >>> z = lem.latent("z", lem.Categorical(probs=[0.5, 0.5]))
+    >>> x = lem.observed("x", lem.Bernoulli(probs=[0.2, 0.6]), given=z)
+    >>> lem.e_step(lem.Model([z, x]), [1]).marginal("z").round(2)
+    array([[0.25, 0.75]])
+    """
+    check_assign(model, assign)
+    problem = Problem.of(model, data, weights)
+    return problem.posterior(known_theta(problem), assign.at(0))
+
+
+def _with_posterior(model: Model, data: Any, posterior: Posterior) -> Problem:
+    problem = Problem.of(model, data)
+    if posterior.n != problem.data.n or posterior.elimination.sizes != (
+        problem.layout.elimination.sizes
+    ):
+        raise DataError(
+            f"The posterior must be over the latents {problem.layout.elimination.sizes} and "
+            f"{problem.data.n} rows, got {posterior.elimination.sizes} and {posterior.n}. "
+            "Use e_step(model, data) of the same model and data."
+        )
+    return attrs.evolve(problem, data=attrs.evolve(problem.data, weights=posterior.weights))
+
+
+def m_step(model: Model, data: Any, posterior: Posterior) -> Model:
+    """Return θ_new = argmax Q(θ, θ_old), node by node.
+
+    Parameters
+    ----------
+    model : Model
+    data : array, mapping or data frame
+    posterior : Posterior
+        Of the same rows; its row weights are used.
+
+    Returns
+    -------
+    Model
+        With parameters.
+
+    Raises
+    ------
+    DegenerateError
+        If a state has nothing to be fitted to.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import latentem as lem
+    >>> z = lem.latent("z", lem.Categorical(probs=[0.5, 0.5]))
+    >>> x = lem.observed("x", lem.Poisson(rate=[1.0, 5.0]), given=z)
+    >>> model, counts = lem.Model([z, x]), np.array([0, 1, 6, 7])
+    >>> lem.m_step(model, counts, lem.e_step(model, counts))["x"].rate.round(2)
+    array([0.52, 6.38])
+    """
+    problem = _with_posterior(model, data, posterior)
+    theta = problem.theta()
+    records = problem.records(theta, problem.expectation(theta, posterior))
+    return problem.to_model(problem.m_step(theta, records))
+
+
+@attrs.frozen(eq=False, repr=False, slots=False)
+class ExpectedLogJoint:
+    """Q(θ, θ_old) = E[log p(X, Z | θ)] under the posterior at θ_old, as an object.
+
+    Call it at any parameterised model to get its value there.
+
+    Attributes
+    ----------
+    by_node : dict of str to float
+        Its terms, in nats: Q is a sum over nodes.
+    """
+
+    problem: Problem
+    records: dict[str, Record]
+    by_node: dict[str, float]
+
+    @property
+    def total(self) -> float:
+        """Q in nats."""
+        return math.fsum(self.by_node.values())
+
+    def at(self, model: Model) -> ExpectedLogJoint:
+        """Return the same Q at another θ, with its terms.
+
+        Raises
+        ------
+        ModelError
+            If the model has no parameters or another graph.
+        """
+        if set(model.by_name) != set(self.problem.model.by_name):
+            raise ModelError(
+                f"Q must be evaluated at a model with the nodes {list(self.problem.model.by_name)}, "
+                f"got {list(model.by_name)}. Use the same graph."
+            )
+        theta = known_theta(attrs.evolve(self.problem, model=model))
+        terms = self.problem.q(theta, self.records)
+        return attrs.evolve(self, by_node={name: term.value for name, term in terms.items()})
+
+    def __call__(self, model: Model) -> float:
+        """Return Q(θ, θ_old) at the θ of a model."""
+        return self.at(model).total
+
+    def __repr__(self) -> str:
+        terms = ", ".join(f"{name}: {value:.6f}" for name, value in self.by_node.items())
+        return f"Q = {self.total:.6f} nats ({terms})"
+
+
+def expected_log_joint(model: Model, data: Any, posterior: Posterior) -> ExpectedLogJoint:
+    """Return Q(θ, θ_old), the expected complete-data log-likelihood.
+
+    Parameters
+    ----------
+    model : Model
+        With parameters θ, at which ``total`` and ``by_node`` are taken.
+    data : array, mapping or data frame
+    posterior : Posterior
+        p(Z | X, θ_old).
+
+    Returns
+    -------
+    ExpectedLogJoint
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import latentem as lem
+    >>> z = lem.latent("z", lem.Categorical(probs=[0.5, 0.5]))
+    >>> x = lem.observed("x", lem.Poisson(rate=[1.0, 5.0]), given=z)
+    >>> model, counts = lem.Model([z, x]), np.array([0, 1, 6, 7])
+    >>> posterior = lem.e_step(model, counts)
+    >>> Q = lem.expected_log_joint(model, counts, posterior)
+    >>> bool(np.isclose(Q.total + posterior.entropy, lem.log_likelihood(model, counts)))
+    True
+    """
+    problem = _with_posterior(model, data, posterior)
+    theta = known_theta(problem)
+    records = problem.records(theta, problem.expectation(theta, posterior))
+    terms = problem.q(theta, records)
+    return ExpectedLogJoint(problem, records, {name: t.value for name, t in terms.items()})
+
+
+def log_likelihood(model: Model, data: Any, *, weights: Any = None) -> float:
+    """Return log p(X | θ), the latents summed out, in nats.
+
+    Parameters
+    ----------
+    model : Model
+        With parameters.
+    data : array, mapping or data frame
+    weights : array, (n,), optional
+        Row weights.
+
+    Returns
+    -------
+    float
+        The sum over rows; -inf if a row is impossible.
+
+    Examples
+    --------
+    >>> import latentem as lem
+    >>> coin = lem.Model([lem.observed("x", lem.Bernoulli(probs=0.5))])
+    >>> round(lem.log_likelihood(coin, [0, 1]), 4)
+    -1.3863
+    """
+    problem = Problem.of(model, data, weights)
+    return total_evidence(problem, known_theta(problem))
+
+
+def total_evidence(problem: Problem, theta: Theta) -> float:
+    """Return the weighted sum of log p(x), rows without weight left out."""
+    check_assign(problem.model, soft)
+    rows = problem.log_evidence(theta, soft)
+    weights = problem.data.weights
+    if weights is None:
+        return float(rows.sum())
+    return float(np.sum(rows * weights, where=weights > 0))
+
+
+def log_joint(model: Model, data: Any, *, weights: Any = None) -> float:
+    """Return log p(X, Z | θ), the complete-data log-likelihood, in nats.
+
+    Parameters
+    ----------
+    model : Model
+        With parameters.
+    data : mapping or data frame
+        With values for every node, latents included.
+    weights : array, (n,), optional
+        Row weights.
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> import latentem as lem
+    >>> z = lem.latent("z", lem.Categorical(probs=[0.5, 0.5]))
+    >>> x = lem.observed("x", lem.Bernoulli(probs=[0.2, 0.6]), given=z)
+    >>> round(lem.log_joint(lem.Model([z, x]), {"z": [0], "x": [1]}), 4)
+    -2.3026
+    """
+    bound = bind(model, data, weights)
+    for node in model.latents:
+        labels = bound.labels.get(node.name)
+        if labels is None or np.any(labels == -1):
+            raise DataError(
+                f"data must have a state of the latent '{node.name}' in every row for log_joint, "
+                "got none. Add it, or use log_likelihood, which sums it out.",
+                node=node.name,
+            )
+    return log_likelihood(model, bound)
+
+
+def sample(
+    model: Model, n: int, *, seed: int | np.random.Generator | None = None, data: Any = None
+) -> dict[str, Array]:
+    """Draw rows from the joint distribution, parents before children.
+
+    Parameters
+    ----------
+    model : Model
+        With parameters.
+    n : int
+        Number of rows.
+    seed : int or numpy.random.Generator, optional
+    data : mapping, optional
+        Values ``(n, ...)`` of nodes that are not to be drawn.
+
+    Returns
+    -------
+    dict of str to array, (n, *event)
+        Latents included.
+
+    Raises
+    ------
+    ModelError
+        If a node has no parameters or is no probability distribution.
+    MissingMethodError
+        If a distribution has no method ``sample``.
+
+    Examples
+    --------
+    >>> import latentem as lem
+    >>> z = lem.latent("z", lem.Categorical(probs=[0.5, 0.5]))
+    >>> x = lem.observed("x", lem.Normal(mean=[-5, 5], variance=[1, 1]), given=z)
+    >>> draws = lem.sample(lem.Model([z, x]), 3, seed=0)
+    >>> bool(((draws["x"] > 0) == draws["z"]).all())
+    True
+    """
+    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 0:
+        raise DataError(f"n must be a whole number of rows, got {n!r}. Give one of at least 0.")
+    check_assign(model, soft)
+    rng = np.random.default_rng(seed)
+    given: Mapping[str, Any] = {} if data is None else data
+    draws: dict[str, Array] = {}
+    for node in model.order:
+        if node.name in given:
+            draws[node.name] = np.asarray(given[node.name])
+            continue
+        if node.kind is NodeKind.COVARIATE or node.dist is None or not node.dist.is_parameterised:
+            raise ModelError(
+                f"Node '{node.name}': sampling must have its parameters, or its values in "
+                "data=..., got neither. Give one of them.",
+                node=node.name,
+            )
+        shape = model.parents_shape(node.name)
+        states = [draws[parent.name] for parent in model.discrete_parents(node.name)]
+        state = np.zeros(n, dtype=np.intp)
+        if states:
+            state = np.ravel_multi_index(tuple(s.astype(np.intp) for s in states), shape)
+        draws[node.name] = np.asarray(sampler(node.dist.flatten(shape))(rng, state))
+    return {node.name: draws[node.name] for node in model.order}
+
+
+@attrs.frozen
+class Cost:
+    """What exact inference on a model costs: a dry run.
+
+    Attributes
+    ----------
+    order : tuple of str
+        Latents in order of elimination.
+    cliques : tuple of tuple of str
+        The clique of each.
+    largest_clique : tuple of str
+    largest_table : int
+        Cells a row of the largest table.
+    memory : int
+        Bytes of the tables of one block of rows.
+    operations : int
+        Table cells touched in one E-step on all rows.
+    n : int
+        Number of rows.
+    """
+
+    order: tuple[str, ...]
+    cliques: tuple[tuple[str, ...], ...]
+    largest_clique: tuple[str, ...]
+    largest_table: int
+    memory: int
+    operations: int
+    n: int
+
+    def __str__(self) -> str:
+        order = ", ".join(self.order) or "nothing to eliminate"
+        return (
+            f"elimination order  {order}\n"
+            f"largest clique     {{{', '.join(self.largest_clique)}}}: "
+            f"{self.largest_table:,} cells a row\n"
+            f"memory             {self.memory / 2**20:,.1f} MiB of tables for a block of rows\n"
+            f"operations         {self.operations:,} table cells an E-step on {self.n:,} rows"
+        )
+
+
+def cost(model: Model, n: int) -> Cost:
+    """Return what exact inference would cost, without doing it.
+
+    Parameters
+    ----------
+    model : Model
+    n : int
+        Number of rows.
+
+    Returns
+    -------
+    Cost
+
+    Examples
+    --------
+    >>> import latentem as lem
+    >>> a, b = (lem.latent(name, lem.Categorical(10)) for name in "ab")
+    >>> y = lem.observed("y", lem.Poisson(), given=[a, b])
+    >>> lem.cost(lem.Model([a, b, y]), 1000).largest_table
+    100
+    """
+    from latentem.parallel import block_rows
+
+    sizes = {node.name: node.n_states or 0 for node in model.latents}
+    elimination = Elimination.of(model.graph, sizes)
+    clique, cells = elimination.largest
+    tables = [elimination.cells(bucket.clique) for bucket in elimination.buckets]
+    rows = min(n, block_rows(cells))
+    return Cost(
+        tuple(bucket.variable for bucket in elimination.buckets),
+        tuple(bucket.clique for bucket in elimination.buckets),
+        clique,
+        cells,
+        8 * rows * sum(tables),
+        n * sum(tables),
+        n,
+    )
+
+

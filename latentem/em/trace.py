@@ -1,0 +1,87 @@
+"""The trace of a fit: one row for every half-step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import attrs
+import numpy as np
+
+from latentem.distributions.base import Array
+from latentem.errors import require
+
+
+@attrs.frozen
+class HalfStep:
+    """The state of the objective after an E-step or an M-step.
+
+    Attributes
+    ----------
+    iteration : int
+        0 is the start.
+    phase : str
+        "E" or "M".
+    objective : float
+        F = Q + temperature * H, in nats (minus the distortion for prototypes).
+    q : float
+        Q(θ, θ_old), in nats.
+    entropy : float
+        Entropy of the posterior, in nats.
+    log_likelihood : float or None
+        log p(X | θ), known after a soft E-step.
+    distortion : float or None
+        J, for prototypes.
+    """
+
+    iteration: int
+    phase: str
+    objective: float
+    q: float
+    entropy: float
+    log_likelihood: float | None = None
+    distortion: float | None = None
+
+
+@attrs.frozen(eq=False, repr=False)
+class Trace:
+    """Half-steps in order. ``trace["objective"]`` is a column, iteration is over rows."""
+
+    rows: tuple[HalfStep, ...] = attrs.field(converter=tuple)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[HalfStep]:
+        return iter(self.rows)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the columns; ``distortion`` only where there is one."""
+        names = tuple(field.name for field in attrs.fields(HalfStep))
+        has_distortion = any(row.distortion is not None for row in self.rows)
+        return names if has_distortion else names[:-1]
+
+    def __getitem__(self, column: str) -> Array:
+        """Return a column; unknown numbers are NaN."""
+        if column not in self.columns:
+            raise KeyError(f"no column {column!r}; the columns are {', '.join(self.columns)}")
+        values = [getattr(row, column) for row in self.rows]
+        return np.array([np.nan if value is None else value for value in values])
+
+    def to_dataframe(self, backend: str = "pandas") -> Any:
+        """Return the trace as a data frame of ``backend``, such as "pandas" or "polars"."""
+        require(backend, extra="pandas")
+        import narwhals.stable.v2 as nw
+
+        columns = {name: self[name] for name in self.columns}
+        return nw.from_dict(columns, backend=backend).to_native()
+
+    def __repr__(self) -> str:
+        if not self.rows:
+            return "Trace of no half-steps"
+        first, last = self.rows[0], self.rows[-1]
+        return (
+            f"Trace of {len(self)} half-steps: objective {first.objective:.6f} -> "
+            f"{last.objective:.6f} in {last.iteration} iterations"
+        )

@@ -1,0 +1,446 @@
+"""The declared graph: nodes, each a variable with its conditional distribution, and the model."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from typing import Any, Self
+
+import attrs
+import networkx as nx
+
+from latentem.distributions.base import Distribution, count_parameters
+from latentem.errors import ModelError, Unsuitable
+
+
+class NodeKind(enum.Enum):
+    """What is known of a variable: nothing, its values, or its values without a distribution."""
+
+    LATENT = "latent"
+    OBSERVED = "observed"
+    COVARIATE = "covariate"
+
+
+@attrs.frozen(eq=False)
+class Node:
+    """One variable with its conditional distribution.
+
+    Made by `latent`, `observed` and `covariate`.
+
+    Attributes
+    ----------
+    name : str
+    kind : NodeKind
+    dist : Distribution or None
+        None for a covariate.
+    given : tuple of Node
+        The parents, in the order of the parameters' leading axes.
+    columns : tuple of str or None
+        The columns of a data frame that hold the values, if not the one of the node's name.
+    """
+
+    name: str
+    kind: NodeKind
+    dist: Distribution | None = None
+    given: tuple[Node, ...] = ()
+    columns: tuple[str, ...] | None = None
+
+    @property
+    def n_states(self) -> int | None:
+        """Number of states, or None if the variable is not discrete."""
+        return None if self.dist is None else self.dist.n_states
+
+    @property
+    def is_latent(self) -> bool:
+        """Whether the variable is latent."""
+        return self.kind is NodeKind.LATENT
+
+    def __str__(self) -> str:
+        if not self.given:
+            return f"p({self.name})"
+        return f"p({self.name} | {', '.join(parent.name for parent in self.given)})"
+
+
+def latent(
+    name: str, dist: Distribution, given: Node | Sequence[Node] | None = None
+) -> Node:
+    """Declare a latent variable.
+
+    Parameters
+    ----------
+    name : str
+        Its name, unique in the model.
+    dist : Distribution
+        Its distribution, over a finite number of states: `Categorical`, `Bernoulli`, ...
+    given : Node or sequence of Node, optional
+        Its parents; the parameters are indexed by their states, in this order.
+
+    Returns
+    -------
+    Node
+
+    Raises
+    ------
+    ModelError
+        If the name, the distribution or a parent is not one, or the states are not finite.
+
+    Examples
+    --------
+    >>> import latentem as lem
+    >>> z = lem.latent("z", lem.Categorical(3))
+    >>> print(z)
+    p(z)
+    """
+    node = _declare(name, NodeKind.LATENT, dist, given)
+    if node.n_states is None:
+        raise ModelError(
+            f"Node '{name}': a latent must have a finite number of states because its posterior "
+            f"is a table over them, got {dist!r}. Use Categorical(k), or observe it.",
+            node=name,
+        )
+    return node
+
+
+def observed(
+    name: str,
+    dist: Distribution,
+    given: Node | Sequence[Node] | None = None,
+    *,
+    columns: Sequence[str] | None = None,
+) -> Node:
+    """Declare an observed variable.
+
+    Parameters
+    ----------
+    name : str
+        Its name, unique in the model, and of its column or entry in the data.
+    dist : Distribution
+        Its distribution given each combination of the states of its discrete parents.
+    given : Node or sequence of Node, optional
+        Its parents; the parameters are indexed by their states, in this order.
+    columns : sequence of str, optional
+        The columns of a data frame that make up its values.
+
+    Returns
+    -------
+    Node
+
+    Raises
+    ------
+    ModelError
+        If the name, the distribution or a parent is not one.
+
+    Examples
+    --------
+    >>> import latentem as lem
+    >>> z = lem.latent("z", lem.Categorical(3))
+    >>> print(lem.observed("x", lem.Gaussian(), given=z))
+    p(x | z)
+    """
+    return _declare(name, NodeKind.OBSERVED, dist, given, columns)
+
+
+def covariate(name: str, *, columns: Sequence[str] | None = None) -> Node:
+    """Declare an input: a variable that others are given, without a distribution of its own.
+
+    Parameters
+    ----------
+    name : str
+        Its name, unique in the model.
+    columns : sequence of str, optional
+        The columns of a data frame that make up its values.
+
+    Returns
+    -------
+    Node
+
+    Examples
+    --------
+    >>> import latentem as lem
+    >>> lem.covariate("u").kind
+    <NodeKind.COVARIATE: 'covariate'>
+    """
+    return _declare(name, NodeKind.COVARIATE, None, None, columns)
+
+
+def _declare(
+    name: str,
+    kind: NodeKind,
+    dist: Distribution | None,
+    given: Node | Sequence[Node] | None,
+    columns: Sequence[str] | None = None,
+) -> Node:
+    if not isinstance(name, str) or not name:
+        raise ModelError(f"A node's name must be a non-empty string, got {name!r}. Name it.")
+    if kind is not NodeKind.COVARIATE and not isinstance(dist, Distribution):
+        hint = f" Call it: {dist.__name__}()." if isinstance(dist, type) else ""
+        raise ModelError(
+            f"Node '{name}': its distribution must be a Distribution, got {dist!r}.{hint}",
+            node=name,
+        )
+    parents = () if given is None else (given,) if isinstance(given, Node) else tuple(given)
+    for parent in parents:
+        if not isinstance(parent, Node):
+            raise ModelError(
+                f"Node '{name}': given must be nodes, got {parent!r}. "
+                "Pass what latent(), observed() or covariate() returned.",
+                node=name,
+            )
+    names = [parent.name for parent in parents]
+    if len(set(names)) < len(names):
+        raise ModelError(
+            f"Node '{name}': each parent must be given once, got {names}. Drop the repeat.",
+            node=name,
+        )
+    if isinstance(columns, str):
+        columns = (columns,)
+    return Node(name, kind, dist, parents, None if columns is None else tuple(columns))
+
+
+@attrs.frozen(eq=False, slots=False, repr=False)
+class Model:
+    r"""A joint distribution over latent and observed variables, as a directed acyclic graph.
+
+    .. math:: p(X, Z \mid \theta) = \prod_v p(v \mid \mathrm{parents}(v), \theta_v)
+
+    Parameters
+    ----------
+    nodes : sequence of Node
+        All nodes, parents included, in any order.
+
+    Raises
+    ------
+    ModelError
+        If names repeat, a parent is missing, or a distribution does not fit its parents.
+
+    Examples
+    --------
+    >>> import latentem as lem
+    >>> z = lem.latent("z", lem.Categorical(3))
+    >>> x = lem.observed("x", lem.Gaussian(), given=z)
+    >>> print(lem.Model([z, x]))
+    p(z) p(x | z)
+    """
+
+    nodes: tuple[Node, ...] = attrs.field(converter=tuple)
+
+    def __attrs_post_init__(self) -> None:
+        if not self.nodes:
+            raise ModelError("Model must have at least one node, got none. Declare one.")
+        seen: dict[str, Node] = {}
+        for node in self.nodes:
+            if not isinstance(node, Node):
+                raise ModelError(
+                    f"Model must be made of nodes, got {node!r}. "
+                    "Pass what latent(), observed() or covariate() returned."
+                )
+            if node.name in seen:
+                raise ModelError(
+                    f"Node '{node.name}': names must be unique, got two nodes of this name. "
+                    "Rename one.",
+                    node=node.name,
+                )
+            seen[node.name] = node
+        for node in self.nodes:
+            for parent in node.given:
+                if seen.get(parent.name) is not parent:
+                    found = "another node of its name" if parent.name in seen else "none"
+                    raise ModelError(
+                        f"Node '{node.name}': its parent '{parent.name}' must be in the model, "
+                        f"got {found}. Pass the same node to Model([...]).",
+                        node=node.name,
+                    )
+            self._check_conditional(node)
+        if not nx.is_directed_acyclic_graph(self.graph):
+            raise ModelError("Model must be acyclic, got a cycle. Drop an edge.")
+
+    def _check_conditional(self, node: Node) -> None:
+        if node.dist is None:
+            return
+        covariates = [p.name for p in node.given if p.n_states is None]
+        if covariates and not node.dist.takes_covariates:
+            raise ModelError(
+                f"Node '{node.name}': the parents of a {type(node.dist).__name__} must have a "
+                f"known, finite number of states, got '{covariates[0]}' without. "
+                "Use a regression family for a continuous parent, or give its states, "
+                "as in Categorical(4).",
+                node=node.name,
+            )
+        try:
+            node.dist.check_parents(self.parents_shape(node.name))
+        except Unsuitable as error:
+            parent = f"'{node.given[0].name}'" if node.given else ""
+            family = type(node.dist).__name__
+            text = f"Node '{node.name}': {family} {error}".replace("{parent}", parent)
+            raise ModelError(text, node=node.name) from None
+
+    # -- reading the graph ---------------------------------------------------------------------
+
+    @cached_property
+    def by_name(self) -> Mapping[str, Node]:
+        """The nodes by name."""
+        return {node.name: node for node in self.nodes}
+
+    @cached_property
+    def graph(self) -> nx.DiGraph[str]:
+        """The graph: node names, with the `Node` as attribute ``node``; edges from parents."""
+        graph: nx.DiGraph[str] = nx.DiGraph()
+        for node in self.nodes:
+            graph.add_node(node.name, node=node)
+        for node in self.nodes:
+            graph.add_edges_from((parent.name, node.name) for parent in node.given)
+        return graph
+
+    @cached_property
+    def order(self) -> tuple[Node, ...]:
+        """The nodes with parents before children, otherwise as declared."""
+        position = {node.name: i for i, node in enumerate(self.nodes)}
+        names = nx.lexicographical_topological_sort(self.graph, key=position.__getitem__)
+        return tuple(self.by_name[name] for name in names)
+
+    @cached_property
+    def latents(self) -> tuple[Node, ...]:
+        """The latent nodes, parents first."""
+        return tuple(node for node in self.order if node.kind is NodeKind.LATENT)
+
+    @cached_property
+    def observed(self) -> tuple[Node, ...]:
+        """The observed nodes, parents first."""
+        return tuple(node for node in self.order if node.kind is NodeKind.OBSERVED)
+
+    @cached_property
+    def covariates(self) -> tuple[Node, ...]:
+        """The covariates."""
+        return tuple(node for node in self.order if node.kind is NodeKind.COVARIATE)
+
+    def discrete_parents(self, name: str) -> tuple[Node, ...]:
+        """Return the parents of a node that have states, in the order of ``given``."""
+        return tuple(parent for parent in self.by_name[name].given if parent.n_states is not None)
+
+    def parents_shape(self, name: str) -> tuple[int, ...]:
+        """Return the leading axes of a node's parameters: its discrete parents' numbers of states."""
+        return tuple(parent.n_states or 0 for parent in self.discrete_parents(name))
+
+    def __getitem__(self, name: str) -> Any:
+        """Return the distribution of a node: θ reads like the model."""
+        if name not in self.by_name:
+            raise KeyError(f"no node '{name}'; the model is {self}")
+        return self.by_name[name].dist
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.by_name
+
+    @property
+    def distributions(self) -> dict[str, Distribution]:
+        """The distributions by node name, parents first."""
+        return {node.name: node.dist for node in self.order if node.dist is not None}
+
+    @property
+    def is_parameterised(self) -> bool:
+        """Whether all parameters are known."""
+        return all(dist.is_parameterised for dist in self.distributions.values())
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of free parameters.
+
+        Raises
+        ------
+        MissingMethodError
+            If a distribution does not say how many it has.
+        """
+        return sum(count_parameters(dist) for dist in self.distributions.values())
+
+    @property
+    def requires_hard(self) -> tuple[str, ...]:
+        """The nodes that only make sense under hard assignment."""
+        return tuple(name for name, dist in self.distributions.items() if dist.requires_hard)
+
+    def replace(self, distributions: Mapping[str, Distribution]) -> Self:
+        """Return the same graph with other distributions at the named nodes.
+
+        Parameters
+        ----------
+        distributions : mapping of str to Distribution
+
+        Examples
+        --------
+        >>> import latentem as lem
+        >>> model = lem.Model([lem.observed("x", lem.Poisson())])
+        >>> model.replace({"x": lem.Poisson(rate=2.0)}).is_parameterised
+        True
+        """
+        unknown = set(distributions) - set(self.by_name)
+        if unknown:
+            raise ModelError(
+                f"Model has no node {sorted(unknown)[0]!r} to replace; its nodes are "
+                f"{list(self.by_name)}."
+            )
+        new: dict[str, Node] = {}
+        for node in self.order:
+            given = tuple(new[parent.name] for parent in node.given)
+            dist = distributions.get(node.name, node.dist)
+            new[node.name] = attrs.evolve(node, dist=dist, given=given)
+        return type(self)([new[node.name] for node in self.nodes])
+
+    # -- showing it ----------------------------------------------------------------------------
+
+    def __str__(self) -> str:
+        return " ".join(str(node) for node in self.order if node.dist is not None)
+
+    def __repr__(self) -> str:
+        lines = [f"Model: {self}"]
+        width = max(len(str(node)) for node in self.order)
+        for node in self.order:
+            what = "input" if node.dist is None else repr(node.dist)
+            what = " ".join(what.split())
+            what = what if len(what) <= 76 else what[:73] + "..."
+            label = node.name if node.dist is None else str(node)
+            lines.append(f"  {label:<{width}}  {node.kind.value:<9}  {what}")
+        return "\n".join(lines)
+
+    def to_dot(self) -> str:
+        """Return the graph in the DOT language: latents open, observed shaded, the plate over n.
+
+        Examples
+        --------
+        >>> import latentem as lem
+        >>> z = lem.latent("z", lem.Categorical(2))
+        >>> print(lem.Model([z, lem.observed("x", lem.Normal(), given=z)]).to_dot())
+        digraph model {
+          subgraph cluster_rows {
+            label="n"; labeljust=r; labelloc=b;
+            "z" [shape=circle];
+            "x" [shape=circle, style=filled, fillcolor=lightgrey];
+          }
+          "z" -> "x";
+        }
+        """
+        style = {
+            NodeKind.LATENT: "shape=circle",
+            NodeKind.OBSERVED: "shape=circle, style=filled, fillcolor=lightgrey",
+            NodeKind.COVARIATE: "shape=point, width=0.1, xlabel={name}",
+        }
+        lines = ["digraph model {", "  subgraph cluster_rows {"]
+        lines.append('    label="n"; labeljust=r; labelloc=b;')
+        for node in self.order:
+            quoted = _quoted(node.name)
+            lines.append(f"    {quoted} [{style[node.kind].replace('{name}', quoted)}];")
+        lines.append("  }")
+        lines += [
+            f"  {_quoted(parent.name)} -> {_quoted(node.name)};"
+            for node in self.order
+            for parent in node.given
+        ]
+        return "\n".join([*lines, "}"])
+
+
+def _quoted(name: str) -> str:
+    escaped = name.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def as_nodes(names: Iterable[str], model: Model) -> tuple[Node, ...]:
+    """Return the nodes of these names."""
+    return tuple(model.by_name[name] for name in names)

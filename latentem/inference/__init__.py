@@ -1,0 +1,1 @@
+"""Exact posteriors, chosen by the structure of the graph."""

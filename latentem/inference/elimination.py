@@ -1,0 +1,230 @@
+r"""Exact posteriors of discrete latents by variable elimination.
+
+Given the data, the joint is a product of factors over the latents, one for each node. Eliminating
+the latents one by one,
+
+.. math:: m_v(s) = \log \sum_v \exp \sum_{f \ni v} \log f(v, s), \qquad
+          \log p(v \mid s, x) = \sum_{f \ni v} \log f(v, s) - m_v(s),
+
+where s, the separator of v, are the latents that share a factor with it (Koller and Friedman,
+Probabilistic Graphical Models, 2009, chapter 9). What is left at the end is log p(x). The
+conditionals p(v | s, x) are kept: their product *is* the posterior, a directed graph of its own, to
+be read by `Posterior`. Everything is batched over rows, in log space, and costs as much as the
+largest clique {v} + s of the moralised graph, whatever the number of latents.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+import attrs
+import networkx as nx
+import numpy as np
+from networkx.algorithms.approximation.treewidth import min_fill_in_heuristic
+
+from latentem.distributions.base import Array
+from latentem.errors import TooLargeError
+
+#: Largest table, in cells a row, that exact inference agrees to build (8 MB a row).
+LARGEST_TABLE = 1_000_000
+
+
+@attrs.frozen
+class Factor:
+    """A table ``(*states of scope, rows)`` of log-values; its last axis may have length 1."""
+
+    scope: tuple[str, ...]
+    table: Array
+
+
+@attrs.frozen
+class Bucket:
+    """The elimination of one latent: its clique is the latent and its separator."""
+
+    variable: str
+    separator: tuple[str, ...]
+
+    @property
+    def clique(self) -> tuple[str, ...]:
+        """The latent, then its separator."""
+        return (self.variable, *self.separator)
+
+
+@attrs.frozen
+class Elimination:
+    """An elimination order with its cliques.
+
+    Attributes
+    ----------
+    sizes : dict of str to int
+        Number of states of each latent.
+    buckets : tuple of Bucket
+        In the order of elimination.
+    """
+
+    sizes: dict[str, int]
+    buckets: tuple[Bucket, ...]
+
+    @classmethod
+    def of(cls, graph: nx.DiGraph[str], sizes: dict[str, int]) -> Elimination:
+        """Find a min-fill order on the moralised graph of these latents.
+
+        Parameters
+        ----------
+        graph : networkx.DiGraph
+            The model's graph.
+        sizes : dict
+            The number of states of each latent.
+
+        Raises
+        ------
+        TooLargeError
+            If the largest clique has more than `LARGEST_TABLE` states.
+        """
+        moral = nx.moral_graph(graph).subgraph(sizes)
+        neighbours = {name: set(moral[name]) - {name} for name in sizes}
+        buckets = []
+        while neighbours:
+            variable = min_fill_in_heuristic(neighbours)
+            if variable is None:  # what is left is complete: any order will do
+                variable = next(iter(neighbours))
+            separator = neighbours.pop(variable)
+            for name in separator:
+                neighbours[name] |= separator - {name}
+                neighbours[name] -= {variable}
+            buckets.append(Bucket(variable, tuple(n for n in sizes if n in separator)))
+        return cls(sizes, tuple(buckets))
+
+    @property
+    def largest(self) -> tuple[tuple[str, ...], int]:
+        """The largest clique, and the cells a row of its table."""
+        cliques = [(bucket.clique, self.cells(bucket.clique)) for bucket in self.buckets]
+        return max(cliques, key=lambda pair: pair[1], default=((), 1))
+
+    def cells(self, names: Iterable[str]) -> int:
+        """Return the number of joint states of these latents."""
+        return math.prod(self.sizes[name] for name in names)
+
+    def check(self) -> None:
+        """Raise `TooLargeError` if the largest table is beyond the limit."""
+        clique, cells = self.largest
+        if cells > LARGEST_TABLE:
+            raise TooLargeError(
+                f"The largest clique of the graph must have at most {LARGEST_TABLE:,} states "
+                f"because its table is held for every row, got {cells:,} for "
+                f"{{{', '.join(clique)}}} (order of elimination: "
+                f"{', '.join(b.variable for b in self.buckets)}). Use fewer states, or fewer "
+                "latents that share a child."
+            )
+
+    def place(self, scope: Sequence[str]) -> int | None:
+        """Return the bucket that takes a factor of this scope, None for a constant."""
+        for i, bucket in enumerate(self.buckets):
+            if bucket.variable in scope:
+                return i
+        return None
+
+    # -- the passes ----------------------------------------------------------------------------
+
+    def sum_product(self, factors: Iterable[Factor]) -> tuple[Array, tuple[Array, ...]]:
+        """Return log p(x), ``(rows,)``, and the conditionals p(v | separator, x) in order."""
+        conditionals = []
+
+        def reduce(table: Array) -> Array:
+            conditionals.append(table)
+            return log_normalise(table)
+
+        return self._eliminate(factors, reduce), tuple(conditionals)
+
+    def max_product(self, factors: Iterable[Factor]) -> tuple[Array, dict[str, Array]]:
+        """Return max_z log p(x, z), ``(rows,)``, and the states that attain it, ``(rows,)`` each."""
+        best: list[Array] = []
+
+        def reduce(table: Array) -> Array:
+            state, value = first_maximum(table)
+            best.append(state)
+            return value
+
+        value = self._eliminate(factors, reduce)
+        states: dict[str, Array] = {}
+        for bucket, table in zip(reversed(self.buckets), reversed(best), strict=True):
+            states[bucket.variable] = at_states(table, [states[n] for n in bucket.separator])
+        n = len(value)
+        return value, {name: np.broadcast_to(states[name], n) for name in self.sizes}
+
+    def _eliminate(self, factors: Iterable[Factor], reduce) -> Array:  # type: ignore[no-untyped-def]
+        pending: list[list[Factor]] = [[] for _ in self.buckets]
+        left = np.zeros(1)  # what depends on no latent any more
+        for factor in factors:
+            place = self.place(factor.scope)
+            if place is None:
+                left = left + factor.table
+            else:
+                pending[place].append(factor)
+        for bucket, parts in zip(self.buckets, pending, strict=True):
+            message = reduce(self._combine(parts, bucket.clique))
+            if bucket.separator:
+                place = self.place(bucket.separator)
+                assert place is not None
+                pending[place].append(Factor(bucket.separator, message))
+            else:
+                left = left + message
+        return left
+
+    def _combine(self, factors: list[Factor], clique: tuple[str, ...]) -> Array:
+        """Return the sum of the factors over a clique, in an array of its own."""
+        tables = [aligned(factor, clique) for factor in factors]
+        shape = (*(self.sizes[name] for name in clique), max(t.shape[-1] for t in tables))
+        # Work in place in a full-size factor: factors are made for one elimination.
+        full = next((i for i, t in enumerate(tables) if t.shape == shape and t.flags.writeable), None)
+        total = np.zeros(shape) if full is None else tables.pop(full)
+        for table in tables:
+            total += table
+        return total
+
+
+def aligned(factor: Factor, clique: tuple[str, ...]) -> Array:
+    """Return the table of a factor with its axes in the order of a clique, absent ones of length 1."""
+    if factor.scope == clique:
+        return factor.table
+    present = [name for name in clique if name in factor.scope]
+    axes = [factor.scope.index(name) for name in present]
+    table = factor.table.transpose([*axes, len(axes)])
+    index = tuple(slice(None) if name in factor.scope else None for name in clique)
+    return table[index]
+
+
+def log_normalise(table: Array) -> Array:
+    """Normalise log-values over the first axis, in place, to probabilities; return the log-sum.
+
+    Where all are log 0 the probabilities are 0 and the log-sum is -inf.
+    """
+    peak = table.max(axis=0)
+    shift = peak if np.isfinite(peak).all() else np.where(np.isfinite(peak), peak, 0.0)
+    table -= shift
+    np.exp(table, out=table)
+    total = table.sum(axis=0)
+    with np.errstate(divide="ignore"):
+        log_sum: Array = np.log(total) + shift
+    table *= 1.0 / np.where(total > 0, total, 1.0)
+    return log_sum
+
+
+def first_maximum(table: Array) -> tuple[Array, Array]:
+    """Return argmax and maximum over the first axis; ties go to the first state."""
+    best = table[0].copy()
+    state = np.zeros(best.shape, dtype=np.intp)
+    for k in range(1, len(table)):  # a pass a state: long contiguous operations
+        better = table[k] > best
+        state[better] = k
+        np.maximum(best, table[k], out=best)
+    return state, best
+
+
+def at_states(table: Array, states: Sequence[Array]) -> Array:
+    """Return ``table[states..., row]`` for each row; table ``(*states, rows or 1)``."""
+    if not states:
+        return table
+    rows = np.arange(len(states[0])) if table.shape[-1] > 1 else 0
+    return table[(*states, rows)]

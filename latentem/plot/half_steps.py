@@ -1,0 +1,54 @@
+"""The objective after every half-step."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from latentem.plot.canvas import AFTER_E, AFTER_M, axes_or_new
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def trace(fit_or_trace: Any, ax: Axes | None = None) -> Axes:
+    """Draw the objective after every half-step: blue after E, red after M.
+
+    With a distortion in the trace (K-means) that is drawn instead, since it is the objective with
+    its sign changed.
+
+    Parameters
+    ----------
+    fit_or_trace : Fit or Trace
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    rows = list(getattr(fit_or_trace, "trace", fit_or_trace))
+    is_distortion = any(row.distortion is not None for row in rows)
+    is_likelihood = any(row.log_likelihood is not None for row in rows)
+    height = np.array([row.distortion if is_distortion else row.objective for row in rows])
+    after_e = np.array([row.phase == "E" for row in rows])
+    # The M-step of an iteration comes before its E-step, half a unit to the left.
+    place = np.array([row.iteration for row in rows]) - np.where(after_e, 0.0, 0.5)
+    ax = axes_or_new(ax)
+    size = float(np.clip(300 / max(len(rows), 1), 2, 7))
+    ax.plot(place, height, color="0.65", linewidth=1, zorder=1)
+    ax.plot(place[after_e], height[after_e], "o", color=AFTER_E, markersize=size, label="after E")
+    ax.plot(place[~after_e], height[~after_e], "o", color=AFTER_M, markersize=size, label="after M")
+    ax.set_xlabel("iteration")
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    objective = "objective F = ln p(X | θ) after E" if is_likelihood else "objective F = Q + H"
+    ax.set_ylabel("distortion J" if is_distortion else objective)
+    ax.annotate(
+        f"{height[-1]:.8g}",
+        (place[-1], height[-1]),
+        xytext=(0, 8 if is_distortion else -14),
+        textcoords="offset points",
+        ha="right",
+    )
+    ax.legend(frameon=False)
+    return ax

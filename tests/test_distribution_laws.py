@@ -1,0 +1,286 @@
+"""The laws of a distribution, over the registry of families."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import numpy as np
+import pytest
+from scipy import stats
+
+import latentem as lem
+from latentem.testing import check_distribution
+from registry import FAMILIES, CountedRayleigh, Family, Rayleigh, density
+
+K = 3
+
+
+def _weights(family: Family, seed: int = 0) -> np.ndarray:
+    k = 2 if "zero-inflated" in family.name or "table" in family.name else K
+    return np.random.default_rng(seed).gamma(2.0, size=(len(family.value), k))
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=str)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_every_family_keeps_the_laws(family: Family, seed: int) -> None:
+    check_distribution(family.dist, family.value, seed=seed)
+
+
+@pytest.mark.parametrize("family", [f for f in FAMILIES if f.oracle], ids=str)
+def test_log_prob_equals_the_scalar_formula(family: Family) -> None:
+    weights = _weights(family)
+    value = family.dist.check(family.value)
+    fitted = _evaluable(family, value, weights)
+    log_prob = fitted.log_prob(value)
+    k = log_prob.shape[1]
+    formula = density(fitted, (k,))
+    expected = [[formula(x, j) for j in range(k)] for x in value]
+    np.testing.assert_allclose(log_prob, expected, rtol=1e-9, atol=1e-9)
+
+
+def _evaluable(family: Family, value: np.ndarray, weights: np.ndarray) -> lem.Distribution:
+    fitted = family.dist.fit(value, weights)
+    return attrs.evolve(fitted, value=np.zeros(K)) if "point" in family.name else fitted
+
+
+@pytest.mark.parametrize(
+    "dist",
+    [lem.Categorical(3), lem.Bernoulli(), lem.Poisson(), lem.Normal(), lem.Normal(shared=True)]
+    + [lem.Gaussian(covariance=c, shared=s) for c in ("full", "diagonal") for s in (True, False)],
+    ids=repr,
+)
+def test_two_parents_are_their_combinations_in_order(dist: lem.Distribution) -> None:
+    rng = np.random.default_rng(0)
+    value = {"Categorical": rng.integers(0, 3, 50), "Bernoulli": rng.integers(0, 2, 50)}.get(
+        type(dist).__name__, rng.integers(0, 9, 50)
+    )
+    value = value[:, None] + rng.normal(size=(50, 2)) if isinstance(dist, lem.Gaussian) else value
+    weights = rng.gamma(2.0, size=(50, 2, 3))
+    both = dist.fit(value, weights)
+    one = dist.fit(value, weights.reshape(50, 6))
+    for name, array in both.parameters.items():
+        flat = one.parameters[name]
+        assert array.shape == (2, 3, *flat.shape[1:])
+        np.testing.assert_allclose(array.reshape(flat.shape), flat, rtol=1e-12)
+    np.testing.assert_allclose(
+        both.log_prob(value).reshape(50, 6), one.log_prob(value), rtol=1e-12
+    )
+
+
+# -- closed forms, written out ---------------------------------------------------------------------
+
+
+def test_categorical_fit_is_the_weighted_frequencies() -> None:
+    value, weights = np.array([0, 2, 2, 1, 0]), np.array([1.0, 2.0, 3.0, 4.0, 5.0])
+    probs = lem.Categorical(4).fit(value, weights[:, None]).probs
+    np.testing.assert_allclose(probs, [[6 / 15, 4 / 15, 5 / 15, 0]], rtol=1e-15)
+
+
+def test_gaussian_structures_are_projections_of_the_weighted_covariance() -> None:
+    rng = np.random.default_rng(3)
+    value, weights = rng.normal(size=(50, 3)), rng.gamma(2.0, size=(50, 2))
+    share = weights / weights.sum(axis=0)
+    means = share.T @ value
+    full = np.array([np.cov(value.T, aweights=w, ddof=0) for w in weights.T])
+    expected = {
+        "full": full,
+        "diagonal": np.array([np.diag(np.diag(s)) for s in full]),
+        "spherical": np.array([np.eye(3) * np.trace(s) / 3 for s in full]),
+    }
+    pool = weights.sum(axis=0) / weights.sum()
+    for structure, covariance in expected.items():
+        free = lem.Gaussian(covariance=structure).fit(value, weights)
+        np.testing.assert_allclose(free.mean, means, rtol=1e-12)
+        np.testing.assert_allclose(free.covariance, covariance, rtol=1e-10, atol=1e-14)
+        shared = lem.Gaussian(covariance=structure, shared=True).fit(value, weights)
+        pooled = np.tensordot(pool, covariance, axes=1)
+        np.testing.assert_allclose(shared.covariance, [pooled] * 2, rtol=1e-10, atol=1e-14)
+
+
+def test_normal_is_the_gaussian_of_one_dimension() -> None:
+    rng = np.random.default_rng(4)
+    value, weights = rng.normal(size=30), rng.gamma(2.0, size=(30, 2))
+    for shared in (False, True):
+        normal = lem.Normal(shared=shared).fit(value, weights)
+        gaussian = lem.Gaussian(shared=shared).fit(value[:, None], weights)
+        np.testing.assert_allclose(normal.mean, gaussian.mean[:, 0], rtol=1e-13)
+        np.testing.assert_allclose(normal.variance, gaussian.covariance[:, 0, 0], rtol=1e-13)
+        assert normal.n_parameters == gaussian.n_parameters == (3 if shared else 4)
+
+
+def test_log_prob_agrees_with_scipy_far_in_the_tails() -> None:
+    x = np.array([-1e4, -30.0, 0.0, 30.0, 1e4])
+    normal = lem.Normal(mean=[0.0], variance=[2.0])
+    np.testing.assert_allclose(
+        normal.log_prob(x)[:, 0], stats.norm.logpdf(x, scale=np.sqrt(2.0)), rtol=1e-13
+    )
+    counts = np.array([0, 1, 10, 1000])
+    poisson = lem.Poisson(rate=[0.01, 50.0])
+    expected = stats.poisson.logpmf(counts[:, None], [0.01, 50.0])
+    np.testing.assert_allclose(poisson.log_prob(counts), expected, rtol=1e-12)
+
+
+def test_impossible_values_have_log_probability_minus_infinity_and_stay_impossible() -> None:
+    assert lem.Poisson(rate=[0.0]).log_prob(np.array([0, 1]))[:, 0].tolist() == [0.0, -np.inf]
+    bernoulli = lem.Bernoulli(probs=[0.0, 1.0]).log_prob(np.array([0, 1]))
+    assert bernoulli.tolist() == [[0.0, -np.inf], [-np.inf, 0.0]]
+    assert lem.PointMass(2).log_prob(np.array([2, 3])).tolist() == [0.0, -np.inf]
+    fitted = lem.Categorical(3).fit(np.array([0, 1]), np.ones((2, 1)))
+    assert fitted.probs[0, 2] == 0
+
+
+def test_covariance_floor_is_the_maximiser_under_the_constraint() -> None:
+    rng = np.random.default_rng(5)
+    direction = rng.normal(size=50)
+    value = np.stack([direction, direction], axis=1)  # a line: one eigenvalue is zero
+    fitted = lem.Gaussian(floor=1e-3).fit(value, np.ones((50, 1)))
+    standard = value / value.std(axis=0)
+    covariance = fitted.covariance[0] / np.outer(value.std(axis=0), value.std(axis=0))
+    eigenvalues = np.linalg.eigvalsh(covariance)
+    np.testing.assert_allclose(eigenvalues, [1e-3, 2.0], rtol=1e-9)
+    best = _gaussian_objective(standard, covariance)
+    for seed in range(30):  # no matrix with eigenvalues >= floor does better
+        noise = np.random.default_rng(seed).normal(size=(2, 2)) * 0.02
+        values, vectors = np.linalg.eigh(covariance + covariance @ (noise + noise.T))
+        other = (vectors * np.maximum(values, 1e-3)) @ vectors.T
+        assert _gaussian_objective(standard, 0.5 * (other + other.T)) <= best + 1e-9
+    assert fitted.at_constraint
+    assert "floor" in fitted.events[0]
+
+
+def _gaussian_objective(value: np.ndarray, covariance: np.ndarray) -> float:
+    return float(stats.multivariate_normal(value.mean(axis=0), covariance).logpdf(value).sum())
+
+
+# -- check_distribution itself: every planted fault is found and named ----------------------------
+
+
+class Unnormalised(CountedRayleigh):
+    def log_prob(self, value: np.ndarray) -> np.ndarray:
+        return super().log_prob(value) + 0.01
+
+
+class WrongMaximiser(CountedRayleigh):
+    def fit(self, value: np.ndarray, weights: np.ndarray) -> Any:
+        return type(self)(1.02 * Rayleigh().fit(value, weights).scale)
+
+
+class SampleVariance(lem.Normal):
+    """Divides by n - 1: unbiased, but no maximiser."""
+
+    def fit(self, value: np.ndarray, weights: np.ndarray) -> Any:
+        fitted, total = super().fit(value, weights), weights.sum(axis=0)
+        return attrs.evolve(fitted, variance=fitted.variance * total / (total - 1))
+
+
+class WeightsIgnored(CountedRayleigh):
+    def fit(self, value: np.ndarray, weights: np.ndarray) -> Any:
+        return type(self)(Rayleigh().fit(value, np.ones_like(weights)).scale)
+
+
+class StatesIgnored(CountedRayleigh):
+    def fit(self, value: np.ndarray, weights: np.ndarray) -> Any:
+        same = np.broadcast_to(weights.sum(axis=1, keepdims=True), weights.shape)
+        return type(self)(Rayleigh().fit(value, same).scale)
+
+
+class ValueChanged(CountedRayleigh):
+    def fit(self, value: np.ndarray, weights: np.ndarray) -> Any:
+        value *= value
+        return type(self)(np.sqrt(weights.T @ value / weights.sum(0) / 2))
+
+
+class WeightsChanged(CountedRayleigh):
+    def fit(self, value: np.ndarray, weights: np.ndarray) -> Any:
+        weights /= weights.sum(axis=0)
+        return type(self)(np.sqrt(weights.T @ value**2 / 2))
+
+
+class WeightsNeedSum(CountedRayleigh):
+    """Forgets to divide by the total weight."""
+
+    def fit(self, value: np.ndarray, weights: np.ndarray) -> Any:
+        return type(self)(np.sqrt(weights.T @ value**2 / len(value) / 2))
+
+
+class StatesFirst(CountedRayleigh):
+    def log_prob(self, value: np.ndarray) -> np.ndarray:
+        return super().log_prob(value).T
+
+
+class ParentsLast(CountedRayleigh):
+    def fit(self, value: np.ndarray, weights: np.ndarray) -> Any:
+        return type(self)(Rayleigh().fit(value, weights).scale[None, :])
+
+
+class RowsCoupled(CountedRayleigh):
+    def log_prob(self, value: np.ndarray) -> np.ndarray:
+        return super().log_prob(value) - super().log_prob(value).mean()
+
+
+class WrongScale(CountedRayleigh):
+    def sample(self, rng: np.random.Generator, state: np.ndarray) -> np.ndarray:
+        return rng.rayleigh(1.1 * self.scale[state])
+
+
+class WrongShape(CountedRayleigh):
+    """Half-normal draws with the right second moment: only their distribution tells."""
+
+    def sample(self, rng: np.random.Generator, state: np.ndarray) -> np.ndarray:
+        return np.abs(rng.normal(size=len(state))) * self.scale[state] * np.sqrt(2)
+
+
+class OwnGenerator(CountedRayleigh):
+    def sample(self, rng: np.random.Generator, state: np.ndarray) -> np.ndarray:
+        return np.random.default_rng().rayleigh(self.scale[state])
+
+
+class WrongCount(CountedRayleigh):
+    n_parameters = 1
+
+
+class NotANumber(CountedRayleigh):
+    def log_prob(self, value: np.ndarray) -> np.ndarray:
+        return np.where(value[:, None] > 4.0, np.nan, super().log_prob(value))
+
+
+class Raises(CountedRayleigh):
+    def fit(self, value: np.ndarray, weights: np.ndarray) -> Any:
+        raise RuntimeError("no idea")
+
+
+FAULTS = [
+    (Unnormalised(), r"density must integrate .* to 1, got 1\.01005 in state 0"),
+    (WrongMaximiser(), r"not the maximiser: moving `scale\[\d\]` by -2% raises .* by 0"),
+    (SampleVariance(), r"not the maximiser: moving `variance\[\d\]` by -\d.* raises"),
+    (WeightsIgnored(), r"fit ignores the weights"),
+    (StatesIgnored(), r"fit ignores which state the weights are for"),
+    (ValueChanged(), r"fit changes its input: the array of values"),
+    (WeightsChanged(), r"fit changes its input: the array of weights"),
+    (WeightsNeedSum(), r"multiplying all weights by 0\.001 must change nothing"),
+    (StatesFirst(), r"log_prob must return rows first, shape \(n, K\) = \(60, 3\), got \(3, 60\)"),
+    (ParentsLast(), r"`scale` must have the parents' states as its first axis, length 3, got"),
+    (RowsCoupled(), r"log_prob must treat each row alone"),
+    (WrongScale(), r"sample disagrees with log_prob: parameters fitted to 9000 draws"),
+    (WrongShape(), r"sample disagrees with log_prob: the frequencies"),
+    (OwnGenerator(), r"sample must draw from the generator it is given"),
+    (WrongCount(), r"n_parameters must be .* got 1 where fits move in 3 directions"),
+    (NotANumber(), r"log_prob must be a number or -inf, got nan at value"),
+    (Raises(), r"fit raised RuntimeError: no idea"),
+]
+
+
+@pytest.mark.parametrize(("dist", "sentence"), FAULTS, ids=lambda x: type(x).__name__)
+def test_check_distribution_names_the_law_that_fails(
+    dist: lem.Distribution, sentence: str
+) -> None:
+    value = np.random.default_rng(0).rayleigh(2.0, size=60)
+    with pytest.raises(AssertionError, match=sentence) as failure:
+        check_distribution(dist, value)
+    assert type(dist).__name__ in str(failure.value)
+
+
+def test_check_distribution_asks_for_enough_rows() -> None:
+    with pytest.raises(ValueError, match=r"must have at least 8 rows, got shape \(3,\)"):
+        check_distribution(lem.Poisson(), [1, 2, 3])

@@ -1,0 +1,392 @@
+"""The declared graph: what it says, what it refuses, and the words of the refusal.
+
+A message reads ``{where}: {what} must {requirement}, got {actual}. {remedy}``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+import networkx as nx
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+
+import latentem as lem
+from registry import MODELS, PROBABILISTIC, Case, Rayleigh
+
+
+def _mixture(k: int = 2, dist: lem.Distribution | None = None) -> lem.Model:
+    z = lem.latent("z", lem.Categorical(k))
+    return lem.Model([z, lem.observed("x", dist or lem.Gaussian(), given=z)])
+
+
+def _known(d: int = 2) -> lem.Model:
+    """A mixture of two Gaussians of dimension ``d`` with known parameters."""
+    z = lem.latent("z", lem.Categorical(probs=[0.4, 0.6]))
+    dist = lem.Gaussian(mean=[[0.0] * d, [3.0] * d], covariance=[np.eye(d)] * 2)
+    return lem.Model([z, lem.observed("x", dist, given=z)])
+
+
+# -- what a graph says -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("case", MODELS, ids=str)
+def test_graph_holds_the_nodes_and_the_edges_of_given(case: Case) -> None:
+    graph = case.model.graph
+    assert isinstance(graph, nx.DiGraph)
+    assert set(graph.nodes) == {node.name for node in case.model.nodes}
+    assert set(graph.edges) == {(p.name, node.name) for node in case.model.nodes for p in node.given}
+    names = {node.name for node in case.model.latents} | {n.name for n in case.model.observed}
+    assert names == set(graph.nodes)
+
+
+@pytest.mark.parametrize("case", MODELS, ids=str)
+def test_a_model_prints_as_its_factorisation(case: Case) -> None:
+    factors = {
+        f"p({node.name} | {', '.join(p.name for p in node.given)})"
+        if node.given
+        else f"p({node.name})"
+        for node in case.model.nodes
+    }
+    text = str(case.model)
+    assert sorted(text.replace(") p(", ")\np(").split("\n")) == sorted(factors)
+
+
+def test_the_mixture_prints_as_on_the_blackboard() -> None:
+    assert str(_mixture()) == "p(z) p(x | z)"
+
+
+@pytest.mark.parametrize("case", MODELS, ids=str)
+def test_dot_shades_observed_nodes_and_leaves_latent_ones_open(case: Case) -> None:
+    lines = case.model.to_dot().splitlines()
+    for node in case.model.nodes:
+        (line,) = [line for line in lines if f'"{node.name}" [' in line]
+        assert ("filled" in line) == (node in case.model.observed)
+    edges = [line.strip(" ;") for line in lines if "->" in line]
+    assert sorted(edges) == sorted(f'"{a}" -> "{b}"' for a, b in case.model.graph.edges)
+    assert 'label="n"' in case.model.to_dot()
+
+
+def test_nothing_is_mutated() -> None:
+    model = _mixture()
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        model.nodes = ()  # type: ignore[misc]
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        model.nodes[0].name = "other"  # type: ignore[misc]
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        model["x"].mean = np.zeros(2)
+    lem.fit(model, np.random.default_rng(0).normal(size=(20, 2)), seed=0, restarts=1)
+    assert model["x"].mean is None
+    assert not model.is_parameterised
+
+
+@pytest.mark.parametrize("case", PROBABILISTIC, ids=str)
+def test_the_order_of_declaration_does_not_matter(case: Case) -> None:
+    backwards = lem.Model(case.model.nodes[::-1])
+    start = lem.initialize(case.model, case.data, seed=0)
+    distributions = {node.name: start[node.name] for node in case.model.nodes}
+    assert lem.log_likelihood(backwards.replace(distributions), case.data) == pytest.approx(
+        lem.log_likelihood(start, case.data), rel=1e-12
+    )
+
+
+# -- what construction refuses ---------------------------------------------------------------------
+
+
+def _switch_with_too_many_cases() -> Any:
+    z = lem.latent("z", lem.Categorical(3))
+    return lem.Model([z, lem.observed("x", lem.Switch([lem.Poisson()] * 4), given=z)])
+
+
+def _switch_with_too_few_cases() -> Any:
+    z = lem.latent("z", lem.Categorical(3))
+    return lem.Model([z, lem.observed("x", lem.Switch([lem.Poisson()] * 2), given=z)])
+
+
+def _parent_left_out() -> Any:
+    z = lem.latent("z", lem.Categorical(3))
+    return lem.Model([lem.observed("x", lem.Poisson(), given=z)])
+
+
+def _parent_of_the_same_name() -> Any:
+    z, other = lem.latent("z", lem.Categorical(3)), lem.latent("z", lem.Categorical(3))
+    return lem.Model([other, lem.observed("x", lem.Poisson(), given=z)])
+
+
+def _name_twice() -> Any:
+    z = lem.latent("z", lem.Categorical(3))
+    return lem.Model([z, lem.observed("z", lem.Poisson())])
+
+
+def _wrong_leading_axis() -> Any:
+    z = lem.latent("z", lem.Categorical(3))
+    return lem.Model([z, lem.observed("x", lem.Poisson(rate=[1.0, 2.0]), given=z)])
+
+
+def _axes_in_the_wrong_order() -> Any:
+    a, b = lem.latent("a", lem.Categorical(2)), lem.latent("b", lem.Categorical(3))
+    dist = lem.Poisson(rate=np.ones((3, 2)))
+    return lem.Model([a, b, lem.observed("x", dist, given=[a, b])])
+
+
+def _axes_too_many() -> Any:
+    z = lem.latent("z", lem.Categorical(2))
+    return lem.Model([z, lem.observed("x", lem.Poisson(rate=np.ones((2, 3))), given=z)])
+
+
+def _proportions_with_a_parent_axis() -> Any:
+    return lem.Model([lem.latent("z", lem.Categorical(probs=[[0.5, 0.5], [0.5, 0.5]]))])
+
+
+def _continuous_latent() -> Any:
+    return lem.latent("z", lem.Normal())
+
+
+def _continuous_parent() -> Any:
+    u = lem.observed("u", lem.Normal())
+    return lem.Model([u, lem.observed("x", lem.Poisson(), given=u)])
+
+
+def _covariate_of_a_plain_family() -> Any:
+    u = lem.covariate("u")
+    return lem.Model([u, lem.observed("x", lem.Poisson(), given=u)])
+
+
+def _class_for_instance() -> Any:
+    return lem.observed("x", lem.Poisson)
+
+
+def _given_a_name() -> Any:
+    return lem.observed("x", lem.Poisson(), given="z")
+
+
+REFUSED: list[tuple[Callable[[], Any], str, str | None]] = [
+    (
+        _switch_with_too_many_cases,
+        r"^Node 'x': Switch must have one case per state of its parent 'z' \(3\), got 4\. "
+        r"Drop a case or use Categorical\(4\) for 'z'\.$",
+        "x",
+    ),
+    (
+        _switch_with_too_few_cases,
+        r"^Node 'x': Switch must have one case per state of its parent 'z' \(3\), got 2\. .+",
+        "x",
+    ),
+    (_parent_left_out, r"^Node 'x': its parent 'z' must be in the model, got none\. .+", "x"),
+    (_parent_of_the_same_name, r"^Node 'x': its parent 'z' must be .+, got .+\. .+", "x"),
+    (_name_twice, r"^Node 'z': names must be unique, got .+\. Rename .+", "z"),
+    (_wrong_leading_axis, r"^Node 'x': .*must .*\(3,\).*'rate'.*, got .*\(2,\).*\. .+", "x"),
+    (_axes_in_the_wrong_order, r"^Node 'x': .*must .*\(2, 3\).*, got .*\(3, 2\).*\. .+", "x"),
+    (_axes_too_many, r"^Node 'x': .*must .*2.*, got .*\(2, 3\).*\. .+", "x"),
+    (_proportions_with_a_parent_axis, r"^Node 'z': .*must .+, got .*\(2, 2\).*\. .+", "z"),
+    (_continuous_latent, r"^Node 'z': .*must .*finite number of states.*, got .+\. .+", "z"),
+    (_continuous_parent, r"^Node 'x': .*parents .*must .+, got 'u'.+\. .+", "x"),
+    (_covariate_of_a_plain_family, r"^Node 'x': .*must .+, got 'u'.+\. .+", "x"),
+    (_class_for_instance, r"^Node 'x': .*must be a Distribution, got .+\. Call it: Poisson\(\)\.", "x"),
+    (_given_a_name, r"^Node 'x': .*must be .*nodes?.*, got 'z'\. .+", "x"),
+    (lambda: lem.Model([]), r"^Model must .+, got .+\. .+", None),
+    (lambda: lem.Model(["x"]), r"^Model must be made of nodes, got 'x'\. .+", None),
+    (lambda: lem.latent("", lem.Categorical(2)), r"name must .+, got ''\. .+", None),
+    (lambda: lem.Categorical(0), r"Categorical: n_states must .+, got 0\. .+", None),
+    (lambda: lem.Categorical(probs=[0.5, 0.6]), r"probs must sum to 1.+, got .*1\.1.*\. .+", None),
+    (lambda: lem.Categorical(probs=[1.5, -0.5]), r"probs must be probabilities.+, got .+\. .+", None),
+    (lambda: lem.Categorical(3, probs=[0.5, 0.5]), r"probs must have 3 states.+, got .+\. .+", None),
+    (lambda: lem.Categorical(probs=[np.nan, 1.0]), r"probs must .+, got .*nan.*\. .+", None),
+    (lambda: lem.Bernoulli(probs=[1.2]), r"probs must .+, got .*1\.2.*\. .+", None),
+    (lambda: lem.Poisson(rate=[-1.0]), r"Poisson: rate must .+, got .*-1.*\. .+", None),
+    (lambda: lem.Poisson(rate=[np.nan]), r"Poisson: rate must .+, got .*nan.*\. .+", None),
+    (lambda: lem.Normal(mean=[0.0], variance=[-1.0]), r"Normal: variance must .+, got .+\. .+", None),
+    (lambda: lem.Normal(mean=[0.0], variance=[0.0]), r"Normal: variance must .+, got .+\. .+", None),
+    (lambda: lem.Gaussian(covariance="round"), r"covariance must be one of .+, got 'round'\. .+", None),
+    (
+        lambda: lem.Gaussian(mean=[[0.0, 0.0]], covariance=[[[1.0, 2.0], [2.0, 1.0]]]),
+        r"Gaussian: covariance must be positive definite, got .+\. .+",
+        None,
+    ),
+    (
+        lambda: lem.Gaussian(mean=[[0.0, 0.0]], covariance=[[[1.0, 0.5], [0.0, 1.0]]]),
+        r"Gaussian: covariance must be symmetric, got .+\. .+",
+        None,
+    ),
+    (
+        lambda: lem.Gaussian(mean=[[0.0, 0.0]], covariance=[np.eye(3)]),
+        r"Gaussian: covariance must .+, got .*\(1, 3, 3\).*\. .+",
+        None,
+    ),
+    (lambda: lem.Switch([lem.Poisson]), r"Switch: .*must be a distribution, got .+\. .+", None),
+    (lambda: lem.fixed(lem.Poisson()), r"fixed must .+, got .+\. .+", None),
+    (lambda: lem.Prototype("chebyshev"), r"dissimilarity must be one of .+, got 'chebyshev'.+", None),
+]
+
+
+@pytest.mark.parametrize(("build", "message", "node"), REFUSED)
+def test_construction_says_what_is_wrong_and_what_to_do(
+    build: Callable[[], Any], message: str, node: str | None
+) -> None:
+    with pytest.raises(lem.ModelError, match=f"(?s){message}") as error:
+        build()
+    assert isinstance(error.value, ValueError)
+    if node is not None:
+        assert error.value.node == node
+
+
+# -- data that do not fit --------------------------------------------------------------------------
+
+GOOD = np.random.default_rng(0).normal(size=(500, 2))
+BAD_ROW = np.where(np.arange(500)[:, None] == 7, np.nan, GOOD)
+
+MISFITS: list[tuple[Callable[[], lem.Model], Any, str]] = [
+    (
+        _known,
+        np.zeros((500, 3)),
+        r"^data\['x'\] must have 2 columns because Node 'x' is a Gaussian of dimension 2, "
+        r"got shape \(500, 3\)\.",
+    ),
+    (_known, BAD_ROW, r"^data\['x'\] must .+, got .*(row 7).*\. .+"),
+    (_known, np.full((5, 2), np.inf), r"^data\['x'\] must be finite, got .+\. .+"),
+    (_known, np.zeros((0, 2)), r"^data.* must have at least one row, got .+\. .+"),
+    (_known, np.zeros((4, 2, 2)), r"^data\['x'\] must .+, got shape \(4, 2, 2\).*"),
+    (_known, {"y": GOOD}, r"^data must have entries for nodes .+, got one for 'y'\. .+"),
+    (_known, {}, r"^data must have an entry 'x' because Node 'x' is observed, got .+\. .+"),
+    (_known, 3.0, r"^data\['x'\] must .+, got .+\. .+"),
+    (_known, "text", r"^data.* must .+, got .+\. .+"),
+    (_known, None, r"^data.* must .+, got .+\. .+"),
+    (_known, [["a", "b"]], r"^data\['x'\] must .+, got .+\. .+"),
+    (_known, [[1.0, 2.0], [3.0]], r"^data\['x'\] must .+, got .+\. .+"),
+    (_known, np.array([[1.0, object()]]), r"^data\['x'\] must .+, got .+\. .+"),
+    (_known, np.ones((3, 2), dtype=complex), r"^data\['x'\] must .+, got .+\. .+"),
+    (_known, {"x": GOOD, "z": np.zeros(3)}, r"^data must have the same number of rows .+, got .+"),
+    (
+        _known,
+        {"x": GOOD, "z": np.full(500, 2)},
+        r"^data\['z'\] must be states from 0 to 1.+ Node 'z' .+, got .+\. .+",
+    ),
+    (
+        lambda: _mixture(dist=lem.Poisson()),
+        np.array([1.0, 2.5]),
+        r"^data\['x'\] must be integers >= 0 because Node 'x' is Poisson, got 2\.5 at row 1",
+    ),
+    (lambda: _mixture(dist=lem.Poisson()), np.array([1, -2]), r"^data\['x'\] must .+, got -2 at row 1"),
+    (lambda: _mixture(dist=lem.Bernoulli()), np.array([0, 2]), r"^data\['x'\] must .+, got 2 at row 1"),
+    (lambda: _mixture(dist=lem.Categorical(3)), np.array([0, 3]), r"^data\['x'\] must .+, got 3 "),
+    (lambda: _mixture(dist=lem.Normal()), GOOD, r"^data\['x'\] must .+, got shape \(500, 2\)\. .+"),
+    (lambda: _mixture(dist=lem.Normal()), np.array(["a", "b"]), r"^data\['x'\] must .+, got .+\. .+"),
+]
+
+
+@pytest.mark.parametrize(("build", "data", "message"), MISFITS)
+def test_data_that_do_not_fit_are_refused_before_any_step(
+    build: Callable[[], lem.Model], data: Any, message: str
+) -> None:
+    model = build()
+    with pytest.raises(lem.DataError, match=f"(?s){message}") as error:
+        lem.fit(model, data, seed=0)
+    assert isinstance(error.value, ValueError)
+    if model.is_parameterised:
+        with pytest.raises(lem.DataError, match=f"(?s){message}"):
+            lem.e_step(model, data)
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        (np.ones(3), r"weights must have one entry for each of the 500 rows, got shape \(3,\)\. .+"),
+        (np.full(500, -1.0), r"weights must be .*not negative.*, got .+\. .+"),
+        (np.zeros(500), r"weights must .*positive.*, got .+\. .+"),
+        (np.full(500, np.nan), r"weights must be finite.*, got .+\. .+"),
+        (["a"] * 500, r"weights must be numbers, got .+\. .+"),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused(weights: Any, message: str) -> None:
+    with pytest.raises(lem.DataError, match=message):
+        lem.fit(_mixture(), GOOD, weights=weights, seed=0)
+
+
+def test_a_template_cannot_be_evaluated() -> None:
+    for function in (lem.e_step, lem.log_likelihood):
+        with pytest.raises(lem.ModelError, match=r"(?s)must .+, got .+\. .+"):
+            function(_mixture(), GOOD)
+    with pytest.raises(lem.ModelError, match=r"(?s)must .+, got .+\. .+"):
+        lem.sample(_mixture(), 3, seed=0)
+
+
+def test_arguments_of_fit_are_checked_by_name() -> None:
+    for arguments in (
+        {"max_iter": -1},
+        {"tol": -1.0},
+        {"tol": np.nan},
+        {"restarts": 0},
+        {"assign": "soft"},
+        {"init": "kmeans"},
+    ):
+        (name,) = arguments
+        with pytest.raises((ValueError, TypeError), match=rf"(?s){name}.* must .+, got .+"):
+            lem.fit(_mixture(), GOOD, seed=0, **arguments)
+
+
+# -- what an absent method is needed for -----------------------------------------------------------
+
+
+def test_what_needs_an_absent_method_says_so_by_name() -> None:
+    x = np.random.default_rng(0).rayleigh(2.0, size=60)
+    z = lem.latent("z", lem.Categorical(2))
+    fit = lem.fit(lem.Model([z, lem.observed("x", Rayleigh(), given=z)]), x, seed=0)
+    with pytest.raises(lem.LatentemError, match=r"Rayleigh must have 'n_parameters'.*got none\. .+"):
+        _ = fit.bic
+    with pytest.raises(lem.LatentemError, match=r"Rayleigh must have .*'sample.*got none\. .+"):
+        fit.sample(3, seed=0)
+    with pytest.raises(lem.LatentemError, match=r"dissimilarity"):
+        lem.fit(
+            lem.Model([z, lem.observed("x", Rayleigh(), given=z)]),
+            x,
+            init=lem.init.plus_plus,
+            seed=0,
+        )
+
+
+# -- the forms of data -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda x: x,
+        lambda x: x.tolist(),
+        lambda x: {"x": x},
+        lambda x: np.asfortranarray(x),
+        lambda x: x[::-1][::-1],
+        lambda x: pd.DataFrame(x, columns=["left", "right"]),
+        lambda x: pl.DataFrame({"left": x[:, 0], "right": x[:, 1]}),
+        lambda x: np.ma.MaskedArray(x, mask=np.zeros(x.shape)),
+        lambda x: x.astype(np.longdouble),
+    ],
+)
+def test_all_forms_of_the_same_data_give_the_same_answer(form: Callable[[Any], Any]) -> None:
+    expected = lem.log_likelihood(_known(), GOOD)
+    assert lem.log_likelihood(_known(), form(GOOD)) == pytest.approx(expected, rel=1e-13)
+
+
+def test_a_node_takes_the_columns_it_names() -> None:
+    frame = pd.DataFrame({"a": GOOD[:, 0], "b": GOOD[:, 1], "unused": ["text"] * 500})
+    z = lem.latent("z", lem.Categorical(probs=[0.4, 0.6]))
+    dist = _known()["x"]
+    model = lem.Model([z, lem.observed("x", dist, given=z, columns=["a", "b"])])
+    expected = lem.log_likelihood(_known(), GOOD)
+    assert lem.log_likelihood(model, frame) == pytest.approx(expected, rel=1e-13)
+    assert lem.log_likelihood(model, pl.DataFrame(frame.to_dict("list"))) == pytest.approx(expected, rel=1e-13)
+    with pytest.raises(lem.DataError, match=r"data must have a column 'b' .*Node 'x'.*, got .+\. .+"):
+        lem.log_likelihood(model, frame[["a"]])
+
+
+def test_columns_go_to_the_nodes_of_their_name() -> None:
+    case = next(case for case in MODELS if case.name == "latent classes")
+    model = lem.initialize(case.model, case.data, seed=0)
+    frame = pd.DataFrame(case.data)[::-1]
+    expected = lem.log_likelihood(model, case.data)
+    assert lem.log_likelihood(model, frame) == pytest.approx(expected, rel=1e-13)
+    with pytest.raises(lem.DataError, match=r"data must be a mapping .* 4 nodes .*, got .+\. .+"):
+        lem.log_likelihood(model, frame.to_numpy())

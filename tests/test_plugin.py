@@ -1,0 +1,241 @@
+"""Somebody else's distribution: two methods, and it works in every graph under every rule."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import warnings
+from typing import Any
+
+import attrs
+import numpy as np
+import pytest
+
+import latentem as lem
+from registry import CountedRayleigh, Exponential, Rayleigh
+
+PLAIN = {"restarts": 1, "accelerate": None, "tol": 0.0}
+RNG = np.random.default_rng(5)
+X = np.concatenate([RNG.rayleigh(1.0, 60), RNG.rayleigh(4.0, 60)])
+
+
+def _mixture(dist: lem.Distribution, k: int = 2) -> lem.Model:
+    z = lem.latent("z", lem.Categorical(k))
+    return lem.Model([z, lem.observed("x", dist, given=z)])
+
+
+def _log_rayleigh(x: float, scale: float) -> float:
+    return math.log(x) - 2 * math.log(scale) - x * x / (2 * scale * scale)
+
+
+def _em_by_hand(shares: list[float], scales: list[float], steps: int) -> list[float]:
+    """Log-likelihoods of EM for a mixture of Rayleighs, in scalar arithmetic."""
+    found = []
+    for _ in range(steps + 1):
+        joint = [
+            [math.log(p) + _log_rayleigh(x, s) for p, s in zip(shares, scales, strict=True)]
+            for x in X
+        ]
+        evidence = [math.log(math.fsum(map(math.exp, row))) for row in joint]
+        found.append(math.fsum(evidence))
+        r = [[math.exp(t - e) for t in row] for row, e in zip(joint, evidence, strict=True)]
+        totals = [math.fsum(row[k] for row in r) for k in range(2)]
+        shares = [total / len(X) for total in totals]
+        scales = [
+            math.sqrt(math.fsum(row[k] * x * x for row, x in zip(r, X, strict=True)) / total / 2)
+            for k, total in enumerate(totals)
+        ]
+    return found
+
+
+def _start(dist: lem.Distribution) -> lem.Model:
+    z = lem.latent("z", lem.Categorical(probs=[0.4, 0.6]))
+    return lem.Model([z, lem.observed("x", dist, given=z)])
+
+
+def _fit(model: lem.Model, data: Any, **arguments: Any) -> lem.Fit:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", lem.ConvergenceWarning)
+        return lem.fit(model, data, **{**PLAIN, **arguments})
+
+
+def test_a_mixture_of_plug_ins_is_em_by_hand() -> None:
+    fit = _fit(_start(Rayleigh(np.array([0.8, 3.0]))), X, max_iter=8)
+    ends = [row.objective for row in fit.trace if row.phase == "E"]
+    np.testing.assert_allclose(ends, _em_by_hand([0.4, 0.6], [0.8, 3.0], 8), rtol=1e-12)
+    assert isinstance(fit.model["x"], Rayleigh)
+    assert fit.model["x"].scale.shape == (2,)
+
+
+def test_the_default_call_finds_the_components() -> None:
+    for seed in range(5):
+        fit = lem.fit(_mixture(Rayleigh()), X, seed=seed)
+        np.testing.assert_allclose(np.sort(fit.model["x"].scale), [1.0, 4.0], rtol=0.35)
+
+
+def test_a_plug_in_without_latent_parents_is_fitted_in_one_step() -> None:
+    fit = lem.fit(lem.Model([lem.observed("x", Rayleigh())]), X)
+    scale = math.sqrt(math.fsum(X**2) / len(X) / 2)
+    assert np.shape(fit.model["x"].scale) == ()
+    assert float(fit.model["x"].scale) == pytest.approx(scale, rel=1e-12)
+    assert fit.log_likelihood == pytest.approx(
+        math.fsum(_log_rayleigh(x, scale) for x in X), rel=1e-12
+    )
+
+
+def test_two_parents_index_the_parameters_in_the_order_of_given() -> None:
+    scale = np.array([[1.0, 2.0, 4.0], [8.0, 16.0, 32.0]])
+    a = lem.latent("a", lem.Categorical(probs=[0.5, 0.5]))
+    b = lem.latent("b", lem.Categorical(probs=[0.2, 0.3, 0.5]))
+    model = lem.Model([a, b, lem.observed("x", Rayleigh(scale), given=[a, b])])
+    posterior = lem.e_step(model, X)
+    for i in (0, 70):
+        joint = np.array([
+            [math.log(0.5 * p) + _log_rayleigh(X[i], s) for p, s in zip([0.2, 0.3, 0.5], row,
+                                                                     strict=True)]
+            for row in scale
+        ])  # fmt: skip
+        expected = np.exp(joint - np.logaddexp.reduce(joint.ravel()))
+        np.testing.assert_allclose(posterior.marginal("a", "b")[i], expected, rtol=1e-11)
+    new = lem.m_step(model, X, posterior)
+    weights = posterior.marginal("a", "b")
+    expected = np.sqrt(np.einsum("nab,n->ab", weights, X**2) / weights.sum(axis=0) / 2)
+    np.testing.assert_allclose(new["x"].scale, expected, rtol=1e-11)
+    turned = lem.Model([a, b, lem.observed("x", Rayleigh(scale.T), given=[b, a])])
+    assert lem.log_likelihood(turned, X) == pytest.approx(lem.log_likelihood(model, X), rel=1e-12)
+
+
+def test_an_observed_parent_indexes_the_parameters() -> None:
+    group = np.arange(120) % 3
+    z = lem.latent("z", lem.Categorical(2))
+    g = lem.observed("g", lem.Categorical(3))
+    model = lem.Model([z, g, lem.observed("x", Rayleigh(), given=[g, z])])
+    fit = _fit(model, {"x": X, "g": group}, seed=0, max_iter=6)
+    assert fit.model["x"].scale.shape == (3, 2)
+    weights = lem.e_step(fit.model, {"x": X, "g": group}).marginal("z")
+    new = lem.m_step(fit.model, {"x": X, "g": group}, fit.posterior())
+    for k in range(3):
+        w = weights[group == k]
+        expected = np.sqrt(w.T @ X[group == k] ** 2 / w.sum(axis=0) / 2)
+        np.testing.assert_allclose(new["x"].scale[k], expected, rtol=1e-9)
+
+
+def test_a_plug_in_as_a_case_of_a_switch() -> None:
+    z = lem.latent("z", lem.Categorical(probs=[0.3, 0.7]))
+    cases = lem.Switch([Exponential(rate=np.array(1.0)), Rayleigh(np.array(3.0))])
+    model = lem.Model([z, lem.observed("x", cases, given=z)])
+    posterior = lem.e_step(model, X)
+    for i in (0, 70):
+        joint = [math.log(0.3) - X[i], math.log(0.7) + _log_rayleigh(X[i], 3.0)]
+        assert posterior.log_evidence[i] == pytest.approx(np.logaddexp(*joint), rel=1e-12)
+    new = lem.m_step(model, X, posterior)
+    r = posterior.marginal("z")
+    first, second = new["x"].cases
+    assert float(first.rate) == pytest.approx(r[:, 0].sum() / (r[:, 0] @ X), rel=1e-10)
+    expected = math.sqrt(r[:, 1] @ X**2 / r[:, 1].sum() / 2)
+    assert float(second.scale) == pytest.approx(expected, rel=1e-10)
+    fit = _fit(model, X, max_iter=10)
+    assert (np.diff(fit.trace["objective"]) >= -1e-9).all()
+
+
+@pytest.mark.parametrize("assign", [lem.hard, lem.tempered(0.5), lem.tempered([0.2, 0.5, 1.0])])
+def test_a_plug_in_under_other_rules(assign: Any) -> None:
+    start = _start(Rayleigh(np.array([0.8, 3.0])))
+    fit = _fit(start, X, max_iter=5, assign=assign)
+    posterior = lem.e_step(start, X, assign=assign)
+    r = posterior.marginal("z")
+    expected = np.sqrt(r.T @ X**2 / r.sum(axis=0) / 2)
+    new = lem.m_step(start, X, posterior)
+    np.testing.assert_allclose(new["x"].scale, expected, rtol=1e-11)
+    assert np.isfinite(fit.trace["objective"]).all()
+    assert np.isfinite(fit.log_likelihood)
+
+
+def test_row_weights_reach_a_plug_in() -> None:
+    counts = np.arange(len(X)) % 3
+    start = _start(Rayleigh(np.array([0.8, 3.0])))
+    weighted = _fit(start, X, weights=counts, max_iter=6)
+    repeated = _fit(start, X.repeat(counts), max_iter=6)
+    np.testing.assert_allclose(
+        weighted.trace["objective"], repeated.trace["objective"], rtol=1e-11
+    )
+    np.testing.assert_allclose(weighted.model["x"].scale, repeated.model["x"].scale, rtol=1e-10)
+
+
+def test_a_plug_in_stands_beside_built_in_families() -> None:
+    y = np.concatenate([RNG.normal(0, 1, 60), RNG.normal(5, 1, 60)])
+    z = lem.latent("z", lem.Categorical(2))
+    nodes = [
+        z,
+        lem.observed("x", Rayleigh(), given=z),
+        lem.observed("y", lem.Normal(), given=z),
+        lem.observed("w", Exponential(), given=z),
+    ]
+    fit = lem.fit(lem.Model(nodes), {"x": X, "y": y, "w": X}, seed=0)
+    assert fit.status is lem.Status.CONVERGED
+    order = np.argsort(fit.model["y"].mean)
+    np.testing.assert_allclose(fit.model["y"].mean[order], [0, 5], atol=0.5)
+    assert (np.diff(fit.trace["objective"]) >= -1e-9).all()
+    q = lem.expected_log_joint(fit.model, {"x": X, "y": y, "w": X}, fit.posterior())
+    assert q.total + fit.posterior().entropy == pytest.approx(fit.log_likelihood, rel=1e-11)
+
+
+def test_a_family_by_statistics_equals_the_same_family_by_two_methods() -> None:
+    @attrs.frozen(eq=False)
+    class Plain(lem.Distribution):
+        rate: lem.Array | None = None
+
+        def log_prob(self, value: np.ndarray) -> np.ndarray:
+            return np.log(self.rate) - value[:, None] * self.rate
+
+        def fit(self, value: np.ndarray, weights: np.ndarray) -> Plain:
+            return Plain(weights.sum(axis=0) / (weights.T @ value))
+
+    rate = np.array([0.3, 1.5])
+    one = _fit(_start(Plain(rate)), X, max_iter=10)
+    other = _fit(_start(Exponential(rate)), X, max_iter=10)
+    np.testing.assert_allclose(one.trace["objective"], other.trace["objective"], rtol=1e-11)
+    np.testing.assert_allclose(one.trace["q"], other.trace["q"], rtol=1e-10)
+    np.testing.assert_allclose(one.model["x"].rate, other.model["x"].rate, rtol=1e-9)
+
+
+def test_optional_methods_open_sampling_and_criteria() -> None:
+    fit = lem.fit(_mixture(CountedRayleigh()), X, seed=0)
+    assert fit.n_parameters == 3
+    assert fit.bic == pytest.approx(-2 * fit.log_likelihood + 3 * math.log(len(X)))
+    drawn = fit.sample(5000, seed=0)
+    assert drawn["x"].shape == (5000,)
+    assert drawn["x"].mean() == pytest.approx(X.mean(), rel=0.1)
+
+
+def test_a_vector_event_of_a_plug_in_keeps_its_axes() -> None:
+    @attrs.frozen(eq=False)
+    class Sphere(lem.Distribution):
+        """Unit-variance Gaussian of any event shape: the mean is (*parents, *event)."""
+
+        mean: lem.Array | None = None
+
+        def log_prob(self, value: np.ndarray) -> np.ndarray:
+            difference = value[:, None] - self.mean  # (n, K, 2, 3)
+            return -0.5 * (difference**2).sum(axis=(2, 3)) - 3 * math.log(2 * math.pi)
+
+        def fit(self, value: np.ndarray, weights: np.ndarray) -> Sphere:
+            return Sphere(np.einsum("nk,nij->kij", weights / weights.sum(axis=0), value))
+
+    rng = np.random.default_rng(0)
+    value = rng.normal(size=(80, 2, 3)) + 4 * rng.integers(0, 2, size=(80, 1, 1))
+    fit = lem.fit(_mixture(Sphere()), value, seed=0)
+    assert fit.model["x"].mean.shape == (2, 2, 3)
+    assert sorted(fit.model["x"].mean.mean(axis=(1, 2)).round()) == [0, 4]
+    steps = itertools.pairwise(fit.trace["objective"])
+    assert all(after >= before - 1e-9 for before, after in steps)
+
+
+def test_a_maximiser_that_returns_nan_is_named_not_spread() -> None:
+    @attrs.frozen(eq=False)
+    class Broken(CountedRayleigh):
+        def fit(self, value: np.ndarray, weights: np.ndarray) -> Any:
+            return attrs.evolve(self, scale=np.full(weights.shape[1], np.nan))
+
+    with pytest.raises(lem.DegenerateError, match=r"(?s)must .*finite.*, got .*nan.*\. .+"):
+        lem.fit(_mixture(Broken()), X, seed=0)
