@@ -79,10 +79,7 @@ def bind(model: Model, data: Any, weights: Any = None) -> Data:
     n = next(iter(lengths.values()), 0)
     if n == 0:
         raise DataError("data must have at least one row, got none. Pass some data.")
-    values = {
-        node.name: _checked(node, columns[node.name])
-        for node in model.observed
-    }
+    values = {node.name: _checked(node, columns[node.name]) for node in model.observed}
     labels = {
         node.name: _labels(node, columns[node.name])
         for node in model.latents

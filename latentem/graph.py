@@ -62,9 +62,7 @@ class Node:
         return f"p({self.name} | {', '.join(parent.name for parent in self.given)})"
 
 
-def latent(
-    name: str, dist: Distribution, given: Node | Sequence[Node] | None = None
-) -> Node:
+def latent(name: str, dist: Distribution, given: Node | Sequence[Node] | None = None) -> Node:
     """Declare a latent variable.
 
     Parameters
@@ -198,6 +196,10 @@ def _declare(
     return Node(name, kind, dist, parents, None if columns is None else tuple(columns))
 
 
+def _as_tuple(nodes: Iterable[Node]) -> tuple[Node, ...]:
+    return tuple(nodes)
+
+
 @attrs.frozen(eq=False, slots=False, repr=False)
 class Model:
     r"""A joint distribution over latent and observed variables, as a directed acyclic graph.
@@ -223,7 +225,7 @@ class Model:
     p(z) p(x | z)
     """
 
-    nodes: tuple[Node, ...] = attrs.field(converter=tuple)
+    nodes: tuple[Node, ...] = attrs.field(converter=_as_tuple)
 
     def __attrs_post_init__(self) -> None:
         if not self.nodes:
@@ -319,7 +321,7 @@ class Model:
         return tuple(parent for parent in self.by_name[name].given if parent.n_states is not None)
 
     def parents_shape(self, name: str) -> tuple[int, ...]:
-        """Return the leading axes of a node's parameters: its discrete parents' numbers of states."""
+        """Return the leading axes of a node's parameters: the states of its discrete parents."""
         return tuple(parent.n_states or 0 for parent in self.discrete_parents(name))
 
     def __getitem__(self, name: str) -> Any:
@@ -439,8 +441,3 @@ class Model:
 def _quoted(name: str) -> str:
     escaped = name.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
-
-
-def as_nodes(names: Iterable[str], model: Model) -> tuple[Node, ...]:
-    """Return the nodes of these names."""
-    return tuple(model.by_name[name] for name in names)

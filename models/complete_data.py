@@ -3,7 +3,7 @@
 With every z known, ln p(X, Z | θ) is a sum over nodes and its maximum is counting and averaging:
 shares of the groups, mean and covariance within each group (Bishop, section 9.3.1). The same
 ``fit`` does it in one step, because there is nothing left to infer: giving data for a latent node
-makes it an observed one. Iris is not needed; 500 simulated points serve.
+makes it an observed one.
 
 The parameters must be NumPy's group averages, and ``log_joint`` the log-likelihood of the fit.
 """
@@ -50,14 +50,14 @@ def main(folder: str = "pictures") -> None:
     complete = lem.log_joint(result.model, DATA)
     assert np.isclose(result.log_likelihood, complete)
     assert complete > lem.log_joint(TRUE, DATA)
-    marginal = lem.fit(declare(), X, seed=0)
+    marginal = lem.fit(result.model, X)  # from the same θ: the states keep their names
     print(f"ln p(X, Z | θ) = {complete:.3f} at its maximum, after {result.iterations} iteration(s)")
     print(f"ln p(X | θ)    = {marginal.log_likelihood:.3f} at its maximum, without Z")
 
     figure, axes = plt.subplots(1, 2, figsize=(8, 3.8), layout="constrained", sharey=True)
     lem.plot.responsibilities(result, DATA, axes[0]).set_title("Z given: one step")
-    lem.plot.responsibilities(marginal, X, axes[1])
-    axes[1].set_title(f"Z hidden: {marginal.iterations} iterations")
+    title = f"Z hidden: {marginal.iterations} iterations"
+    lem.plot.responsibilities(marginal, X, axes[1]).set(title=title, ylabel="")
     Path(folder).mkdir(parents=True, exist_ok=True)
     figure.savefig(Path(folder) / "complete_data.png", dpi=80)
 

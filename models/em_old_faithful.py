@@ -32,14 +32,13 @@ def fit() -> lem.Fit:
     return lem.fit(declare(), X, tol=1e-10)
 
 
-def fit_kmeans() -> lem.Fit:
+def declare_kmeans() -> lem.Model:
     z = lem.latent("z", lem.Choice(2))
-    start = lem.Model([z, lem.observed("x", lem.Prototype(prototypes=START), given=z)])
-    return lem.fit(start, X, assign=lem.hard)
+    return lem.Model([z, lem.observed("x", lem.Prototype(prototypes=START), given=z)])
 
 
 def main(folder: str = "pictures") -> None:
-    em, kmeans = fit(), fit_kmeans()
+    em, kmeans = fit(), lem.fit(declare_kmeans(), X, assign=lem.hard)
     final = em.log_likelihood
     needed = int(np.argmax(em.trace["log_likelihood"][em.trace["phase"] == "E"] > final - 1e-4))
     print(f"EM: ln p = {final:.5f}, within 1e-4 of it after {needed} iterations")
@@ -48,16 +47,28 @@ def main(folder: str = "pictures") -> None:
     assert abs(kmeans.distortion - 8901.768721) < 1e-6
     assert needed > 3 * kmeans.iterations
 
-    figure, axes = plt.subplots(2, 3, figsize=(11, 6.6), layout="constrained")
-    steps = {step.iteration: step for step in lem.iterate(declare(), X, tol=0, max_iter=20)}
-    for ax, iteration in zip(axes.flat, (0, 1, 2, 5, 20), strict=False):
-        lem.plot.responsibilities(steps[iteration].model, X, ax)
-        ax.set(title=f"EM, iteration {iteration}", xlabel="eruption / min", ylabel="waiting / min")
+    figure, axes = plt.subplots(2, 5, figsize=(15, 5.6), layout="constrained")
+    steps = list(lem.iterate(declare(), X, tol=0, max_iter=20))
+    for ax, iteration in zip(axes[0], (0, 1, 2, 5, 20), strict=True):
+        lem.plot.responsibilities(steps[iteration].model, X, ax).set(
+            title=f"EM, iteration {iteration}"
+        )
+    hard_steps = list(lem.iterate(declare_kmeans(), X, assign=lem.hard))
+    for ax, iteration in zip(axes[1], (0, 1, 2, kmeans.iterations), strict=False):
+        lem.plot.clusters(hard_steps[iteration].model, X, ax).set(
+            title=f"K-means, iteration {iteration}"
+        )
+    for ax in axes.flat[:9]:
+        ax.set(xlim=(1, 6), ylim=(38, 100), xlabel="eruption / min", ylabel="")
+    for ax in axes[:, 0]:
+        ax.set_ylabel("waiting / min")
     for result, name in ((em, "EM: ln p(X | θ)"), (kmeans, "K-means: −J")):
         after_e = result.trace["objective"][result.trace["phase"] == "E"]
-        axes[1, 2].semilogy(after_e[-1] - after_e[:-1], "o-", markersize=4, label=name)
-    axes[1, 2].set(title="distance from the optimum", xlabel="iteration", xlim=(-0.5, needed + 0.5))
-    axes[1, 2].legend()
+        gap = np.maximum(after_e[-1] - after_e, 1e-12)
+        axes[1, 4].semilogy(gap, "o-", markersize=4, label=name)
+    axes[1, 4].set(title="below the optimum by", xlabel="iteration", xlim=(-0.5, 16.5))
+    axes[1, 4].set(ylim=(1e-5, 1e5), xticks=[0, 5, 10, 15])
+    axes[1, 4].legend()
     Path(folder).mkdir(parents=True, exist_ok=True)
     figure.savefig(Path(folder) / "em_old_faithful.png", dpi=80)
 

@@ -29,7 +29,7 @@ def fit(k: int = 3) -> lem.Fit:
 
 
 def main(folder: str = "pictures") -> None:
-    figure, axes = plt.subplots(1, 4, figsize=(11, 2.5), layout="constrained")
+    figure, axes = plt.subplots(1, 4, figsize=(11, 2.3), layout="constrained")
     before = np.inf
     for ax, k in zip(axes, (2, 3, 10), strict=False):
         result = fit(k)

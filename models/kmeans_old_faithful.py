@@ -43,7 +43,7 @@ def main(folder: str = "pictures") -> None:
     steps = lem.iterate(declare(), X, assign=lem.hard)
     for ax, step in zip(axes[:3], steps, strict=False):
         lem.plot.clusters(step.model, X, ax)
-        ax.set(title=f"after iteration {step.iteration}", xlabel="eruption / min", ylim=(40, 100))
+        ax.set(title=f"iteration {step.iteration}", xlabel="eruption / min", ylabel="")
     axes[0].set(title="start: E with bad prototypes", ylabel="waiting / min")
     lem.plot.trace(result, axes[3]).set_title("J never rises")
     Path(folder).mkdir(parents=True, exist_ok=True)

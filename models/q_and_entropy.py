@@ -47,18 +47,22 @@ def bound(old: lem.Model) -> tuple[np.ndarray, lem.Model]:
 
 def main(folder: str = "pictures") -> None:
     likelihood = np.array([lem.log_likelihood(declare(at), X) for at in GRID])
-    figure, ax = plt.subplots(figsize=(7, 4.2), layout="constrained")
-    ax.plot(GRID, likelihood, color="black", linewidth=2, label="ln p(X | θ)")
+    figure, axes = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
+    for ax in axes:
+        ax.plot(GRID, likelihood, color="black", linewidth=2.5, label="ln p(X | θ)")
     model = declare()
-    for step in range(4):
-        at, colour = lem.log_likelihood(model, X), plt.get_cmap("viridis")(step / 4)
-        ax.plot(model["x"].mean[0], at, "o", color=colour)
+    for step, colour in enumerate(("C0", "C1", "C2", "C4")):
+        mean, height = model["x"].mean[0], lem.log_likelihood(model, X)
         curve, model = bound(model)
         assert np.all(curve <= likelihood + 1e-9)  # nowhere above, and equal at θ_old
-        ax.plot(GRID, curve, color=colour, label=f"Q(θ, θ_old) + H, step {step + 1}")
-    ax.set(xlabel="θ: mean waiting of the first component / min", ylabel="log-likelihood")
-    ax.set(ylim=(likelihood.min() - 60, likelihood.max() + 15))
-    ax.legend()
+        for ax in axes:
+            ax.plot(mean, height, "o", color=colour, markersize=8)
+            ax.plot(GRID, curve, color=colour, label=f"Q(θ, θ_old) + H, step {step + 1}")
+    axes[0].set(ylim=(-1650, -1000), ylabel="log-likelihood", title="each bound touches at its dot")
+    axes[1].set(xlim=(50, 64), ylim=(-1120, -1025), title="the top: its place is the next dot")
+    for ax in axes:
+        ax.set_xlabel("θ: mean waiting of the first component / min")
+    axes[0].legend(loc="lower center")
     Path(folder).mkdir(parents=True, exist_ok=True)
     figure.savefig(Path(folder) / "q_and_entropy.png", dpi=80)
 

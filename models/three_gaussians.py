@@ -58,6 +58,8 @@ def main(folder: str = "pictures") -> None:
     axes[1].set_title("marginal p(x): z is lost")
     lem.plot.responsibilities(model, X, axes[2])
     axes[2].set_title("responsibilities p(z | x)")
+    for ax in axes:
+        ax.set(xlabel="x[0]", ylabel="x[1]" if ax is axes[0] else "")
     Path(folder).mkdir(parents=True, exist_ok=True)
     figure.savefig(Path(folder) / "three_gaussians.png", dpi=80)
 

@@ -47,6 +47,7 @@ def parameter(default: Any = None, **kwargs: Any) -> Any:
     >>> @attrs.frozen(eq=False)
     ... class Rayleigh(lem.Distribution):
     ...     scale: lem.Array | None = lem.parameter()
+    ...
     ...     def log_prob(self, value): ...
     ...     def fit(self, value, weights): ...
     >>> Rayleigh().is_parameterised
@@ -80,9 +81,11 @@ class Distribution(abc.ABC):
     >>> @attrs.frozen(eq=False)
     ... class Rayleigh(lem.Distribution):
     ...     scale: lem.Array | None = None
+    ...
     ...     def log_prob(self, value):
     ...         x = value[:, None]
     ...         return np.log(x) - 2 * np.log(self.scale) - x**2 / (2 * self.scale**2)
+    ...
     ...     def fit(self, value, weights):
     ...         return Rayleigh(np.sqrt(weights.T @ value**2 / weights.sum(0) / 2))
     >>> Rayleigh().fit(np.array([1.0, 2.0]), np.ones((2, 1))).scale.round(4)
@@ -119,7 +122,7 @@ class Distribution(abc.ABC):
     @property
     def parameters(self) -> dict[str, Array | None]:
         """The parameter fields by name, ``None`` while unknown."""
-        fields = attrs.fields(type(self))
+        fields = attrs.fields(type(self))  # type: ignore[arg-type]
         marked = [f for f in fields if f.metadata.get("latentem.parameter")]
         chosen = marked or [f for f in fields if f.default is None and f.init]
         values = {f.name: getattr(self, f.name) for f in chosen}
@@ -174,8 +177,12 @@ class Distribution(abc.ABC):
         """Return this template with what it takes from the data once (reference point, levels)."""
         return self
 
-    def check_fit(self) -> None:
+    def check_fit(self) -> None:  # noqa: B027 (optional)
         """Raise `Unsuitable` if the bound data leave the distribution without a maximum."""
+
+    def relocate(self, rows: Array) -> Self:
+        """Return this distribution with its `vacant` states moved to these values."""
+        raise NotImplementedError(type(self).__name__)
 
     def dissimilarity(self, value: Array, other: Array) -> Array:
         """Return the dissimilarity of each row to each of ``other``, ``(n, m)``, for seeding."""
@@ -205,7 +212,7 @@ class Distribution(abc.ABC):
         return attrs.evolve(self, **changes) if changes else self  # type: ignore[misc]
 
     def keep(self, old: Self, states: Array) -> Self:
-        """Return this distribution with the parameters of ``states`` (a mask) taken from ``old``."""
+        """Return this distribution with the parameters of some states (a mask) taken from old."""
         before = old.state_arrays
         changes = {}
         for name, value in self.state_arrays.items():
@@ -339,10 +346,11 @@ class Counts(Record):
     def split(self, n: int) -> tuple[Counts, ...]:
         return tuple(Counts(part) for part in np.split(self.counts, n, axis=1))
 
-    def expected_log_prob(self, dist: Distribution) -> tuple[float, float]:
-        """Return sum_zk counts[z, k] log p(z | k), where 0 log 0 = 0, and its terms' magnitude."""
-        with np.errstate(divide="ignore"):
-            log_prob = dist.log_prob(self.states).reshape(len(self.counts), -1)
+    def expected_log_prob(self, log_prob: Array) -> tuple[float, float]:
+        """Return sum_zk counts[z, k] log p(z | k), where 0 log 0 = 0, and its terms' magnitude.
+
+        ``log_prob`` is the table log p(z | k), ``(n_states, K)``.
+        """
         seen = ~_impossible(log_prob, self.counts, self.counts.sum(axis=0)) & (self.counts > 0)
         terms = np.multiply(self.counts, log_prob, where=seen, out=np.zeros(self.counts.shape))
         return float(terms.sum()), float(np.abs(terms).sum())
@@ -474,10 +482,13 @@ class ExponentialFamily(Distribution):
     >>> @attrs.frozen(eq=False)
     ... class Exponential(lem.ExponentialFamily):
     ...     rate: lem.Array | None = lem.parameter()
+    ...
     ...     def statistics(self, value):
     ...         return value[:, None]
+    ...
     ...     def natural_parameters(self):
     ...         return -self.rate[..., None], -np.log(self.rate)
+    ...
     ...     def from_mean(self, mean, weight):
     ...         return Exponential(1 / mean[..., 0])
     >>> Exponential().fit(np.array([1.0, 3.0]), np.ones(2)).rate
@@ -689,7 +700,7 @@ class Stack:
         linear = [kernel for kernel in kernels if isinstance(kernel, LinearKernel)]
         if not linear:
             return cls(kernels, None)
-        normaliser = -sum(kernel.log_normaliser for kernel in linear)[:, None]
+        normaliser = -np.sum([kernel.log_normaliser for kernel in linear], axis=0)[:, None]
         return cls(kernels, np.concatenate([normaliser, *(k.eta for k in linear)], axis=1))
 
     def on(self, values: tuple[Array, ...]) -> AttachedStack:

@@ -128,11 +128,13 @@ class Categorical(ExponentialFamily):
         return attrs.evolve(self, n_states=int(value.max(initial=0)) + 1)
 
     def dissimilarity(self, value: Array, other: Array) -> Array:
-        return (value[:, None] != other).astype(float)
+        differs: Array = value[:, None] != other
+        return differs.astype(float)
 
     def statistics(self, value: Array) -> Array:
         assert self.n_states is not None
-        return (np.arange(self.n_states)[:, None] == value).T.astype(float)
+        indicators: Array = (np.arange(self.n_states)[:, None] == value).T.astype(float)
+        return indicators
 
     def statistics_into(self, out: Array, value: Array) -> None:
         np.equal(np.arange(len(out))[:, None], value, out=out, casting="unsafe")
@@ -156,7 +158,8 @@ class Categorical(ExponentialFamily):
         cumulative = np.cumsum(self.probs, axis=-1)
         # Scaled by the last sum, so that rounding cannot reach past the last possible state.
         draws = rng.random(len(state)) * cumulative[state, -1]
-        return (draws[:, None] >= cumulative[state]).sum(axis=1)
+        state_drawn: Array = (draws[:, None] >= cumulative[state]).sum(axis=1)
+        return state_drawn
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -206,7 +209,8 @@ class Bernoulli(ExponentialFamily):
         return check_integers(value, 0, 1, "Bernoulli")
 
     def dissimilarity(self, value: Array, other: Array) -> Array:
-        return (value[:, None] != other).astype(float)
+        differs: Array = value[:, None] != other
+        return differs.astype(float)
 
     def statistics(self, value: Array) -> Array:
         return np.stack([1.0 - value, np.asarray(value, dtype=float)]).T
@@ -228,4 +232,5 @@ class Bernoulli(ExponentialFamily):
     def sample(self, rng: np.random.Generator, state: Array) -> Array:
         """Draw one value for each parent state, ``(n,)``."""
         assert self.probs is not None
-        return (rng.random(len(state)) < self.probs[state]).astype(np.int64)
+        draws: Array = (rng.random(len(state)) < self.probs[state]).astype(np.int64)
+        return draws

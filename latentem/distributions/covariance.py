@@ -77,7 +77,8 @@ class Full(Structure):
             start = end
 
     def weighted_moments(self, z: Array, weights: Array) -> Array:
-        return ((z * weights) @ z.T)[np.triu_indices(len(z))]
+        moments: Array = ((z * weights) @ z.T)[np.triu_indices(len(z))]
+        return moments
 
     def coefficients(self, precision: Array) -> Array:
         d = precision.shape[-1]
@@ -90,7 +91,8 @@ class Full(Structure):
         matrix = np.empty((*moments.shape[:-1], d, d))
         matrix[..., rows, columns] = moments
         matrix[..., columns, rows] = moments
-        return matrix - mean[..., :, None] * mean[..., None, :]
+        matrix -= mean[..., :, None] * mean[..., None, :]
+        return matrix
 
     def floored(self, covariance: Array, floor: float) -> tuple[Array, Array]:
         d = covariance.shape[-1]
@@ -99,7 +101,7 @@ class Full(Structure):
             return covariance, np.zeros(covariance.shape[:-2], dtype=bool)
         except np.linalg.LinAlgError:
             values, vectors = np.linalg.eigh(covariance)
-            low = (values < floor).any(axis=-1)
+            low = np.asarray((values < floor).any(axis=-1))
             values = np.maximum(values, floor)
             mended = (vectors * values[..., None, :]) @ np.swapaxes(vectors, -1, -2)
             mended = 0.5 * (mended + np.swapaxes(mended, -1, -2))
@@ -125,14 +127,16 @@ class Diagonal(Structure):
         return np.square(z) @ weights
 
     def coefficients(self, precision: Array) -> Array:
-        return -0.5 * np.diagonal(precision, axis1=-2, axis2=-1)
+        coefficients: Array = -0.5 * np.diagonal(precision, axis1=-2, axis2=-1)
+        return coefficients
 
     def covariance(self, moments: Array, mean: Array) -> Array:
-        return (moments - mean**2)[..., None] * np.eye(mean.shape[-1])
+        variance: Array = moments - mean**2
+        return variance[..., None] * np.eye(mean.shape[-1])
 
     def floored(self, covariance: Array, floor: float) -> tuple[Array, Array]:
         variance = np.diagonal(covariance, axis1=-2, axis2=-1)
-        low = (variance < floor).any(axis=-1)
+        low = np.asarray((variance < floor).any(axis=-1))
         eye = np.eye(covariance.shape[-1])
         return np.maximum(variance, floor)[..., None] * eye, low
 
@@ -156,11 +160,12 @@ class Spherical(Structure):
         return np.array([(np.square(z) @ weights).sum()])
 
     def coefficients(self, precision: Array) -> Array:
-        return -0.5 * precision[..., :1, 0]
+        coefficients: Array = -0.5 * precision[..., :1, 0]
+        return coefficients
 
     def covariance(self, moments: Array, mean: Array) -> Array:
         d = mean.shape[-1]
-        variance = (moments[..., 0] - np.square(mean).sum(-1)) / d
+        variance: Array = (moments[..., 0] - np.square(mean).sum(-1)) / d
         return variance[..., None, None] * np.eye(d)
 
     def floored(self, covariance: Array, floor: float) -> tuple[Array, Array]:

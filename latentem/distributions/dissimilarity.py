@@ -35,7 +35,7 @@ class Dissimilarity(abc.ABC):
         ``weights`` ``(n,)`` are positive somewhere.
         """
 
-    def check(self, value: Array) -> None:
+    def check(self, value: Array) -> None:  # noqa: B027 (optional)
         """Raise `Unsuitable` for values the dissimilarity is not defined on."""
 
 
@@ -49,7 +49,8 @@ class SquaredEuclidean(Dissimilarity):
         return np.stack([np.square(value - m).sum(axis=1) for m in prototypes], axis=1)
 
     def centre(self, value: Array, weights: Array) -> Array:
-        return weights @ value / weights.sum()
+        mean: Array = weights @ value / weights.sum()
+        return mean
 
 
 @attrs.frozen
@@ -173,7 +174,8 @@ class Medoid(Dissimilarity):
         rows, weights = value[member], weights[member]
         candidates = np.unique(rows, axis=0)
         totals = [float(weights @ self._to(rows, candidate)) for candidate in candidates]
-        return candidates[int(np.argmin(totals))]
+        medoid: Array = candidates[int(np.argmin(totals))]
+        return medoid
 
 
 DISSIMILARITIES: dict[str, Dissimilarity] = {

@@ -33,6 +33,7 @@ MANY_STATISTICS = 1000
 
 
 def check_positive(instance: Any, attribute: Any, value: float) -> None:
+    """Raise `ModelError` unless a hyper-parameter is positive."""
     if not 0 < value < np.inf:
         raise ModelError(
             f"{type(instance).__name__}: {attribute.name} must be positive, got {value}. "
@@ -373,7 +374,7 @@ class Gaussian(ExponentialFamily):
                 whitening, mean.reshape(-1, d), rounding.reshape(-1, d), strict=True
             )
         ]
-        log_prob = np.stack(columns, axis=1) - (log_root + 0.5 * d * LOG_2PI)
+        log_prob: Array = np.stack(columns, axis=1) - (log_root + 0.5 * d * LOG_2PI)
         return log_prob.reshape(len(value), *parents)
 
     def sample(self, rng: np.random.Generator, state: Array) -> Array:
@@ -381,7 +382,8 @@ class Gaussian(ExponentialFamily):
         mean, covariance = self.known()
         root = np.linalg.cholesky(covariance)
         noise = rng.standard_normal((len(state), mean.shape[-1]))
-        return mean[state] + np.einsum("nij,nj->ni", root[state], noise)
+        draws: Array = mean[state] + np.einsum("nij,nj->ni", root[state], noise)
+        return draws
 
     # -- kernels -------------------------------------------------------------------------------
 
@@ -460,9 +462,10 @@ class _AttachedResidual(Attached):
     z: Array  # (d, rows)
     linear: Attached | None
 
-    def _residuals(self, state: int) -> Array:
+    def _residuals(self, state: Any) -> Array:
         assert self.kernel.reference.offset is not None
-        return self.z - self.kernel.reference.offset[state][:, None]
+        residuals: Array = self.z - self.kernel.reference.offset[state][:, None]
+        return residuals
 
     def log_density(self) -> Array:
         kernel = self.kernel

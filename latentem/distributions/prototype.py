@@ -12,7 +12,6 @@ from latentem.distributions.base import (
     Distribution,
     ExponentialFamily,
     Kernel,
-
     RowKernel,
     as_float_array,
 )
@@ -63,7 +62,7 @@ class Prototype(ExponentialFamily):
     requires_hard: ClassVar[bool] = True
 
     dissimilarity_: Dissimilarity = attrs.field(
-        default="squared_euclidean", converter=as_dissimilarity, alias="dissimilarity"
+        default=SquaredEuclidean(), converter=as_dissimilarity, alias="dissimilarity"
     )
     prototypes: Array | None = attrs.field(default=None, converter=as_float_array)
     reference: Reference | None = attrs.field(default=None, kw_only=True)
@@ -174,8 +173,8 @@ class Prototype(ExponentialFamily):
         clean = attrs.evolve(self, vacant=None, relocated=())
         if isinstance(self.dissimilarity_, Cosine):
             # Rows that cancel are represented equally badly by every direction: any will do.
-            cancelled = ~mean.any(axis=-1)
-            mean = np.where(cancelled[..., None], np.eye(mean.shape[-1])[0], mean)
+            cancelled = np.logical_not(mean.any(axis=-1, keepdims=True))
+            mean = np.where(cancelled, np.eye(mean.shape[-1])[0], mean)
             return attrs.evolve(clean, prototypes=unit(mean))
         m = mean[..., :-1]
         if self.reference is None:

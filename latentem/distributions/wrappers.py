@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -20,6 +19,10 @@ from latentem.distributions.base import (
     sampler,
 )
 from latentem.errors import ModelError, Unsuitable
+
+
+def _as_tuple(cases: Sequence[Distribution]) -> tuple[Distribution, ...]:
+    return tuple(cases)
 
 
 @attrs.frozen(eq=False)
@@ -52,7 +55,7 @@ class Switch(Distribution):
     p(z) p(x | z)
     """
 
-    cases: tuple[Distribution, ...] = attrs.field(converter=tuple)
+    cases: tuple[Distribution, ...] = attrs.field(converter=_as_tuple)
 
     @cases.validator
     def _check_cases(self, attribute: Any, cases: Sequence[Any]) -> None:
@@ -142,7 +145,8 @@ class Switch(Distribution):
         per_case = _states_per_case(self)
         draws = [sampler(case)(rng, state % per_case) for case in self.cases]
         stacked = np.stack(draws)
-        return stacked[state // per_case, np.arange(len(state))]
+        chosen: Array = stacked[state // per_case, np.arange(len(state))]
+        return chosen
 
     def kernel(self) -> Kernel:
         return _SwitchKernel(tuple(case.kernel() for case in self.cases))

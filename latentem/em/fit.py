@@ -22,7 +22,6 @@ from latentem.em.steps import ExpectedLogJoint, check_assign
 from latentem.em.trace import HalfStep, Trace
 from latentem.errors import (
     ConvergenceWarning,
-    DataError,
     DegenerateError,
     DegenerateWarning,
     LatentemError,
@@ -31,7 +30,7 @@ from latentem.errors import (
 from latentem.graph import Model
 from latentem.inference.posterior import Posterior
 
-#: Aitken's estimate of what is left to gain is itself an extrapolation; two digits are kept in hand.
+#: Aitken's estimate of what is left to gain is an extrapolation; two digits are kept in hand.
 MARGIN = 0.01
 #: Rows and iterations of the short runs that choose a start.
 SHORT_ROWS, SHORT_ITERATIONS = 20_000, 20
@@ -81,7 +80,7 @@ class Step:
         return self._problem.posterior(self._state.theta, self._state.rule)
 
     @cached_property
-    def Q(self) -> ExpectedLogJoint:  # noqa: N802 (the formula's name)
+    def Q(self) -> ExpectedLogJoint:
         """Q(θ, θ), node by node."""
         by_node = {name: term.value for name, term in self._state.terms.items()}
         problem = attrs.evolve(self._problem, model=self.model)
@@ -457,7 +456,12 @@ class Search:
         endings += [run.ending for run in self.short if id(run) not in continued and run.states]
         endings += [Ending(Status.DEGENERATE, None, 0) for _ in self.failed]
         fit = Fit.of(
-            best.problem, best.last, Trace(best.rows), best.status, tuple(endings), best.events
+            best.problem,
+            best.last,
+            Trace(tuple(best.rows)),
+            best.status,
+            tuple(endings),
+            best.events,
         )
         self._warn(best)
         return fit
@@ -531,5 +535,3 @@ def _whole(name: str, value: Any, least: int) -> int:
             f"{name} must be a whole number of at least {least}, got {value!r}. Give one."
         )
     return int(value)
-
-

@@ -12,11 +12,11 @@ from typing import Any
 import attrs
 import numpy as np
 
-from latentem.data import Data
+from latentem.data import Data, at_data
 from latentem.distributions.base import Array
 from latentem.em.assign import Soft
 from latentem.em.problem import Problem, Theta
-from latentem.errors import DataError, DegenerateError, ModelError
+from latentem.errors import DataError, DegenerateError, ModelError, Unsuitable
 from latentem.graph import Model
 from latentem.inference.elimination import Factor
 from latentem.inference.posterior import Posterior, one_hot
@@ -36,9 +36,7 @@ def random(problem: Problem, rng: np.random.Generator) -> tuple[Array | None, Po
     n = problem.data.n
     count = min(n, max(ROWS_PER_STATE * max(sizes.values(), default=1), 200))
     rows = _some_rows(problem.data, count, rng)
-    tables = {
-        name: rng.dirichlet(np.ones(k), size=len(rows)).T.copy() for name, k in sizes.items()
-    }
+    tables = {name: rng.dirichlet(np.ones(k), size=len(rows)).T.copy() for name, k in sizes.items()}
     return rows, _with_labels(Posterior.independent(tables, len(rows)), problem.data, rows)
 
 
@@ -184,11 +182,12 @@ def _by_latent(given: Any, sizes: Mapping[str, int], what: str) -> Mapping[str, 
                 "array. Pass a mapping."
             )
         given = {next(iter(sizes)): given}
-    if set(given) != set(sizes):
+    by_latent: Mapping[str, Any] = given
+    if set(by_latent) != set(sizes):
         raise DataError(
-            f"{what} must be given for the latents {list(sizes)}, got {list(given)}. Give each."
+            f"{what} must be given for the latents {list(sizes)}, got {list(by_latent)}. Give each."
         )
-    return given
+    return by_latent
 
 
 def _some_rows(data: Data, count: int, rng: np.random.Generator) -> Array:
@@ -270,9 +269,6 @@ def default_start(problem: Problem) -> Start:
 
 def _check_fit(problem: Problem) -> None:
     """Raise if the data cannot determine the parameters, before any work starts."""
-    from latentem.data import at_data
-    from latentem.errors import Unsuitable
-
     n = problem.data.n
     for name, k in problem.layout.elimination.sizes.items():
         if k > n:
@@ -297,8 +293,7 @@ def _refuse_equal_states(problem: Problem, theta: Theta) -> None:
     posterior = problem.take(rows).posterior(theta, Soft())
     prior = _prior(problem, theta)
     for name, k in problem.layout.elimination.sizes.items():
-        children = problem.model.graph.successors(name)
-        if k == 1 or not any(True for _ in children):
+        if k == 1 or not list(problem.model.graph.successors(name)):
             continue
         table = posterior.table((name,))
         if np.all(np.abs(table - prior.table((name,))) < 1e-12):
@@ -314,8 +309,9 @@ def _prior(problem: Problem, theta: Theta) -> Posterior:
     """Return the distribution of the latents without data; observed parents count as unknown."""
     elimination = problem.layout.elimination
     factors = []
-    for family, table in zip(problem.layout.latents, theta.latent_tables, strict=True):
+    for family in problem.layout.latents:
         (name,) = family.names
+        table = theta.latent_tables[name]
         shaped = np.exp(table).reshape(*family.sizes, table.shape[1], 1)
         for axis, _ in reversed(family.observed):
             shaped = shaped.mean(axis=axis)
@@ -323,5 +319,3 @@ def _prior(problem: Problem, theta: Theta) -> Posterior:
             factors.append(Factor((*family.scope, name), np.log(shaped)))
     evidence, conditionals = elimination.sum_product(factors)
     return Posterior(elimination, conditionals, 1, evidence=evidence)
-
-

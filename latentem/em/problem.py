@@ -12,6 +12,7 @@ hands each node its part; Q at any θ is read off the record without touching th
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import cached_property
 
 import attrs
@@ -22,6 +23,7 @@ from latentem.data import Data
 from latentem.distributions.base import (
     LOG_ZERO,
     Array,
+    AttachedStack,
     Counts,
     Distribution,
     ExponentialFamily,
@@ -36,7 +38,7 @@ from latentem.em.layout import Family, Layout
 from latentem.errors import DataError, DegenerateError, ModelError
 from latentem.graph import Model
 from latentem.inference.elimination import Factor
-from latentem.inference.posterior import Posterior
+from latentem.inference.posterior import Posterior, concatenate
 from latentem.parallel import map_blocks
 
 
@@ -72,9 +74,9 @@ class Theta:
         )
 
     @cached_property
-    def latent_tables(self) -> tuple[Array, ...]:
-        """log p(z | parents) of each latent, ``(K, states)``."""
-        tables = []
+    def latent_tables(self) -> dict[str, Array]:
+        """Log p(z | parents) of each latent, ``(K, states)``."""
+        tables = {}
         for family in self.layout.latents:
             (name,) = family.names
             k = self.layout.elimination.sizes[name]
@@ -82,8 +84,8 @@ class Theta:
                 log_prob = self.dists[name].log_prob(np.arange(k)).reshape(k, -1).T
             table = np.ascontiguousarray(np.broadcast_to(log_prob, (family.n_combinations, k)))
             table.flags.writeable = False  # shared by all blocks
-            tables.append(table)
-        return tuple(tables)
+            tables[name] = table
+        return tables
 
     @property
     def is_parameterised(self) -> bool:
@@ -120,6 +122,23 @@ class Expectation:
             self.objective + other.objective,
             (self.evidence or 0.0) + (other.evidence or 0.0) if known else None,
         )
+
+
+@attrs.frozen(eq=False)
+class Block:
+    """A block of rows after the E-step.
+
+    Attributes
+    ----------
+    data : Data
+    attached : tuple of AttachedStack
+        The kernels of the observed families, on these rows.
+    posterior : Posterior
+    """
+
+    data: Data
+    attached: tuple[AttachedStack, ...]
+    posterior: Posterior
 
 
 @attrs.frozen
@@ -182,31 +201,32 @@ class Problem:
     def e_step(self, theta: Theta, assign: Assignment) -> Expectation:
         """Return the expected statistics under the posterior at theta."""
 
-        def block(rows: slice) -> Expectation:
-            data, attached = self._attach(theta, rows)
-            posterior = self._infer(theta, data, attached, assign, rows)
-            weights = np.ones(data.n) if data.weights is None else data.weights
+        def expect(rows: slice) -> Expectation:
+            block = self._infer(theta, rows, assign)
+            data, posterior = block.data, block.posterior
             assert posterior.objective is not None
+            weights = np.ones(data.n) if data.weights is None else data.weights
             evidence = posterior.evidence
+            stacks, counts = self._statistics(block.attached, data, posterior)
             return Expectation(
-                *self._statistics(attached, data, posterior),
+                stacks,
+                counts,
                 _weighted_sum(posterior.objective, weights),
                 None if evidence is None else _weighted_sum(evidence, weights),
             )
 
-        return self._sum(block)
+        return self._sum(expect)
 
     def posterior(self, theta: Theta, assign: Assignment) -> Posterior:
         """Return the posterior of all rows at theta."""
-        from latentem.inference.posterior import concatenate
 
         def block(rows: slice) -> Posterior:
-            data, attached = self._attach(theta, rows)
-            posterior = self._infer(theta, data, attached, assign, rows)
-            base = sum(self._base_rows(theta, data).values())
+            inferred = self._infer(theta, rows, assign)
+            posterior = inferred.posterior
+            base = sum(self._base_rows(theta, inferred.data).values())
             return attrs.evolve(
                 posterior,
-                weights=data.weights,
+                weights=inferred.data.weights,
                 objective=None if posterior.objective is None else posterior.objective + base,
                 evidence=None if posterior.evidence is None else posterior.evidence + base,
             )
@@ -218,7 +238,8 @@ class Problem:
 
         def block(rows: slice) -> Expectation:
             data, attached = self._attach(theta, rows)
-            return Expectation(*self._statistics(attached, data, posterior[rows]), 0.0, None)
+            stacks, counts = self._statistics(attached, data, posterior[rows])
+            return Expectation(stacks, counts, 0.0, None)
 
         return self._sum(block)
 
@@ -248,14 +269,15 @@ class Problem:
             widths.append(sum(1 + v[0].size * (v[0].size + 3) // 2 for v in values))
         return max(widths)
 
-    def _sum(self, block) -> Expectation:  # type: ignore[no-untyped-def]
+    def _sum(self, block: Callable[[slice], Expectation]) -> Expectation:
         parts = map_blocks(block, self.data.n, self.cells)
-        total: Expectation = next(parts)
+        total = next(parts)
         for part in parts:
             total = total + part
         return total
 
-    def _attach(self, theta: Theta, rows: slice):  # type: ignore[no-untyped-def]
+    def _attach(self, theta: Theta, rows: slice) -> tuple[Data, tuple[AttachedStack, ...]]:
+        """Return a block of data, and the stacks of kernels on it."""
         data = self.data[rows]
         attached = tuple(
             stack.on(tuple(data.values[name] for name in family.names))
@@ -263,11 +285,12 @@ class Problem:
         )
         return data, attached
 
-    def _factors(self, theta: Theta, data: Data, attached) -> list[Factor]:  # type: ignore[no-untyped-def]
+    def _factors(self, theta: Theta, data: Data, attached: Sequence[AttachedStack]) -> list[Factor]:
         """Return log p of each family given the data, as factors over the latents."""
         factors = []
-        for family, table in zip(self.layout.latents, theta.latent_tables, strict=True):
+        for family in self.layout.latents:
             (name,) = family.names
+            table = theta.latent_tables[name]
             scope = (*family.scope, name)
             with_own = attrs.evolve(
                 family,
@@ -286,18 +309,22 @@ class Problem:
             factors.append(Factor(family.scope, family.at_observed(log_density, data)))
         return factors
 
-    def _infer(self, theta: Theta, data: Data, attached, assign: Assignment, rows: slice) -> Posterior:  # type: ignore[no-untyped-def]
+    def _infer(self, theta: Theta, rows: slice, assign: Assignment) -> Block:
+        """Return a block of data with its posterior."""
+        data, attached = self._attach(theta, rows)
         factors = self._factors(theta, data, attached)
         posterior = assign(self.layout.elimination, factors, rows)
         assert posterior.objective is not None
         if not posterior.objective.min() > LOG_ZERO / 10:
-            self._refuse_impossible(theta, data, attached, posterior.objective, rows)
-        return posterior
+            self._refuse_impossible(theta, data, posterior.objective, rows.start)
+        return Block(data, attached, posterior)
 
-    def _refuse_impossible(self, theta, data, attached, objective, rows) -> None:  # type: ignore[no-untyped-def]
+    def _refuse_impossible(
+        self, theta: Theta, data: Data, objective: Array, first_row: int
+    ) -> None:
         """Raise the error that says which row has no density, and which node is to blame."""
         bad = int(np.flatnonzero(~(np.broadcast_to(objective, data.n) > LOG_ZERO / 10))[0])
-        row = rows.start + bad
+        row = first_row + bad
         for family in self.layout.observed:
             for name in family.names:
                 value = data.values[name][bad : bad + 1]
@@ -321,7 +348,9 @@ class Problem:
             "of the latents allows. Drop the row, or allow the combination."
         )
 
-    def _statistics(self, attached, data: Data, posterior: Posterior):  # type: ignore[no-untyped-def]
+    def _statistics(
+        self, attached: Sequence[AttachedStack], data: Data, posterior: Posterior
+    ) -> tuple[tuple[StackRecord, ...], tuple[Counts, ...]]:
         """Return the records of the observed families and of the latents."""
         weights = data.weights
         stacks = []
@@ -374,10 +403,10 @@ class Problem:
     def q(self, theta: Theta, records: dict[str, Record]) -> dict[str, Term]:
         """Return Q at theta under the records, node by node."""
         terms = {}
-        for name, dist in theta.dists.items():
+        for name in theta.dists:
             record = records[name]
             if isinstance(record, Counts):
-                value, magnitude = record.expected_log_prob(dist)
+                value, magnitude = record.expected_log_prob(theta.latent_tables[name].T)
             else:
                 value, magnitude = theta.kernels[name].expected_log_prob(record)
             terms[name] = Term(value + self.log_base(theta).get(name, 0.0), magnitude)

@@ -89,7 +89,7 @@ class Fit:
 
     @cached_property
     def log_likelihood(self) -> float:
-        """log p(X | θ) of the θ returned, in nats: a total over rows, not a mean.
+        """Log p(X | θ) of the θ returned, in nats: a total over rows, not a mean.
 
         Raises
         ------
@@ -242,5 +242,3 @@ class Fit:
                 head = f"  {name}.{field}"
                 lines.append(f"{head:<20} {text}".replace("\n", "\n" + " " * 21))
         return "\n".join(lines)
-
-

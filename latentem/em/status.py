@@ -14,9 +14,9 @@ class Status(enum.Enum):
         "or go on from fit.model."
     )
     DECREASED = (
-        "The objective fell, which exact EM cannot do: mend the maximiser of the node that is named."
+        "The objective fell, which exact EM cannot do: mend the maximiser of the node named."
     )
     DEGENERATE = (
-        "Degenerate: a state has collapsed and a constraint holds it; use fewer states, a shared or "
-        "simpler covariance, or more data."
+        "Degenerate: a state has collapsed and a constraint holds it; use fewer states, a shared "
+        "or simpler covariance, or more data."
     )

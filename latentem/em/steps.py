@@ -93,9 +93,7 @@ def initialize(
     return problem.to_model(first_theta(problem, init, np.random.default_rng(seed)))
 
 
-def e_step(
-    model: Model, data: Any, *, assign: Assignment = soft, weights: Any = None
-) -> Posterior:
+def e_step(model: Model, data: Any, *, assign: Assignment = soft, weights: Any = None) -> Posterior:
     """Return the posterior p(Z | X, θ) of every row.
 
     Parameters
@@ -212,8 +210,8 @@ class ExpectedLogJoint:
         """
         if set(model.by_name) != set(self.problem.model.by_name):
             raise ModelError(
-                f"Q must be evaluated at a model with the nodes {list(self.problem.model.by_name)}, "
-                f"got {list(model.by_name)}. Use the same graph."
+                f"Q must be evaluated at a model of the graph {self.problem.model}, "
+                f"got {model}. Use the same graph."
             )
         theta = known_theta(attrs.evolve(self.problem, model=model))
         terms = self.problem.q(theta, self.records)
@@ -473,5 +471,3 @@ def cost(model: Model, n: int) -> Cost:
         n * sum(tables),
         n,
     )
-
-

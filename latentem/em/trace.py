@@ -47,7 +47,7 @@ class HalfStep:
 class Trace:
     """Half-steps in order. ``trace["objective"]`` is a column, iteration is over rows."""
 
-    rows: tuple[HalfStep, ...] = attrs.field(converter=tuple)
+    rows: tuple[HalfStep, ...]
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -69,7 +69,7 @@ class Trace:
         values = [getattr(row, column) for row in self.rows]
         return np.array([np.nan if value is None else value for value in values])
 
-    def to_dataframe(self, backend: str = "pandas") -> Any:
+    def to_dataframe(self, backend: Any = "pandas") -> Any:
         """Return the trace as a data frame of ``backend``, such as "pandas" or "polars"."""
         require(backend, extra="pandas")
         import narwhals.stable.v2 as nw

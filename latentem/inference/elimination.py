@@ -16,7 +16,8 @@ largest clique {v} + s of the moralised graph, whatever the number of latents.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import attrs
 import networkx as nx
@@ -138,7 +139,7 @@ class Elimination:
         return self._eliminate(factors, reduce), tuple(conditionals)
 
     def max_product(self, factors: Iterable[Factor]) -> tuple[Array, dict[str, Array]]:
-        """Return max_z log p(x, z), ``(rows,)``, and the states that attain it, ``(rows,)`` each."""
+        """Return max_z log p(x, z) and the states that attain it, ``(rows,)`` each."""
         best: list[Array] = []
 
         def reduce(table: Array) -> Array:
@@ -153,7 +154,7 @@ class Elimination:
         n = len(value)
         return value, {name: np.broadcast_to(states[name], n) for name in self.sizes}
 
-    def _eliminate(self, factors: Iterable[Factor], reduce) -> Array:  # type: ignore[no-untyped-def]
+    def _eliminate(self, factors: Iterable[Factor], reduce: Callable[[Array], Array]) -> Array:
         pending: list[list[Factor]] = [[] for _ in self.buckets]
         left = np.zeros(1)  # what depends on no latent any more
         for factor in factors:
@@ -177,7 +178,9 @@ class Elimination:
         tables = [aligned(factor, clique) for factor in factors]
         shape = (*(self.sizes[name] for name in clique), max(t.shape[-1] for t in tables))
         # Work in place in a full-size factor: factors are made for one elimination.
-        full = next((i for i, t in enumerate(tables) if t.shape == shape and t.flags.writeable), None)
+        full = next(
+            (i for i, t in enumerate(tables) if t.shape == shape and t.flags.writeable), None
+        )
         total = np.zeros(shape) if full is None else tables.pop(full)
         for table in tables:
             total += table
@@ -185,14 +188,15 @@ class Elimination:
 
 
 def aligned(factor: Factor, clique: tuple[str, ...]) -> Array:
-    """Return the table of a factor with its axes in the order of a clique, absent ones of length 1."""
+    """Return a factor's table with the axes of a clique, in order; absent ones have length 1."""
     if factor.scope == clique:
         return factor.table
     present = [name for name in clique if name in factor.scope]
     axes = [factor.scope.index(name) for name in present]
     table = factor.table.transpose([*axes, len(axes)])
     index = tuple(slice(None) if name in factor.scope else None for name in clique)
-    return table[index]
+    result: Array = table[index]
+    return result
 
 
 def log_normalise(table: Array) -> Array:
@@ -213,18 +217,13 @@ def log_normalise(table: Array) -> Array:
 
 def first_maximum(table: Array) -> tuple[Array, Array]:
     """Return argmax and maximum over the first axis; ties go to the first state."""
-    best = table[0].copy()
-    state = np.zeros(best.shape, dtype=np.intp)
-    for k in range(1, len(table)):  # a pass a state: long contiguous operations
-        better = table[k] > best
-        state[better] = k
-        np.maximum(best, table[k], out=best)
-    return state, best
+    return table.argmax(axis=0), table.max(axis=0)
 
 
 def at_states(table: Array, states: Sequence[Array]) -> Array:
     """Return ``table[states..., row]`` for each row; table ``(*states, rows or 1)``."""
     if not states:
         return table
-    rows = np.arange(len(states[0])) if table.shape[-1] > 1 else 0
-    return table[(*states, rows)]
+    rows: Any = np.arange(len(states[0])) if table.shape[-1] > 1 else 0
+    chosen: Array = table[(*states, rows)]
+    return chosen

@@ -91,7 +91,7 @@ class Posterior:
 
     @property
     def log_evidence(self) -> Array:
-        """log p(x | θ) of each row, ``(n,)``.
+        """Log p(x | θ) of each row, ``(n,)``.
 
         Raises
         ------
@@ -178,7 +178,9 @@ class Posterior:
                     f"The latents are {', '.join(map(repr, self.names))}."
                 )
         if not names or len(set(names)) < len(names):
-            raise ModelError(f"marginal must be asked of one or more different latents, got {names}.")
+            raise ModelError(
+                f"marginal must be asked of one or more different latents, got {names}."
+            )
         table = self.table(names)
         full = np.broadcast_to(table, (*table.shape[:-1], self.n))
         return np.ascontiguousarray(np.moveaxis(full, -1, 0))
@@ -266,15 +268,15 @@ def concatenate(parts: Sequence[Posterior]) -> Posterior:
         known = [array for array in arrays if array is not None]
         if not known:
             return None
-        full = [
-            np.broadcast_to(a, (*a.shape[:-1], p.n)) for a, p in zip(known, parts, strict=True)
-        ]
+        full = [np.broadcast_to(a, (*a.shape[:-1], p.n)) for a, p in zip(known, parts, strict=True)]
         return np.concatenate(full, axis=-1)
 
     conditionals = []
     for tables in zip(*(part.conditionals for part in parts), strict=True):
-        constant = all(table.shape[-1] == 1 for table in tables) and len(parts) > 1
-        conditionals.append(tables[0] if constant else join(tables))
+        constant = all(table.shape[-1] == 1 for table in tables)
+        joined = tables[0] if constant else join(tables)
+        assert joined is not None
+        conditionals.append(joined)
     return attrs.evolve(
         first,
         conditionals=tuple(conditionals),

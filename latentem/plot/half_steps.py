@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from latentem.em.trace import Trace
 from latentem.plot.canvas import AFTER_E, AFTER_M, axes_or_new
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from latentem.em.result import Fit
 
-def trace(fit_or_trace: Any, ax: Axes | None = None) -> Axes:
+
+def trace(fit_or_trace: Fit | Trace, ax: Axes | None = None) -> Axes:
     """Draw the objective after every half-step: blue after E, red after M.
 
     With a distortion in the trace (K-means) that is drawn instead, since it is the objective with
@@ -27,7 +30,7 @@ def trace(fit_or_trace: Any, ax: Axes | None = None) -> Axes:
     -------
     matplotlib.axes.Axes
     """
-    rows = list(getattr(fit_or_trace, "trace", fit_or_trace))
+    rows = (fit_or_trace if isinstance(fit_or_trace, Trace) else fit_or_trace.trace).rows
     is_distortion = any(row.distortion is not None for row in rows)
     is_likelihood = any(row.log_likelihood is not None for row in rows)
     height = np.array([row.distortion if is_distortion else row.objective for row in rows])
@@ -40,9 +43,10 @@ def trace(fit_or_trace: Any, ax: Axes | None = None) -> Axes:
     ax.plot(place[after_e], height[after_e], "o", color=AFTER_E, markersize=size, label="after E")
     ax.plot(place[~after_e], height[~after_e], "o", color=AFTER_M, markersize=size, label="after M")
     ax.set_xlabel("iteration")
-    ax.xaxis.get_major_locator().set_params(integer=True)
-    objective = "objective F = ln p(X | θ) after E" if is_likelihood else "objective F = Q + H"
+    ax.locator_params(axis="x", integer=True)
+    objective = "objective F\n(after E, ln p(X | θ))" if is_likelihood else "objective F = Q + H"
     ax.set_ylabel("distortion J" if is_distortion else objective)
+    ax.ticklabel_format(axis="y", useOffset=False)
     ax.annotate(
         f"{height[-1]:.8g}",
         (place[-1], height[-1]),

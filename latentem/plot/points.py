@@ -10,16 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentem.data import bind
+from latentem.em.assign import hard, soft
+from latentem.em.result import Fit
+from latentem.em.steps import e_step
 from latentem.errors import require
+from latentem.graph import Model, Node
+from latentem.inference.posterior import Posterior
 from latentem.plot.canvas import SHADED, axes_or_new, blend, palette
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.patches import Ellipse
-
-    from latentem.em.result import Fit
-    from latentem.graph import Model, Node
-    from latentem.inference.posterior import Posterior
 
 Array = NDArray[Any]
 
@@ -62,7 +63,7 @@ def responsibilities(
         _draw_rug(ax, view.value[:, 0], blend(shares))
     else:
         plane = view.value[:, list(columns)]
-        ax.scatter(*plane.T, s=16, c=blend(shares), linewidths=0, alpha=0.85)
+        ax.scatter(plane[:, 0], plane[:, 1], s=16, c=blend(shares), linewidths=0, alpha=0.85)
         _draw_ellipses(ax, view, columns)
     return _labelled(ax, view, columns)
 
@@ -103,7 +104,9 @@ def clusters(
             ax.axvline(centre[0], color=colour, linewidth=2)
         return _labelled(ax, view, columns)
     plane = view.value[:, list(columns)]
-    ax.scatter(*plane.T, s=16, c=palette(view.n_states)[labels], linewidths=0, alpha=0.7)
+    ax.scatter(
+        plane[:, 0], plane[:, 1], s=16, c=palette(view.n_states)[labels], linewidths=0, alpha=0.7
+    )
     for centre, colour in crosses:
         for paint, width in (("white", 5.0), (colour * 0.75, 2.5)):
             place = centre[list(columns)]
@@ -155,19 +158,15 @@ class _View:
 
     def component_colours(self) -> Array:
         """Return the colour of each component, (K, 3)."""
-        return palette(self.n_states)[self.state_of_component]
+        return np.asarray(palette(self.n_states)[self.state_of_component])
 
 
 def _inferred(fitted: Model | Fit, data: Any) -> tuple[Model, Posterior]:
     """Return the model, and its posterior on the data."""
-    # Imported here: the engine is no part of what drawing a graph or a trace needs.
-    from latentem.em.assign import hard, soft
-    from latentem.em.steps import e_step
-
-    model = getattr(fitted, "model", None)
-    if model is not None:
-        return model, fitted.posterior(data)
-    return fitted, e_step(fitted, data, assign=hard if fitted.requires_hard else soft)
+    if isinstance(fitted, Model):
+        assign = hard if fitted.requires_hard else soft
+        return fitted, e_step(fitted, data, assign=assign)
+    return fitted.model, fitted.posterior(data)
 
 
 def _drawn(model: Model, name: str | None) -> Node:
@@ -261,6 +260,6 @@ def _is_integer(values: Array) -> bool:
 def _bins(values: Array) -> Array:
     """Return bin edges; whole numbers are never split, nor bins given unequal numbers of them."""
     if not _is_integer(values):
-        return np.histogram_bin_edges(values, bins="auto")
+        return np.histogram_bin_edges(values, bins=int(np.clip(2 * np.sqrt(len(values)), 5, 60)))
     width = max(1, round((values.max() - values.min()) / 30))
     return np.asarray(np.arange(values.min(), values.max() + 1 + width, width) - 0.5)

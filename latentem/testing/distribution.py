@@ -1,0 +1,421 @@
+"""The laws of a distribution."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+import operator
+from collections.abc import Callable, Iterator
+
+import attrs
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats
+
+from latentem.distributions import Array, Distribution
+from latentem.distributions.base import LOG_ZERO, count_parameters, sampler
+from latentem.errors import MissingMethodError
+from latentem.testing.neighbours import Moves, fields, numbers
+from latentem.testing.probability import RARE, frequencies_differ, log_prob, total_probability
+from latentem.testing.report import close, failures, raised, report
+
+# Error allowed in a density's total probability.
+QUADRATURE = 1e-6
+# Draws for each state when a sampler is compared with its density.
+DRAWS = 3000
+# Fits to other weights, at most, from which the legal moves of the parameters are learnt.
+MOST_FITS = 100
+
+
+def check_distribution(dist: Distribution, value: ArrayLike, *, seed: int = 0) -> None:
+    r"""Run the laws of a distribution against ``dist`` on the values ``value``.
+
+    The parameters are those that ``dist.fit`` finds under random weights, so a template and a
+    parameterised value are both accepted. The laws:
+
+    - ``log_prob`` is ``(n, K)``, treats each row alone, and integrates (in one dimension) or sums
+      (for integers) to one;
+    - ``fit`` maximises :math:`\sum_{ik} w_{ik} \log p(x_i \mid k)` among its neighbours and the
+      fits of other weights, and does not ignore the weights;
+    - an integer weight equals repeated rows; scaling all weights, permuting rows and adding rows of
+      zero weight change nothing; permuting states permutes the parameters;
+    - the distribution, the values and the weights are left as they were;
+    - ``n_parameters`` counts the directions in which fits move;
+    - records of blocks of rows add up to the record of all rows;
+    - draws of ``sample`` follow ``log_prob``, and a large sample is recovered.
+
+    A law that needs an optional method which is absent is skipped, and so is the integral of an
+    improper density (`Prototype`, `Choice`) or of one of several dimensions.
+
+    Parameters
+    ----------
+    dist : Distribution
+        Template or parameterised distribution.
+    value : array_like, (n, *event)
+        At least 8 values, typical of the family and not all equal.
+    seed : int
+        Seed of the random weights and draws.
+
+    Raises
+    ------
+    AssertionError
+        If a law fails; one line each.
+    ValueError
+        If ``value`` has fewer than 8 rows.
+
+    Examples
+    --------
+    >>> import latentem as lem
+    >>> lem.testing.check_distribution(lem.Poisson(), [0, 1, 1, 2, 3, 3, 4, 6, 9])
+    """
+    values = np.array(value)
+    if values.ndim == 0 or len(values) < 8:
+        raise ValueError(
+            f"check_distribution: value must have at least 8 rows, got shape {values.shape}. "
+            "Pass typical values of the family."
+        )
+    subject = type(dist).__name__
+    # Whatever a plug-in raises is a finding to report, so every kind of exception is caught.
+    try:
+        case = _Case.of(dist, dist.check(values), np.random.default_rng(seed))
+    except Exception as error:
+        raise AssertionError(f"{subject}: fit {raised(error)}") from error
+    report(subject, failures(case, (shapes,)))
+    report(subject, failures(case, _LAWS))
+
+
+# -- what the laws look at ----------------------------------------------------------------------
+
+
+@attrs.frozen(eq=False)
+class _Case:
+    """A distribution, values ``(n, *event)``, weights ``(n, K)`` and the fit to both."""
+
+    dist: Distribution
+    value: Array
+    weights: Array
+    fitted: Distribution
+    rng: np.random.Generator
+
+    @classmethod
+    def of(cls, dist: Distribution, value: Array, rng: np.random.Generator) -> _Case:
+        flat, k = _one_parents_axis(dist, value)
+        weights = _random_weights(len(value), k, rng)
+        return cls(flat, value, weights, flat.fit(value.copy(), weights.copy()), rng)
+
+    @property
+    def n(self) -> int:
+        return len(self.value)
+
+    @property
+    def k(self) -> int:
+        return int(self.weights.shape[1])
+
+    @functools.cached_property
+    def moves(self) -> Moves:
+        count = min(len(numbers(self.fitted)) + 3, MOST_FITS)
+        return Moves.of(self.fitted, self.other_fits(count))
+
+    def fit(self, weights: Array, value: Array | None = None) -> Distribution:
+        rows = self.value if value is None else value
+        return self.dist.fit(rows.copy(), weights.copy())
+
+    def other_fits(self, count: int) -> list[Distribution]:
+        """Fits to other random weights: points of the family known to be legal."""
+        return [self.fit(_random_weights(self.n, self.k, self.rng)) for _ in range(count)]
+
+    def log_prob(self, dist: Distribution, value: Array | None = None) -> Array:
+        return log_prob(dist, self.value if value is None else value)
+
+    def objective(self, dist: Distribution) -> float:
+        return _weighted_sum(self.weights, self.log_prob(dist))
+
+    def same(self, other: Distribution, expected: Array | None = None) -> bool:
+        """Whether ``other`` gives the values the fitted (or expected) log-densities."""
+        target = self.log_prob(self.fitted) if expected is None else expected
+        found = self.log_prob(other)
+        return found.shape == target.shape and close(found, target)
+
+
+def _random_weights(n: int, k: int, rng: np.random.Generator) -> Array:
+    return rng.gamma(2.0, size=(n, k))
+
+
+def _one_parents_axis(dist: Distribution, value: Array) -> tuple[Distribution, int]:
+    """Return the distribution with one parents' axis, and the length that this axis is to have."""
+    if dist.is_parameterised:
+        parents = np.shape(dist.log_prob(value.copy()))[1:]
+        return (dist if len(parents) == 1 else dist.flatten(parents)), math.prod(parents)
+    for k in (3, 2, 4, 1, 5, 6):
+        try:
+            dist.check_parents((k,))
+        except ValueError:
+            continue
+        return dist, k
+    raise ValueError(f"{type(dist).__name__} takes none of 1 to 6 states of its parent")
+
+
+def _weighted_sum(weights: Array, log_prob: Array) -> float:
+    return float(
+        np.sum(np.multiply(weights, log_prob, where=weights > 0, out=np.zeros_like(weights)))
+    )
+
+
+# -- the laws --------------------------------------------------------------------------------
+
+
+def shapes(case: _Case) -> Iterator[str]:
+    """Check that log_prob is ``(n, K)`` and that parameters have the parents' axis first."""
+    own = fields(case.fitted)
+    for name, array in case.fitted.parameters.items():
+        if array is None:
+            yield f"fit must return all parameters, got none for `{name}`"
+            return
+        if name in own and array.shape[:1] != (case.k,):
+            yield (
+                f"`{name}` must have the parents' states as its first axis, length {case.k}, got "
+                f"shape {array.shape}; put the parents' axes first in parameters"
+            )
+            return
+    shape = case.log_prob(case.fitted).shape
+    if shape == (case.k, case.n):
+        yield (
+            f"log_prob must return rows first, shape (n, K) = {(case.n, case.k)}, got {shape}; "
+            "transpose what it returns"
+        )
+    elif shape != (case.n, case.k):
+        yield (
+            f"log_prob must return shape (n, K) = {(case.n, case.k)} for {case.n} values and "
+            f"{case.k} states, got {shape}"
+        )
+
+
+def density_is_a_number(case: _Case) -> Iterator[str]:
+    """Check that log_prob is neither NaN nor infinite."""
+    density = case.log_prob(case.fitted)
+    wrong = np.argwhere(np.isnan(density) | (density == np.inf))
+    for i, k in wrong[:1]:
+        yield (
+            f"log_prob must be a number or -inf, got {density[i, k]} at value {case.value[i]} "
+            f"in state {k}"
+        )
+
+
+def rows_stand_alone(case: _Case) -> Iterator[str]:
+    """Check that log_prob of a row does not depend on other rows."""
+    density = case.log_prob(case.fitted)
+    for rows in (np.arange(1), np.arange(case.n // 2, case.n)):
+        if not close(case.log_prob(case.fitted, case.value[rows]), density[rows]):
+            yield "log_prob must treat each row alone, but its answer depends on the other rows"
+            return
+
+
+def density_is_normalised(case: _Case) -> Iterator[str]:
+    """Check that the density integrates or sums to one."""
+    total = total_probability(case.fitted, case.value)
+    if total is None:
+        return
+    for k in np.flatnonzero(np.abs(total - 1) > QUADRATURE)[:1]:
+        yield f"the density must integrate (or sum) to 1, got {total[k]:.6g} in state {k}"
+
+
+def fit_maximises(case: _Case) -> Iterator[str]:
+    """Check that no legal parameters nearby have a larger weighted log-likelihood."""
+    best = case.objective(case.fitted)
+    tolerance = 1e-9 * (1 + _weighted_sum(case.weights, np.abs(case.log_prob(case.fitted))))
+    words = "taking the parameters that fit returns for other weights"
+    neighbourhoods = [iter([(words, other) for other in case.other_fits(5)])]
+    if not case.dist.requires_hard:  # prototypes may be confined to rows or levels
+        neighbourhoods = [case.moves.single(), case.moves.joint(), *neighbourhoods]
+    for neighbours in neighbourhoods:
+        gains = [(_gain(case, new, best), words, new) for words, new in neighbours]
+        for gain, words, new in sorted(gains, key=lambda found: -found[0])[:10]:
+            if gain > tolerance and _equally_normalised(case, new):
+                yield (
+                    f"fit is not the maximiser: {words} raises the weighted log-likelihood by "
+                    f"{gain:.2g}"
+                )
+                return
+
+
+def _gain(case: _Case, moved: Distribution, best: float) -> float:
+    try:
+        gain = case.objective(moved) - best
+    except ValueError:  # outside the domain
+        return -math.inf
+    return -math.inf if math.isnan(gain) else gain
+
+
+def _equally_normalised(case: _Case, moved: Distribution) -> bool:
+    """Return whether the density keeps its total: a neighbour that does not is no member."""
+    before = total_probability(case.fitted, case.value)
+    after = total_probability(moved, case.value)
+    return before is None or after is None or bool(np.abs(after - before).max() < QUADRATURE)
+
+
+def _learns(case: _Case) -> bool:
+    if hasattr(case.fitted, "n_parameters"):
+        return count_parameters(case.fitted) > 0
+    return bool(case.fitted.parameters)
+
+
+def weights_count(case: _Case) -> Iterator[str]:
+    """Check that the weights, and the state that they are for, are not ignored."""
+    if not _learns(case):
+        return
+    if all(case.same(other) for other in case.other_fits(3)):
+        yield "fit ignores the weights: other weights give the same parameters"
+        return
+    density = case.log_prob(case.fitted)
+    if case.k > 1 and close(density, density[:, :1]):
+        yield (
+            "fit ignores which state the weights are for: all states get the same parameters "
+            "although their columns of the weights differ"
+        )
+
+
+def integer_weights_repeat_rows(case: _Case) -> Iterator[str]:
+    """Check that an integer weight equals repeated rows."""
+    counts = 1 + np.arange(case.n) % 3
+    repeated = case.fit(case.weights.repeat(counts, axis=0), case.value.repeat(counts, axis=0))
+    if not case.same(repeated, case.log_prob(case.fit(case.weights * counts[:, None]))):
+        yield "an integer weight must equal repeating the row, but fit gives another answer"
+
+
+def weights_have_no_unit(case: _Case) -> Iterator[str]:
+    """Check that scaling all weights changes nothing."""
+    for factor in (1e-3, 1e3):
+        if not case.same(case.fit(case.weights * factor)):
+            yield f"multiplying all weights by {factor:g} must change nothing, but changes the fit"
+            return
+
+
+def rows_have_no_order(case: _Case) -> Iterator[str]:
+    """Check that permuting the rows changes nothing."""
+    order = case.rng.permutation(case.n)
+    if not case.same(case.fit(case.weights[order], case.value[order])):
+        yield "permuting the rows must change nothing, but changes the fit"
+
+
+def rows_of_zero_weight_do_not_count(case: _Case) -> Iterator[str]:
+    """Check that rows of zero weight change nothing."""
+    rows = np.arange(case.n) % 4 > 0
+    without = case.fit(case.weights[rows], case.value[rows])
+    if not case.same(case.fit(case.weights * rows[:, None]), case.log_prob(without)):
+        yield "rows of zero weight must change nothing, but change the fit"
+
+
+def states_have_no_order(case: _Case) -> Iterator[str]:
+    """Check that permuting the states permutes the parameters."""
+    given = any(array is not None for array in case.dist.parameters.values())
+    if given or not fields(case.fitted).issuperset(case.fitted.parameters):
+        return  # parameters, or families, that are given belong to their states
+    order = np.roll(np.arange(case.k), 1)
+    try:
+        permuted = case.fit(case.weights[:, order])
+    except ValueError:
+        return
+    if not case.same(permuted, case.log_prob(case.fitted)[:, order]):
+        yield "permuting the states' weights must permute the parameters, but fit mixes states up"
+
+
+def inputs_are_left_alone(case: _Case) -> Iterator[str]:
+    """Check that values, weights and the distribution stay as they were."""
+    value, weights = case.value.copy(), case.weights.copy()
+    before = {name: np.copy(a) for name, a in case.fitted.parameters.items() if a is not None}
+    with np.errstate(all="ignore"):
+        case.fitted.log_prob(value)
+    if not np.array_equal(value, case.value):
+        yield "log_prob changes its input: the array of values differs afterwards"
+        value = case.value.copy()
+    case.fitted.fit(value, weights)
+    if not np.array_equal(value, case.value):
+        yield "fit changes its input: the array of values differs afterwards"
+    if not np.array_equal(weights, case.weights):
+        yield "fit changes its input: the array of weights differs afterwards"
+    for name, array in before.items():
+        if not np.array_equal(array, np.asarray(case.fitted.parameters[name])):
+            yield f"fit changes `{name}` in place; return a new distribution instead"
+
+
+def parameters_are_counted(case: _Case) -> Iterator[str]:
+    """Check that n_parameters is the dimension of the set of fits."""
+    if not hasattr(case.fitted, "n_parameters") or case.dist.requires_hard:
+        return
+    count = count_parameters(case.fitted)
+    directions = len(case.moves.basis)
+    if count != directions and case.fitted.parameters:
+        yield (
+            f"n_parameters must be the number of free parameters over all {case.k} states, got "
+            f"{count} where fits move in {directions} directions"
+        )
+
+
+def records_add(case: _Case) -> Iterator[str]:
+    """Check that records of blocks add up to one pass, and hold the log-likelihood."""
+    flat = case.fitted.flatten((case.k,))
+    kernel = flat.kernel()
+    parts = [
+        kernel.on(case.value[start:end].copy()).record(case.weights[start:end].T.copy())
+        for start, end in itertools.pairwise([0, 1, case.n // 3, case.n])
+    ]
+    record = functools.reduce(operator.add, parts)
+    if not case.same(flat.update(record).unflatten((case.k,))):
+        yield "statistics of blocks of rows must add up to one pass, but give another fit"
+    expected, _ = kernel.expected_log_prob(record)
+    expected = -math.inf if expected < LOG_ZERO / 10 else expected
+    if not close(expected, case.objective(case.fitted)):
+        yield (
+            f"statistics and natural parameters must give the weighted log-likelihood "
+            f"{case.objective(case.fitted):.10g}, got {expected:.10g}"
+        )
+
+
+def sampler_agrees(case: _Case) -> Iterator[str]:
+    """Check that draws follow log_prob, and that a large sample is recovered."""
+    try:
+        draw = sampler(case.fitted.flatten((case.k,)))
+    except MissingMethodError:
+        return
+    state = np.arange(DRAWS * case.k) % case.k
+    value = np.asarray(draw(np.random.default_rng(0), state))
+    shape = (len(state), *case.value.shape[1:])
+    if value.shape != shape:
+        yield f"sample(rng, state) must return shape (n, *event) = {shape}, got {value.shape}"
+        return
+    if not np.array_equal(value, draw(np.random.default_rng(0), state)):
+        yield "sample must draw from the generator it is given: one seed gave two answers"
+    weights = np.equal.outer(state, np.arange(case.k)).astype(float)
+    true = _weighted_sum(weights, case.log_prob(case.fitted, value))
+    refitted = case.fit(weights, value)
+    gain = 2 * (_weighted_sum(weights, case.log_prob(refitted, value)) - true)
+    freedom = max(1, len(case.moves.basis))
+    if not gain < stats.chi2.isf(RARE, freedom):
+        yield (
+            f"sample disagrees with log_prob: parameters fitted to {len(state)} draws raise their "
+            f"log-likelihood by {gain / 2:.4g}, far more than chance allows"
+        )
+    elif frequencies_differ(case.fitted, case.value, value, state):
+        yield (
+            "sample disagrees with log_prob: the frequencies of its draws are not the "
+            "probabilities that log_prob gives"
+        )
+
+
+_LAWS: tuple[Callable[[_Case], Iterator[str]], ...] = (
+    density_is_a_number,
+    rows_stand_alone,
+    density_is_normalised,
+    fit_maximises,
+    weights_count,
+    integer_weights_repeat_rows,
+    weights_have_no_unit,
+    rows_have_no_order,
+    rows_of_zero_weight_do_not_count,
+    states_have_no_order,
+    inputs_are_left_alone,
+    parameters_are_counted,
+    records_add,
+    sampler_agrees,
+)
