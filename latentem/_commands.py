@@ -147,7 +147,11 @@ def _fit(model: lem.Model, table: Dataset, seed: int, assign: Assignment = lem.s
     on_terminal = sys.stdout.isatty() and sys.stderr.isatty()
     with warnings.catch_warnings(record=True) as notes:
         warnings.simplefilter("always")
-        fit = lem.fit(model, table.data, assign=assign, seed=seed, progress=on_terminal)
+        try:
+            fit = lem.fit(model, table.data, assign=assign, seed=seed, progress=on_terminal)
+        except DataError as error:
+            names = ", ".join(f"{j} {name}" for j, name in enumerate(table.columns))
+            raise DataError(f"{error} (The columns are {names}.)") from error
     for note in notes:
         typer.echo(f"latentem: {note.message}", err=True)
     return fit

@@ -42,7 +42,7 @@ class TooLargeError(ModelError):
 
 
 class DegenerateError(LatentemError, ArithmeticError):
-    """The likelihood has no maximum here: some state has nothing, or too little, to be fitted to."""
+    """The likelihood has no maximum here: some state has too little to be fitted to."""
 
 
 class ObjectiveDecreasedError(LatentemError, RuntimeError):

@@ -76,16 +76,20 @@ def map_blocks(function: Callable[[slice], T], n: int, cells: int) -> Iterator[T
     rows = block_rows(cells)
     blocks = [slice(start, min(start + rows, n)) for start in range(0, n, rows)]
     controller = _blas_controller() if n * cells >= SMALLEST_PARALLEL else None
-    workers = min(n_threads(), len(blocks))
-    if controller is None or workers < 2:
+    if controller is None:
         yield from map(function, blocks)
         return
+    workers = min(n_threads(), len(blocks))
     with controller.limit(limits=1, user_api="blas"):
-        yield from _pool(workers).map(function, blocks)
+        if workers < 2:
+            yield from map(function, blocks)
+        else:
+            yield from _pool(workers, os.getpid()).map(function, blocks)
 
 
 @functools.cache
-def _pool(workers: int) -> ThreadPoolExecutor:
+def _pool(workers: int, process: int) -> ThreadPoolExecutor:
+    # A pool for each process: the threads of a parent do not survive a fork.
     return ThreadPoolExecutor(workers, thread_name_prefix="latentem")
 
 

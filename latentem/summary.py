@@ -43,7 +43,7 @@ class Summary:
                 rows.append(("free parameters", str(error)))
         rows.append(("iterations", str(fit.iterations)))
         if len(fit.starts) > 1:
-            rows.append(("starts at the best optimum", f"{fit.agreement} of {len(fit.starts)}"))
+            rows.append(("starts", fit.starts_line))
         rows.append(("ending", fit.status.value))
         return rows
 

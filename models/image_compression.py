@@ -25,7 +25,7 @@ def declare(k: int = 10) -> lem.Model:
 
 
 def fit(k: int = 10) -> lem.Fit:
-    return lem.fit(declare(k), PIXELS, assign=lem.hard, seed=0)
+    return lem.fit(declare(k), PIXELS, assign=lem.hard, restarts=5, seed=0)
 
 
 def write(file: Path, code_book: np.ndarray, numbers: np.ndarray) -> None:

@@ -25,7 +25,7 @@ def declare(k: int = 3) -> lem.Model:
 
 
 def fit(k: int = 3) -> lem.Fit:
-    return lem.fit(declare(k), PIXELS, assign=lem.hard, seed=0)
+    return lem.fit(declare(k), PIXELS, assign=lem.hard, restarts=5, seed=0)
 
 
 def main(folder: str = "pictures") -> None:

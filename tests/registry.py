@@ -12,9 +12,9 @@ from typing import Any
 
 import attrs
 import numpy as np
+import oracle
 
 import latentem as lem
-import oracle
 
 Array = lem.Array
 
@@ -53,7 +53,7 @@ class CountedRayleigh(Rayleigh):
 class Exponential(lem.ExponentialFamily):
     """A plug-in in the vocabulary of sufficient statistics."""
 
-    rate: Array | None = lem.parameter()
+    rate: Array | None = lem.parameter()  # noqa: RUF009 (an attrs field marker)
 
     @property
     def n_parameters(self) -> int:
@@ -133,6 +133,15 @@ class Family:
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def fits_alone(self) -> bool:
+        """Whether it can be a node without parents, fitted from nothing."""
+        return (
+            not self.dist.requires_hard
+            and not isinstance(self.dist, lem.Switch)
+            and not self.dist.is_parameterised
+        )
+
 
 def _families() -> list[Family]:
     rng = np.random.default_rng(20240229)
@@ -178,7 +187,9 @@ def _families() -> list[Family]:
         Family("exponential", Exponential(), np.abs(real) + 0.1),
         Family("prototype", lem.Prototype(), vectors),
         Family("prototype-l1", lem.Prototype(lem.dissimilarity.L1()), vectors, oracle=False),
-        Family("prototype-cosine", lem.Prototype(lem.dissimilarity.Cosine()), vectors, oracle=False),
+        Family(
+            "prototype-cosine", lem.Prototype(lem.dissimilarity.Cosine()), vectors, oracle=False
+        ),
         Family(
             "prototype-hamming",
             lem.Prototype(lem.dissimilarity.Hamming()),
@@ -379,7 +390,10 @@ def _fixed_table() -> Case:
     table = np.zeros((3, 3, 4))
     for pair, group in {(0, 0): 0, (0, 2): 0, (1, 1): 1, (1, 2): 1, (0, 1): 2, (2, 2): 3}.items():
         table[pair][group] = table[pair[::-1]][group] = 1.0
-    mother, father = lem.latent("mother", lem.Categorical(3)), lem.latent("father", lem.Categorical(3))
+    mother, father = (
+        lem.latent("mother", lem.Categorical(3)),
+        lem.latent("father", lem.Categorical(3)),
+    )
     blood = lem.observed("blood", lem.fixed(lem.Categorical(probs=table)), given=[mother, father])
     data = {"blood": np.repeat([0, 1, 2, 3], [36, 8, 3, 54])}
     return Case("fixed table", lem.Model([mother, father, blood]), data)
@@ -389,7 +403,9 @@ def _rayleigh_mixture() -> Case:
     rng = np.random.default_rng(13)
     x = np.concatenate([rng.rayleigh(1.0, 40), rng.rayleigh(4.0, 40)])
     z = lem.latent("z", lem.Categorical(2))
-    return Case("rayleigh mixture", lem.Model([z, lem.observed("x", Rayleigh(), given=z)]), {"x": x})
+    return Case(
+        "rayleigh mixture", lem.Model([z, lem.observed("x", Rayleigh(), given=z)]), {"x": x}
+    )
 
 
 def _kmeans() -> Case:

@@ -8,11 +8,11 @@ import warnings
 from collections.abc import Iterator
 
 import numpy as np
+import oracle
 import pytest
+from registry import PROBABILISTIC, Case, describe, numbers
 
 import latentem as lem
-import oracle
-from registry import PROBABILISTIC, Case, describe, numbers
 
 PLAIN = {"restarts": 1, "accelerate": None, "tol": 0.0}
 
@@ -92,9 +92,7 @@ def test_objective_of_a_tempered_fit_weighs_entropy_by_the_temperature(
 
 def test_a_schedule_is_a_value_for_each_iteration(faithful: np.ndarray) -> None:
     model = lem.initialize(lem.models.gaussian_mixture(3), faithful, seed=0)
-    by_list = lem.fit(
-        model, faithful, assign=lem.tempered([0.2, 0.5, 1.0]), max_iter=6, **PLAIN
-    )
+    by_list = lem.fit(model, faithful, assign=lem.tempered([0.2, 0.5, 1.0]), max_iter=6, **PLAIN)
     by_function = lem.fit(
         model,
         faithful,
@@ -175,9 +173,7 @@ def test_stochastic_fits_with_one_seed_are_equal_and_with_two_differ(
     one, two, other = run(0), run(0), run(1)
     assert np.array_equal(one.trace["objective"], two.trace["objective"])
     assert not np.array_equal(one.trace["objective"], other.trace["objective"])
-    assert one.log_likelihood == pytest.approx(
-        lem.log_likelihood(one.model, faithful), rel=1e-11
-    )
+    assert one.log_likelihood == pytest.approx(lem.log_likelihood(one.model, faithful), rel=1e-11)
     assert one.log_likelihood > -1140
 
 

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import attrs
 import matplotlib.image
 import numpy as np
 import pytest
@@ -91,6 +92,7 @@ def test_gmm_writes_the_fit_as_json(old_faithful_csv: Path, tmp_path: Path) -> N
     assert np.shape(x["parameters"]["covariance"]) == (2, 2, 2)
     assert record["trace"]["objective"][-1] == pytest.approx(record["objective"])
     assert set(record["trace"]["phase"]) == {"E", "M"}
+    assert record["trace"]["log_likelihood"][1] is None  # not known between M and E
 
 
 def test_kmeans_writes_its_distortion(old_faithful_csv: Path, tmp_path: Path) -> None:
@@ -384,3 +386,34 @@ def test_a_file_that_cannot_be_finished_leaves_the_old_one(
         save(fit, path)
     assert path.read_text() == "the old one\n"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@attrs.frozen(eq=False)
+class Rayleigh(lem.Distribution):
+    scale: lem.Array | None = None
+
+    def log_prob(self, value: lem.Array) -> lem.Array:
+        x = value[:, None]
+        return np.log(x) - 2 * np.log(self.scale) - x**2 / (2 * self.scale**2)
+
+    def fit(self, value: lem.Array, weights: lem.Array) -> Rayleigh:
+        return Rayleigh(np.sqrt(weights.T @ value**2 / weights.sum(0) / 2))
+
+
+def test_a_fit_of_a_plug_in_is_saved_without_what_it_cannot_count(tmp_path: Path) -> None:
+    z = lem.latent("z", lem.Categorical(2))
+    model = lem.Model([z, lem.observed("x", Rayleigh(), given=z)])
+    fit = lem.fit(model, old_faithful().data[:, 0], seed=0)
+    save(fit, tmp_path / "fit.json")
+    record = json.loads((tmp_path / "fit.json").read_text())
+    assert record["nodes"]["x"]["family"] == "Rayleigh"
+    assert record["nodes"]["x"]["parameters"]["scale"] == fit.model["x"].scale.tolist()
+    assert record["log_likelihood"] == fit.log_likelihood
+    assert "bic" not in record
+
+
+def test_a_saved_file_may_be_read_by_others(tmp_path: Path) -> None:
+    fit = lem.fit(lem.models.kmeans(2), old_faithful().data, assign=lem.hard, seed=0)
+    save(fit, tmp_path / "fit.json")
+    (tmp_path / "plain").touch()
+    assert (tmp_path / "fit.json").stat().st_mode == (tmp_path / "plain").stat().st_mode

@@ -7,11 +7,11 @@ from typing import Any
 import attrs
 import numpy as np
 import pytest
+from registry import FAMILIES, CountedRayleigh, Family, Rayleigh, density
 from scipy import stats
 
 import latentem as lem
 from latentem.testing import check_distribution
-from registry import FAMILIES, CountedRayleigh, Family, Rayleigh, density
 
 K = 3
 
@@ -63,9 +63,7 @@ def test_two_parents_are_their_combinations_in_order(dist: lem.Distribution) -> 
         flat = one.parameters[name]
         assert array.shape == (2, 3, *flat.shape[1:])
         np.testing.assert_allclose(array.reshape(flat.shape), flat, rtol=1e-12)
-    np.testing.assert_allclose(
-        both.log_prob(value).reshape(50, 6), one.log_prob(value), rtol=1e-12
-    )
+    np.testing.assert_allclose(both.log_prob(value).reshape(50, 6), one.log_prob(value), rtol=1e-12)
 
 
 # -- closed forms, written out ---------------------------------------------------------------------
@@ -272,9 +270,7 @@ FAULTS = [
 
 
 @pytest.mark.parametrize(("dist", "sentence"), FAULTS, ids=lambda x: type(x).__name__)
-def test_check_distribution_names_the_law_that_fails(
-    dist: lem.Distribution, sentence: str
-) -> None:
+def test_check_distribution_names_the_law_that_fails(dist: lem.Distribution, sentence: str) -> None:
     value = np.random.default_rng(0).rayleigh(2.0, size=60)
     with pytest.raises(AssertionError, match=sentence) as failure:
         check_distribution(dist, value)

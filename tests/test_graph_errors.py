@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from registry import MODELS, PROBABILISTIC, Case, Rayleigh
 
 import latentem as lem
-from registry import MODELS, PROBABILISTIC, Case, Rayleigh
 
 
 def _mixture(k: int = 2, dist: lem.Distribution | None = None) -> lem.Model:
@@ -39,7 +39,9 @@ def test_graph_holds_the_nodes_and_the_edges_of_given(case: Case) -> None:
     graph = case.model.graph
     assert isinstance(graph, nx.DiGraph)
     assert set(graph.nodes) == {node.name for node in case.model.nodes}
-    assert set(graph.edges) == {(p.name, node.name) for node in case.model.nodes for p in node.given}
+    assert set(graph.edges) == {
+        (p.name, node.name) for node in case.model.nodes for p in node.given
+    }
     names = {node.name for node in case.model.latents} | {n.name for n in case.model.observed}
     assert names == set(graph.nodes)
 
@@ -186,22 +188,46 @@ REFUSED: list[tuple[Callable[[], Any], str, str | None]] = [
     (_continuous_latent, r"^Node 'z': .*must .*finite number of states.*, got .+\. .+", "z"),
     (_continuous_parent, r"^Node 'x': .*parents .*must .+, got 'u'.+\. .+", "x"),
     (_covariate_of_a_plain_family, r"^Node 'x': .*must .+, got 'u'.+\. .+", "x"),
-    (_class_for_instance, r"^Node 'x': .*must be a Distribution, got .+\. Call it: Poisson\(\)\.", "x"),
+    (
+        _class_for_instance,
+        r"^Node 'x': .*must be a Distribution, got .+\. Call it: Poisson\(\)\.",
+        "x",
+    ),
     (_given_a_name, r"^Node 'x': .*must be .*nodes?.*, got 'z'\. .+", "x"),
     (lambda: lem.Model([]), r"^Model must .+, got .+\. .+", None),
     (lambda: lem.Model(["x"]), r"^Model must be made of nodes, got 'x'\. .+", None),
     (lambda: lem.latent("", lem.Categorical(2)), r"name must .+, got ''\. .+", None),
     (lambda: lem.Categorical(0), r"Categorical: n_states must .+, got 0\. .+", None),
     (lambda: lem.Categorical(probs=[0.5, 0.6]), r"probs must sum to 1.+, got .*1\.1.*\. .+", None),
-    (lambda: lem.Categorical(probs=[1.5, -0.5]), r"probs must be probabilities.+, got .+\. .+", None),
-    (lambda: lem.Categorical(3, probs=[0.5, 0.5]), r"probs must have 3 states.+, got .+\. .+", None),
+    (
+        lambda: lem.Categorical(probs=[1.5, -0.5]),
+        r"probs must be probabilities.+, got .+\. .+",
+        None,
+    ),
+    (
+        lambda: lem.Categorical(3, probs=[0.5, 0.5]),
+        r"probs must have 3 states.+, got .+\. .+",
+        None,
+    ),
     (lambda: lem.Categorical(probs=[np.nan, 1.0]), r"probs must .+, got .*nan.*\. .+", None),
     (lambda: lem.Bernoulli(probs=[1.2]), r"probs must .+, got .*1\.2.*\. .+", None),
     (lambda: lem.Poisson(rate=[-1.0]), r"Poisson: rate must .+, got .*-1.*\. .+", None),
     (lambda: lem.Poisson(rate=[np.nan]), r"Poisson: rate must .+, got .*nan.*\. .+", None),
-    (lambda: lem.Normal(mean=[0.0], variance=[-1.0]), r"Normal: variance must .+, got .+\. .+", None),
-    (lambda: lem.Normal(mean=[0.0], variance=[0.0]), r"Normal: variance must .+, got .+\. .+", None),
-    (lambda: lem.Gaussian(covariance="round"), r"covariance must be one of .+, got 'round'\. .+", None),
+    (
+        lambda: lem.Normal(mean=[0.0], variance=[-1.0]),
+        r"Normal: variance must .+, got .+\. .+",
+        None,
+    ),
+    (
+        lambda: lem.Normal(mean=[0.0], variance=[0.0]),
+        r"Normal: variance must .+, got .+\. .+",
+        None,
+    ),
+    (
+        lambda: lem.Gaussian(covariance="round"),
+        r"covariance must be one of .+, got 'round'\. .+",
+        None,
+    ),
     (
         lambda: lem.Gaussian(mean=[[0.0, 0.0]], covariance=[[[1.0, 2.0], [2.0, 1.0]]]),
         r"Gaussian: covariance must be positive definite, got .+\. .+",
@@ -219,7 +245,11 @@ REFUSED: list[tuple[Callable[[], Any], str, str | None]] = [
     ),
     (lambda: lem.Switch([lem.Poisson]), r"Switch: .*must be a distribution, got .+\. .+", None),
     (lambda: lem.fixed(lem.Poisson()), r"fixed must .+, got .+\. .+", None),
-    (lambda: lem.Prototype("chebyshev"), r"dissimilarity must be one of .+, got 'chebyshev'.+", None),
+    (
+        lambda: lem.Prototype("chebyshev"),
+        r"dissimilarity must be one of .+, got 'chebyshev'.+",
+        None,
+    ),
 ]
 
 
@@ -270,11 +300,23 @@ MISFITS: list[tuple[Callable[[], lem.Model], Any, str]] = [
         np.array([1.0, 2.5]),
         r"^data\['x'\] must be integers >= 0 because Node 'x' is Poisson, got 2\.5 at row 1",
     ),
-    (lambda: _mixture(dist=lem.Poisson()), np.array([1, -2]), r"^data\['x'\] must .+, got -2 at row 1"),
-    (lambda: _mixture(dist=lem.Bernoulli()), np.array([0, 2]), r"^data\['x'\] must .+, got 2 at row 1"),
+    (
+        lambda: _mixture(dist=lem.Poisson()),
+        np.array([1, -2]),
+        r"^data\['x'\] must .+, got -2 at row 1",
+    ),
+    (
+        lambda: _mixture(dist=lem.Bernoulli()),
+        np.array([0, 2]),
+        r"^data\['x'\] must .+, got 2 at row 1",
+    ),
     (lambda: _mixture(dist=lem.Categorical(3)), np.array([0, 3]), r"^data\['x'\] must .+, got 3 "),
     (lambda: _mixture(dist=lem.Normal()), GOOD, r"^data\['x'\] must .+, got shape \(500, 2\)\. .+"),
-    (lambda: _mixture(dist=lem.Normal()), np.array(["a", "b"]), r"^data\['x'\] must .+, got .+\. .+"),
+    (
+        lambda: _mixture(dist=lem.Normal()),
+        np.array(["a", "b"]),
+        r"^data\['x'\] must .+, got .+\. .+",
+    ),
 ]
 
 
@@ -294,7 +336,10 @@ def test_data_that_do_not_fit_are_refused_before_any_step(
 @pytest.mark.parametrize(
     ("weights", "message"),
     [
-        (np.ones(3), r"weights must have one entry for each of the 500 rows, got shape \(3,\)\. .+"),
+        (
+            np.ones(3),
+            r"weights must have one entry for each of the 500 rows, got shape \(3,\)\. .+",
+        ),
         (np.full(500, -1.0), r"weights must be .*not negative.*, got .+\. .+"),
         (np.zeros(500), r"weights must .*positive.*, got .+\. .+"),
         (np.full(500, np.nan), r"weights must be finite.*, got .+\. .+"),
@@ -335,7 +380,9 @@ def test_what_needs_an_absent_method_says_so_by_name() -> None:
     x = np.random.default_rng(0).rayleigh(2.0, size=60)
     z = lem.latent("z", lem.Categorical(2))
     fit = lem.fit(lem.Model([z, lem.observed("x", Rayleigh(), given=z)]), x, seed=0)
-    with pytest.raises(lem.LatentemError, match=r"Rayleigh must have 'n_parameters'.*got none\. .+"):
+    with pytest.raises(
+        lem.LatentemError, match=r"Rayleigh must have 'n_parameters'.*got none\. .+"
+    ):
         _ = fit.bic
     with pytest.raises(lem.LatentemError, match=r"Rayleigh must have .*'sample.*got none\. .+"):
         fit.sample(3, seed=0)
@@ -377,8 +424,12 @@ def test_a_node_takes_the_columns_it_names() -> None:
     model = lem.Model([z, lem.observed("x", dist, given=z, columns=["a", "b"])])
     expected = lem.log_likelihood(_known(), GOOD)
     assert lem.log_likelihood(model, frame) == pytest.approx(expected, rel=1e-13)
-    assert lem.log_likelihood(model, pl.DataFrame(frame.to_dict("list"))) == pytest.approx(expected, rel=1e-13)
-    with pytest.raises(lem.DataError, match=r"data must have a column 'b' .*Node 'x'.*, got .+\. .+"):
+    assert lem.log_likelihood(model, pl.DataFrame(frame.to_dict("list"))) == pytest.approx(
+        expected, rel=1e-13
+    )
+    with pytest.raises(
+        lem.DataError, match=r"data must have a column 'b' .*Node 'x'.*, got .+\. .+"
+    ):
         lem.log_likelihood(model, frame[["a"]])
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -235,32 +234,32 @@ def test_an_empty_cluster_is_an_event_and_moves_to_the_worst_represented_row() -
 
 
 @pytest.mark.parametrize("brute", BRUTE, ids=str)
-def test_several_empty_clusters_never_give_nan(brute: Brute) -> None:
+def test_several_empty_clusters_are_events_and_never_give_nan(brute: Brute) -> None:
     x = _data(brute)
-    labels = np.zeros(len(x), dtype=int)
-    labels[:3] = 1
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", lem.DegenerateWarning)
-        fit = lem.fit(
-            _model(brute, 5), x, assign=lem.hard, init=lem.init.from_labels(labels), restarts=1
-        )
+    same = lem.Prototype(brute.build(), prototypes=np.repeat(x[:1], 5, axis=0))
+    z = lem.latent("z", lem.Choice(5))
+    model = lem.Model([z, lem.observed("x", same, given=z)])
+    fit = lem.fit(model, x, assign=lem.hard, restarts=1)
     assert np.isfinite(fit.model["x"].prototypes).all()
     assert np.isfinite(fit.trace["objective"]).all()
     assert (np.diff(fit.trace["objective"]) >= -1e-9).all()
     assert np.bincount(fit.predict(), minlength=5).min() >= 1
+    assert sum("lost all" in event for event in fit.events) >= 4
 
 
-def test_more_states_than_distinct_rows_is_no_hang_and_no_nan() -> None:
+def test_labels_that_leave_a_cluster_empty_are_refused_as_a_start() -> None:
+    x = _data(BRUTE[0])
+    labels = np.arange(len(x)) % 2
+    with pytest.raises(lem.DegenerateError, match=r"Node 'x': .*must .*, got none .*2, 3, 4\. .+"):
+        lem.fit(lem.models.kmeans(5), x, assign=lem.hard, init=lem.init.from_labels(labels))
+
+
+def test_more_states_than_distinct_rows_leaves_some_without_rows_and_says_so() -> None:
     x = np.repeat([[0.0, 0.0], [1.0, 1.0]], 10, axis=0)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", lem.DegenerateWarning)
-            fit = lem.fit(lem.models.kmeans(3), x, assign=lem.hard, seed=0)
-    except lem.LatentemError as error:
-        assert "must" in str(error)
-    else:
-        assert fit.distortion == 0
-        assert np.isfinite(fit.model["x"].prototypes).all()
+    fit = lem.fit(lem.models.kmeans(3), x, assign=lem.hard, seed=0)
+    assert fit.distortion == 0
+    assert np.isfinite(fit.model["x"].prototypes).all()
+    assert sorted(np.bincount(fit.predict(), minlength=3)) == [0, 10, 10]
 
 
 # -- the limit of Gaussians ------------------------------------------------------------------------

@@ -10,9 +10,9 @@ from typing import Any
 import attrs
 import numpy as np
 import pytest
+from registry import CountedRayleigh, Exponential, Rayleigh
 
 import latentem as lem
-from registry import CountedRayleigh, Exponential, Rayleigh
 
 PLAIN = {"restarts": 1, "accelerate": None, "tol": 0.0}
 RNG = np.random.default_rng(5)
@@ -156,9 +156,7 @@ def test_row_weights_reach_a_plug_in() -> None:
     start = _start(Rayleigh(np.array([0.8, 3.0])))
     weighted = _fit(start, X, weights=counts, max_iter=6)
     repeated = _fit(start, X.repeat(counts), max_iter=6)
-    np.testing.assert_allclose(
-        weighted.trace["objective"], repeated.trace["objective"], rtol=1e-11
-    )
+    np.testing.assert_allclose(weighted.trace["objective"], repeated.trace["objective"], rtol=1e-11)
     np.testing.assert_allclose(weighted.model["x"].scale, repeated.model["x"].scale, rtol=1e-10)
 
 

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 import networkx as nx
 import numpy as np
+import oracle
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from registry import PROBABILISTIC, Case, describe
 from scipy import stats
 
 import latentem as lem
-import oracle
-from registry import PROBABILISTIC, Case, describe
 
 ROWS = 4
 ROUNDING = {"rtol": 1e-9, "atol": 1e-11}
@@ -201,9 +201,7 @@ def test_independent_latents_stay_independent() -> None:
         pair = lem.Model(nodes[2 * i : 2 * i + 2])
         alone = lem.e_step(pair, data[f"x{i}"])
         total += alone.log_evidence
-        np.testing.assert_allclose(
-            posterior.marginal(f"z{i}"), alone.marginal(f"z{i}"), rtol=1e-12
-        )
+        np.testing.assert_allclose(posterior.marginal(f"z{i}"), alone.marginal(f"z{i}"), rtol=1e-12)
     np.testing.assert_allclose(posterior.log_evidence, total, rtol=1e-12)
     assert lem.cost(model, 5).largest_table == 4
 
@@ -335,8 +333,9 @@ def test_cost_foretells_cliques_of_an_elimination_order(plan: Plan) -> None:
 
 def test_a_clique_that_is_too_large_is_refused_before_any_work_with_what_to_change() -> None:
     latents = [lem.latent(f"z{i}", lem.Categorical(probs=np.full(10, 0.1))) for i in range(9)]
-    child = lem.observed("x", lem.Normal(mean=np.zeros((10,) * 2), variance=np.ones((10,) * 2)),
-                         given=latents[:2])  # fmt: skip
+    child = lem.observed(
+        "x", lem.Normal(mean=np.zeros((10,) * 2), variance=np.ones((10,) * 2)), given=latents[:2]
+    )
     ring = [
         lem.latent(
             f"c{i}",
@@ -347,8 +346,11 @@ def test_a_clique_that_is_too_large_is_refused_before_any_work_with_what_to_chan
     ]
     assert lem.cost(lem.Model([*latents, *ring, child]), 10).largest_table <= 10**4
     every = [
-        lem.latent(f"p{i}{j}", lem.Categorical(probs=np.full((10, 10, 2), 0.5)),
-                   given=[latents[i], latents[j]])  # fmt: skip
+        lem.latent(
+            f"p{i}{j}",
+            lem.Categorical(probs=np.full((10, 10, 2), 0.5)),
+            given=[latents[i], latents[j]],
+        )
         for i, j in itertools.combinations(range(9), 2)
     ]
     links = [

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import abc
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Self, TypeVar
 
 import attrs
@@ -89,13 +89,15 @@ class Distribution(abc.ABC):
     ...     def fit(self, value, weights):
     ...         return Rayleigh(np.sqrt(weights.T @ value**2 / weights.sum(0) / 2))
     >>> Rayleigh().fit(np.array([1.0, 2.0]), np.ones((2, 1))).scale.round(4)
-    array([1.1180])
+    array([1.118])
     """
 
     __slots__ = ("__weakref__",)
 
     #: True for a node that only makes sense under hard assignment (see `Prototype`).
     requires_hard: ClassVar[bool] = False
+    #: Number of axes of each parameter after the parents' ones, where the family knows it.
+    trailing_axes: ClassVar[Mapping[str, int]] = {}
     #: True for a distribution that takes continuous parents as regressors.
     takes_covariates: ClassVar[bool] = False
 
@@ -165,12 +167,16 @@ class Distribution(abc.ABC):
     def check_parents(self, shape: tuple[int, ...]) -> None:
         """Raise `Unsuitable` unless the parameters have the parents' axes ``shape`` first."""
         for name, value in self.parameters.items():
-            if value is not None and value.shape[: len(shape)] != shape:
+            if value is None:
+                continue
+            n_axes = self.trailing_axes.get(name, value.ndim - len(shape))
+            if value.shape[: len(shape)] != shape or value.ndim != len(shape) + n_axes:
+                more = f" and {n_axes} more" if name in self.trailing_axes else ""
                 raise Unsuitable(
-                    f"have the states of its discrete parents, {shape}, as leading axes of "
-                    f"'{name}'",
+                    f"have '{name}' with the states of its discrete parents, {shape}, as leading "
+                    f"axes{more}",
                     f"shape {value.shape}",
-                    "Give one set of parameters for each combination of parent states.",
+                    "Give one set of parameters for each combination of the parents' states.",
                 )
 
     def bind(self, value: Array) -> Self:
@@ -542,8 +548,10 @@ class ExponentialFamily(Distribution):
         empty = ~(record.weight > 0)
         if not empty.any():
             return self.from_mean(record.total / record.weight[:, None], record.weight)
-        if empty.all() or not self.is_parameterised:
+        if not self.is_parameterised:
             raise DegenerateError(_nothing_to_fit(empty))
+        if empty.all():
+            return self.keep(self, empty)
         # Any point of the domain will do for the states that keep what they had.
         mean = np.empty_like(record.total)
         mean[~empty] = record.total[~empty] / record.weight[~empty, None]
@@ -702,6 +710,11 @@ class Stack:
             return cls(kernels, None)
         normaliser = -np.sum([kernel.log_normaliser for kernel in linear], axis=0)[:, None]
         return cls(kernels, np.concatenate([normaliser, *(k.eta for k in linear)], axis=1))
+
+    @property
+    def n_columns(self) -> int:
+        """Columns of statistics a row, for the size of a block."""
+        return 1 if self.coefficients is None else self.coefficients.shape[1]
 
     def on(self, values: tuple[Array, ...]) -> AttachedStack:
         """Attach a block of values, one array for each kernel."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
 
 import attrs
 import numpy as np
@@ -73,6 +74,8 @@ class Categorical(ExponentialFamily):
     >>> lem.Categorical(3).fit(np.array([0, 1, 1, 2]), np.ones(4)).probs
     array([0.25, 0.5 , 0.25])
     """
+
+    trailing_axes: ClassVar[Mapping[str, int]] = {"probs": 1}
 
     n_states: int | None = attrs.field(default=None)
     probs: Array | None = parameter(converter=_probabilities)
@@ -189,6 +192,8 @@ class Bernoulli(ExponentialFamily):
     >>> lem.Bernoulli().fit(np.array([0, 1, 1, 1]), np.ones(4)).probs
     array(0.75)
     """
+
+    trailing_axes: ClassVar[Mapping[str, int]] = {"probs": 0}
 
     probs: Array | None = parameter(converter=_probabilities)
 

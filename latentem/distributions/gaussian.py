@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
 
 import attrs
 import numpy as np
@@ -178,6 +179,8 @@ class Gaussian(ExponentialFamily):
            [0., 4.]])
     """
 
+    trailing_axes: ClassVar[Mapping[str, int]] = {"mean": 1, "covariance": 2}
+
     mean: Array | None = attrs.field(default=None, converter=as_float_array)
     covariance: Any = attrs.field(default="full", converter=_covariance_or_structure)
     shared: bool = attrs.field(default=False, kw_only=True)
@@ -302,7 +305,10 @@ class Gaussian(ExponentialFamily):
 
     def statistics_into(self, out: Array, value: Array) -> None:
         d = value.shape[1]
-        out[:d] = value.T if self.reference is None else self.reference.standardise(value)
+        if self.reference is None:
+            out[:d] = value.T
+        else:
+            self.reference.standardise_into(out[:d], value)
         self.form.moments_into(out[d:], out[:d])
 
     def standard_form(self) -> tuple[Array, Array, float]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Self
+from collections.abc import Mapping
+from typing import ClassVar, Self
 
 import attrs
 import numpy as np
@@ -53,6 +54,8 @@ class Normal(ExponentialFamily):
     >>> lem.Normal().fit(np.array([1.0, 3.0]), np.ones(2))
     Normal(mean=array(2.), variance=array(1.))
     """
+
+    trailing_axes: ClassVar[Mapping[str, int]] = {"mean": 0, "variance": 0}
 
     mean: Array | None = attrs.field(default=None, converter=as_float_array)
     variance: Array | None = attrs.field(default=None, converter=as_float_array)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
 
 import attrs
 import numpy as np
@@ -44,6 +45,8 @@ class Poisson(ExponentialFamily):
     >>> lem.Poisson().fit(np.array([0, 1, 5]), np.ones(3)).rate
     array(2.)
     """
+
+    trailing_axes: ClassVar[Mapping[str, int]] = {"rate": 0}
 
     rate: Array | None = parameter(converter=_rates)
 

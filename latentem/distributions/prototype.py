@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 import attrs
@@ -58,6 +59,8 @@ class Prototype(ExponentialFamily):
     >>> p.log_prob(np.array([[1.0]]))
     array([[-1., -9.]])
     """
+
+    trailing_axes: ClassVar[Mapping[str, int]] = {"prototypes": 1}
 
     requires_hard: ClassVar[bool] = True
 
@@ -149,8 +152,20 @@ class Prototype(ExponentialFamily):
     def statistics(self, value: Array) -> Array:
         if isinstance(self.dissimilarity_, Cosine):
             return unit(value.astype(float))
-        z = value.T.astype(float) if self.reference is None else self.reference.standardise(value)
-        return np.concatenate([z, np.einsum("dr,dr->r", z, z)[None]]).T
+        out = np.empty((value.shape[1] + 1, len(value)))
+        self.statistics_into(out, value)
+        return out.T
+
+    def statistics_into(self, out: Array, value: Array) -> None:
+        if isinstance(self.dissimilarity_, Cosine):
+            out[...] = self.statistics(value).T
+            return
+        z = out[:-1]
+        if self.reference is None:
+            z[...] = value.T
+        else:
+            self.reference.standardise_into(z, value)
+        np.einsum("dr,dr->r", z, z, out=out[-1])
 
     def natural_parameters(self) -> tuple[Array, Array]:
         """Return eta and A of -d(x, m) = eta . T(x) - A.

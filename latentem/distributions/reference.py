@@ -52,9 +52,13 @@ class Reference:
     def standardise(self, value: Array) -> Array:
         """Return z, k-major: ``(d, rows)``."""
         z = np.empty(value.shape[::-1])
+        self.standardise_into(z, value)
+        return z
+
+    def standardise_into(self, z: Array, value: Array) -> None:
+        """Write z, ``(d, rows)``."""
         np.subtract(value.T, self.centre[:, None], out=z)
         z /= self.scale[:, None]
-        return z
 
     def with_offset(self, offset: Array) -> Reference:
         """Return the reference with a centre for each state."""

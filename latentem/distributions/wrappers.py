@@ -114,7 +114,10 @@ class Switch(Distribution):
             raise Unsuitable(
                 f"have one case per state of {states}",
                 str(len(self.cases)),
-                "Drop a case or change the number of states of the parent.",
+                f"{'Drop' if shape and len(self.cases) > shape[0] else 'Add'} a case or use "
+                f"Categorical({len(self.cases)}) for {{parent}}."
+                if shape
+                else "Give it a parent, such as latent('z', Categorical(2)).",
             )
         for case in self.cases:
             case.check_parents(shape[1:])

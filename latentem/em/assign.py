@@ -155,7 +155,7 @@ def tempered(beta: float | Sequence[float] | Callable[[int], float]) -> Assignme
     if isinstance(beta, Sequence | np.ndarray):
         values = [_inverse_temperature(b) for b in beta]
         if not values:
-            raise ModelError("tempered: beta must have at least one value, got none.")
+            raise ModelError("tempered: beta must have at least one value, got none. Give one.")
         return tempered(lambda iteration: values[min(iteration, len(values) - 1)])
     return Tempered(None, _inverse_temperature(beta))
 

@@ -18,7 +18,7 @@ from latentem.em.problem import Problem, Theta
 from latentem.em.progress import Progress
 from latentem.em.result import Ending, Fit
 from latentem.em.status import Status
-from latentem.em.steps import ExpectedLogJoint, check_assign
+from latentem.em.steps import ExpectedLogJoint, check_assign, values_of
 from latentem.em.trace import HalfStep, Trace
 from latentem.errors import (
     ConvergenceWarning,
@@ -82,7 +82,7 @@ class Step:
     @cached_property
     def Q(self) -> ExpectedLogJoint:
         """Q(θ, θ), node by node."""
-        by_node = {name: term.value for name, term in self._state.terms.items()}
+        by_node = values_of(self._state.terms)
         problem = attrs.evolve(self._problem, model=self.model)
         return ExpectedLogJoint(problem, self._state.records, by_node)
 
@@ -191,10 +191,9 @@ class Run:
                     self.status = Status.DEGENERATE
             yield state
 
-    @property
-    def ending(self) -> Ending:
-        """How the run stands."""
-        return Ending(self.status, self.last.objective, self.states[-1].iteration)
+    def ending(self, *, continued: bool = True) -> Ending:
+        """Return how the run stands."""
+        return Ending(self.status, self.last.objective, self.states[-1].iteration, continued)
 
     @property
     def rank(self) -> tuple[bool, float]:
@@ -452,8 +451,12 @@ class Search:
             best = Run(self.problem, theta, self.assign, self.convergence)
             next(best.steps(0))
         continued = set(map(id, self.finished))
-        endings = [run.ending for run in self.finished if run.states]
-        endings += [run.ending for run in self.short if id(run) not in continued and run.states]
+        endings = [run.ending() for run in self.finished if run.states]
+        endings += [
+            run.ending(continued=run.status is Status.CONVERGED)
+            for run in self.short
+            if id(run) not in continued and run.states
+        ]
         endings += [Ending(Status.DEGENERATE, None, 0) for _ in self.failed]
         fit = Fit.of(
             best.problem,

@@ -53,7 +53,13 @@ def plus_plus(problem: Problem, rng: np.random.Generator) -> tuple[Array | None,
     """
     data, sizes = problem.data, problem.layout.elimination.sizes
     states: dict[str, Array] = {}
-    for scope, names in _seedable(problem).items():
+    seedable = _seedable(problem)
+    if not seedable:
+        raise ModelError(
+            "plus_plus must have an observed node with a latent parent and a method "
+            f"'dissimilarity(value, other)', got none in {problem.model}. Use lem.init.random."
+        )
+    for scope, names in seedable.items():
         shape = tuple(sizes[name] for name in scope)
         dists = problem.theta(renew=True).dists
 
@@ -69,12 +75,22 @@ def plus_plus(problem: Problem, rng: np.random.Generator) -> tuple[Array | None,
             states.setdefault(name, state)
     tables = {}
     for name, k in sizes.items():
-        tables[name] = (
-            one_hot(states[name], k)
-            if name in states
-            else rng.dirichlet(np.ones(k), size=data.n).T.copy()
-        )
+        if name in states:
+            share = _share_for_others(problem, name)
+            tables[name] = (1.0 - share) * one_hot(states[name], k) + share / k
+        else:
+            tables[name] = rng.dirichlet(np.ones(k), size=data.n).T.copy()
     return None, _with_labels(Posterior.independent(tables, data.n), data, None)
+
+
+def _share_for_others(problem: Problem, name: str) -> float:
+    """Return how much of each row a start leaves to the states it was not assigned to.
+
+    None, unless an observed parent divides the rows further: then some combination with its states
+    might be left without any row.
+    """
+    families = problem.layout.observed + problem.layout.latents
+    return 0.2 if any(f.observed for f in families if name in (*f.scope, *f.names)) else 0.0
 
 
 def _seedable(problem: Problem) -> dict[tuple[str, ...], list[str]]:

@@ -116,7 +116,7 @@ def _after_e_step(
         # F = Q + T H, so that the entropy needs no pass of its own.
         0.0 if rule.is_hard else (objective - q) / rule.temperature,
         evidence,
-        -objective if problem.model.requires_hard else None,
+        _distortion(objective) if problem.model.requires_hard else None,
     )
     trace = (row,) if m_row is None else (m_row, row)
     return State(iteration, theta, rule, records, terms, objective, evidence, trace, events)
@@ -127,8 +127,13 @@ def _m_row(iteration: int, state: State, terms: dict[str, Term]) -> HalfStep:
     last = state.trace[-1]
     gain = sum(new.value - state.terms[name].value for name, new in terms.items())
     objective = last.objective + gain
-    distortion = None if last.distortion is None else -objective
+    distortion = None if last.distortion is None else _distortion(objective)
     return HalfStep(iteration, "M", objective, last.q + gain, last.entropy, None, distortion)
+
+
+def _distortion(objective: float) -> float:
+    """Return J = -F; a sum of dissimilarities is not below 0, though its rounding error may be."""
+    return max(-objective, 0.0)
 
 
 def _guard(iteration: int, state: State, objective: float, terms: dict[str, Term]) -> None:

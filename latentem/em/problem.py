@@ -87,6 +87,11 @@ class Theta:
             tables[name] = table
         return tables
 
+    @cached_property
+    def cells(self) -> int:
+        """Columns of the working arrays of a block of rows: log-densities and statistics."""
+        return self.layout.cells + max((stack.n_columns for stack in self.stacks), default=0)
+
     @property
     def is_parameterised(self) -> bool:
         """Whether all parameters are known."""
@@ -215,7 +220,7 @@ class Problem:
                 None if evidence is None else _weighted_sum(evidence, weights),
             )
 
-        return self._sum(expect)
+        return self._sum(expect, theta)
 
     def posterior(self, theta: Theta, assign: Assignment) -> Posterior:
         """Return the posterior of all rows at theta."""
@@ -231,7 +236,7 @@ class Problem:
                 evidence=None if posterior.evidence is None else posterior.evidence + base,
             )
 
-        return concatenate(list(map_blocks(block, self.data.n, self.cells)))
+        return concatenate(list(map_blocks(block, self.data.n, theta.cells)))
 
     def expectation(self, theta: Theta, posterior: Posterior) -> Expectation:
         """Return the expected statistics under a given posterior."""
@@ -241,7 +246,7 @@ class Problem:
             stacks, counts = self._statistics(attached, data, posterior[rows])
             return Expectation(stacks, counts, 0.0, None)
 
-        return self._sum(block)
+        return self._sum(block, theta)
 
     def log_evidence(self, theta: Theta, assign: Assignment) -> Array:
         """Return log p(x) of each row, ``(n,)``; -inf for a row that is impossible."""
@@ -254,23 +259,10 @@ class Problem:
             possible = evidence > LOG_ZERO / 10
             return np.broadcast_to(np.where(possible, evidence, -np.inf), data.n)
 
-        return np.concatenate(list(map_blocks(block, self.data.n, self.cells)))
+        return np.concatenate(list(map_blocks(block, self.data.n, theta.cells)))
 
-    @property
-    def cells(self) -> int:
-        """Columns of the working arrays of a block of rows."""
-        return self.layout.cells + self._statistics_columns
-
-    @cached_property
-    def _statistics_columns(self) -> int:
-        widths = [1]
-        for family in self.layout.observed:
-            values = [self.data.values[name] for name in family.names]
-            widths.append(sum(1 + v[0].size * (v[0].size + 3) // 2 for v in values))
-        return max(widths)
-
-    def _sum(self, block: Callable[[slice], Expectation]) -> Expectation:
-        parts = map_blocks(block, self.data.n, self.cells)
+    def _sum(self, block: Callable[[slice], Expectation], theta: Theta) -> Expectation:
+        parts = map_blocks(block, self.data.n, theta.cells)
         total = next(parts)
         for part in parts:
             total = total + part
@@ -362,20 +354,21 @@ class Problem:
             if table.shape[-1] != data.n:
                 table = np.broadcast_to(table, (len(table), data.n))
             stacks.append(stack.record(table))
-        counts = []
-        for family in self.layout.latents:
-            (name,) = family.names
-            table = posterior.table((*family.scope, name))
-            states = table.shape[-2]
-            if family.observed or table.shape[-1] == data.n:
-                # The node's own states ride along as one more latent axis.
-                flat = np.moveaxis(table, -2, 0)  # (states, *scope, rows)
-                over = np.stack([family.over_parents(part, data) for part in flat])
-                counts.append(Counts(over.sum(-1) if weights is None else over @ weights))
-            else:
-                flat = np.moveaxis(table[..., 0], -1, 0).reshape(states, -1)
-                counts.append(Counts(flat * data.total_weight))
+        counts = [self._counts(family, data, posterior) for family in self.layout.latents]
         return tuple(stacks), tuple(counts)
+
+    def _counts(self, family: Family, data: Data, posterior: Posterior) -> Counts:
+        """Return the expected counts of a latent's states for each of its parents' states."""
+        (name,) = family.names
+        table = posterior.table((*family.scope, name))
+        by_state = np.moveaxis(table, -2, 0)  # (states, *scope, rows or 1)
+        if family.observed:
+            parts = [family.over_parents(part, data) for part in by_state]
+            by_state = np.stack([np.broadcast_to(p, (len(p), data.n)) for p in parts])
+        by_state = by_state.reshape(len(by_state), -1, by_state.shape[-1])  # (states, K, rows or 1)
+        if by_state.shape[-1] != data.n:
+            return Counts(by_state[..., 0] * data.total_weight)
+        return Counts(by_state.sum(-1) if data.weights is None else by_state @ data.weights)
 
     # -- Q and the M-step ----------------------------------------------------------------------
 
@@ -424,7 +417,7 @@ class Problem:
                 return {name: _weighted_sum(values, weights) for name, values in base.items()}
 
             cached = {}
-            for part in map_blocks(block, self.data.n, self.cells):
+            for part in map_blocks(block, self.data.n, theta.cells):
                 for name, value in part.items():
                     cached[name] = cached.get(name, 0.0) + value
             self.__dict__["_log_base"] = cached

@@ -29,15 +29,17 @@ class Ending:
     Attributes
     ----------
     status : Status
-        ITERATION_LIMIT also for the short runs that were not continued.
     objective : float or None
         F at its end; None if it never had one.
     iterations : int
+    continued : bool
+        False for a short run that others outdid, which was left as it stood.
     """
 
     status: Status
     objective: float | None
     iterations: int
+    continued: bool = True
 
 
 @attrs.frozen(eq=False, slots=False, repr=False)
@@ -119,7 +121,7 @@ class Fit:
                 f"distortion must come from prototypes, got {self.model} with probability "
                 "distributions. Read fit.log_likelihood."
             )
-        return -self.objective
+        return self.trace.rows[-1].distortion or 0.0
 
     @property
     def iterations(self) -> int:
@@ -128,13 +130,19 @@ class Fit:
 
     @property
     def agreement(self) -> int:
-        """Number of starts that ended within 1e-6 of the best objective, relative to its spread.
-
-        Counted over ``starts``, short runs included.
-        """
+        """Number of continued starts that reached the best objective, to 1e-6 of its size."""
         scale = 1e-6 * max(1.0, abs(self.objective))
-        ends = [s.objective for s in self.starts if s.objective is not None]
+        ends = [s.objective for s in self.starts if s.continued and s.objective is not None]
         return sum(abs(end - self.objective) <= scale for end in ends)
+
+    @property
+    def starts_line(self) -> str:
+        """How far the starts agree, in words."""
+        continued = sum(start.continued for start in self.starts)
+        return (
+            f"{len(self.starts)}, of which {continued} continued to the end; "
+            f"{self.agreement} of these reached the best optimum"
+        )
 
     @property
     def n_parameters(self) -> int:
@@ -235,7 +243,7 @@ class Fit:
         lines.append(f"  ending             {self.status.value}")
         lines.append(f"  iterations         {self.iterations}")
         if len(self.starts) > 1:
-            lines.append(f"  starts             {self.agreement} of {len(self.starts)} at the best")
+            lines.append(f"  starts             {self.starts_line}")
         for name, dist in self.model.distributions.items():
             for field, value in dist.parameters.items():
                 text = np.array2string(np.asarray(value), precision=4, threshold=12, edgeitems=2)

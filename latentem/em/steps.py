@@ -10,10 +10,10 @@ import attrs
 import numpy as np
 
 from latentem.data import bind
-from latentem.distributions.base import Array, Record, sampler
+from latentem.distributions.base import LOG_ZERO, Array, Record, sampler
 from latentem.em.assign import Assignment, soft
 from latentem.em.init import Start, first_theta
-from latentem.em.problem import Problem, Theta
+from latentem.em.problem import Problem, Term, Theta
 from latentem.errors import DataError, ModelError
 from latentem.graph import Model, NodeKind
 from latentem.inference.elimination import Elimination
@@ -171,7 +171,7 @@ def m_step(model: Model, data: Any, posterior: Posterior) -> Model:
     >>> x = lem.observed("x", lem.Poisson(rate=[1.0, 5.0]), given=z)
     >>> model, counts = lem.Model([z, x]), np.array([0, 1, 6, 7])
     >>> lem.m_step(model, counts, lem.e_step(model, counts))["x"].rate.round(2)
-    array([0.52, 6.38])
+    array([0.5 , 6.22])
     """
     problem = _with_posterior(model, data, posterior)
     theta = problem.theta()
@@ -215,7 +215,7 @@ class ExpectedLogJoint:
             )
         theta = known_theta(attrs.evolve(self.problem, model=model))
         terms = self.problem.q(theta, self.records)
-        return attrs.evolve(self, by_node={name: term.value for name, term in terms.items()})
+        return attrs.evolve(self, by_node=values_of(terms))
 
     def __call__(self, model: Model) -> float:
         """Return Q(θ, θ_old) at the θ of a model."""
@@ -224,6 +224,14 @@ class ExpectedLogJoint:
     def __repr__(self) -> str:
         terms = ", ".join(f"{name}: {value:.6f}" for name, value in self.by_node.items())
         return f"Q = {self.total:.6f} nats ({terms})"
+
+
+def values_of(terms: Mapping[str, Term]) -> dict[str, float]:
+    """Return the values of the terms of Q; -inf where something possible has probability 0."""
+    return {
+        name: term.value if term.value > LOG_ZERO / 10 else -math.inf
+        for name, term in terms.items()
+    }
 
 
 def expected_log_joint(model: Model, data: Any, posterior: Posterior) -> ExpectedLogJoint:
@@ -257,7 +265,7 @@ def expected_log_joint(model: Model, data: Any, posterior: Posterior) -> Expecte
     theta = known_theta(problem)
     records = problem.records(theta, problem.expectation(theta, posterior))
     terms = problem.q(theta, records)
-    return ExpectedLogJoint(problem, records, {name: t.value for name, t in terms.items()})
+    return ExpectedLogJoint(problem, records, values_of(terms))
 
 
 def log_likelihood(model: Model, data: Any, *, weights: Any = None) -> float:

@@ -67,9 +67,7 @@ def layered(parents: Mapping[str, Sequence[str]], stretch: float = 1.0) -> Layou
         layers[depth[vertex] if isinstance(vertex, str) else vertex[2]].append(vertex)
     layers = _ordered(layers, above, below)
     x = _placed(layers, above, below)
-    place = {
-        v: (stretch * x[v], -float(level)) for level, layer in enumerate(layers) for v in layer
-    }
+    place = {v: (stretch * x[v], 0.0 - level) for level, layer in enumerate(layers) for v in layer}
     return Layout(
         {name: place[name] for name in parents},
         {ends: [place[v] for v in vertices] for ends, vertices in arrows.items()},

@@ -35,10 +35,13 @@ def total_probability(dist: Distribution, value: Array) -> Array | None:
     if not _are_integers(value):
         return _integral(dist, value, -math.inf, math.inf)
     total = _sum(dist, value)
-    if value.dtype.kind == "f" and np.abs(total - 1).max() > 1e-6:
-        # Integers may be rounded observations of a continuous variable.
-        integral = _integral(dist, value, -math.inf, math.inf)
-        return integral if np.abs(integral - 1).max() < np.abs(total - 1).max() else total
+    error = np.abs(total - 1).max()
+    if error > 1e-6:  # integers may be rounded observations of a continuous variable
+        try:
+            integral = _integral(dist, value.astype(float), -math.inf, math.inf)
+        except ValueError:  # not defined in between
+            return total
+        return integral if np.abs(integral - 1).max() < error else total
     return total
 
 

@@ -1,0 +1,176 @@
+"""Pictures: what is drawn, not how it looks."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import latentem as lem
+from latentem.plot.canvas import AFTER_E, AFTER_M, SHADED, blend, palette
+from latentem.plot.layout import layered
+
+pytest.importorskip("matplotlib")
+from matplotlib import colors, patches
+from matplotlib import pyplot as plt
+
+X = lem.datasets.old_faithful().data
+
+
+@pytest.fixture(autouse=True)
+def no_screen() -> Iterator[None]:
+    plt.switch_backend("agg")
+    yield
+    plt.close("all")
+
+
+def mixture() -> lem.Model:
+    z = lem.latent("z", lem.Categorical(probs=[0.36, 0.64]))
+    covariance = np.array([[[0.07, 0.4], [0.4, 34.0]], [[0.17, 0.9], [0.9, 36.0]]])
+    x = lem.Gaussian(mean=[[2.0, 54.5], [4.3, 80.0]], covariance=covariance)
+    return lem.Model([z, lem.observed("x", x, given=z)])
+
+
+def test_a_certain_point_has_the_colour_of_its_state_and_others_a_blend() -> None:
+    responsibilities = np.array([[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]])
+    first, second = palette(2)
+    np.testing.assert_allclose(blend(responsibilities), [first, second, (first + second) / 2])
+
+
+def test_responsibilities_draws_every_row_and_two_contours_a_component() -> None:
+    model = mixture()
+    ax = lem.plot.responsibilities(model, X)
+    (points,) = ax.collections
+    np.testing.assert_allclose(points.get_offsets(), X)
+    expected = blend(lem.e_step(model, X).marginal("z"))
+    np.testing.assert_allclose(points.get_facecolors()[:, :3], expected)
+    contours = [patch for patch in ax.patches if isinstance(patch, patches.Ellipse)]
+    assert len(contours) == 4
+
+
+def test_contours_lie_at_one_and_two_standard_deviations() -> None:
+    model = mixture()
+    ax = lem.plot.responsibilities(model, X)
+    contours = [patch for patch in ax.patches if isinstance(patch, patches.Ellipse)]
+    mean, covariance = model["x"].mean[0], model["x"].covariance[0]
+    for contour, deviations in zip(contours, (1.0, 2.0), strict=False):
+        edge = contour.get_patch_transform().transform(contour.get_path().vertices) - mean
+        distance = np.sqrt(np.einsum("ni,ij,nj->n", edge, np.linalg.inv(covariance), edge))
+        # A circle of Bezier curves is a circle to 3e-4; its control points lie outside.
+        assert distance.min() == pytest.approx(deviations, rel=1e-3)
+
+
+def test_one_dimension_draws_densities_that_sum_to_the_marginal() -> None:
+    z = lem.latent("z", lem.Categorical(probs=[0.4, 0.6]))
+    x = lem.observed("x", lem.Normal(mean=[2.0, 4.3], variance=[0.1, 0.2]), given=z)
+    model = lem.Model([z, x])
+    ax = lem.plot.responsibilities(model, X[:, 0])
+    *parts, total = ax.lines
+    assert len(parts) == 2
+    np.testing.assert_allclose(sum(part.get_ydata() for part in parts), total.get_ydata())
+    assert np.trapezoid(total.get_ydata(), total.get_xdata()) == pytest.approx(1.0, abs=0.1)
+
+
+def test_counts_draw_probabilities_at_whole_numbers() -> None:
+    z = lem.latent("z", lem.Categorical(probs=[0.5, 0.5]))
+    model = lem.Model([z, lem.observed("x", lem.Poisson(rate=[1.0, 9.0]), given=z)])
+    data = lem.sample(model, 300, seed=0)["x"]
+    grid = lem.plot.responsibilities(model, data).lines[0].get_xdata()
+    np.testing.assert_array_equal(grid, np.arange(data.min(), data.max() + 1))
+
+
+def test_clusters_colours_by_hard_assignment_and_marks_the_prototypes() -> None:
+    fit = lem.fit(lem.models.kmeans(2), X, assign=lem.hard, restarts=1, seed=0)
+    ax = lem.plot.clusters(fit, X)
+    (points,) = ax.collections
+    np.testing.assert_allclose(points.get_facecolors()[:, :3], palette(2)[fit.predict(X)])
+    crosses = {tuple(line.get_xydata()[0]) for line in ax.lines}
+    assert crosses == {tuple(prototype) for prototype in fit.model["x"].prototypes}
+
+
+@pytest.mark.parametrize("column", [0, 1])
+def test_clusters_in_one_dimension_counts_every_row(column: int) -> None:
+    fit = lem.fit(lem.models.kmeans(2), X[:, column], assign=lem.hard, restarts=1, seed=0)
+    ax = lem.plot.clusters(fit, X[:, column])
+    bars = [patch for patch in ax.patches if isinstance(patch, patches.Polygon | patches.Rectangle)]
+    assert sum(bar.get_height() for bar in bars) == len(X)
+
+
+def test_trace_marks_each_half_step_blue_after_e_and_red_after_m() -> None:
+    fit = lem.fit(mixture(), X, max_iter=3, tol=0)
+    ax = lem.plot.trace(fit)
+    _, after_e, after_m = ax.lines
+    rows = list(fit.trace)
+    assert [after_e.get_color(), after_m.get_color()] == [AFTER_E, AFTER_M]
+    for line, phase in ((after_e, "E"), (after_m, "M")):
+        heights = [row.objective for row in rows if row.phase == phase]
+        np.testing.assert_allclose(line.get_ydata(), heights)
+
+
+def test_trace_of_k_means_draws_the_distortion() -> None:
+    fit = lem.fit(lem.models.kmeans(2), X, assign=lem.hard, restarts=1, seed=0)
+    ax = lem.plot.trace(fit.trace)
+    assert ax.get_ylabel() == "distortion J"
+    assert ax.lines[0].get_ydata()[-1] == pytest.approx(fit.distortion)
+
+
+def drawing(model: lem.Model) -> dict[str, Any]:
+    ax = lem.plot.graph(model)
+    return {
+        "circles": [patch for patch in ax.patches if isinstance(patch, patches.Circle)],
+        "arrows": [patch for patch in ax.patches if isinstance(patch, patches.FancyArrowPatch)],
+        "texts": {text.get_text() for text in ax.texts},
+        "title": ax.get_title(),
+    }
+
+
+def test_graph_shows_latents_open_observed_shaded_and_the_plate() -> None:
+    a, b = lem.latent("a", lem.Categorical(2)), lem.latent("b", lem.Categorical(3))
+    model = lem.Model([a, b, lem.observed("y", lem.Poisson(), given=[a, b])])
+    drawn = drawing(model)
+    fills = [colors.to_hex(circle.get_facecolor()) for circle in drawn["circles"]]
+    assert fills == ["#ffffff", "#ffffff", SHADED]
+    assert len(drawn["arrows"]) == 2
+    assert drawn["texts"] == {"a", "b", "y", "n", "Categorical(2)", "Categorical(3)", "Poisson"}
+    assert drawn["title"] == str(model)
+
+
+def test_graph_draws_into_the_axes_given() -> None:
+    ax = plt.figure().add_subplot()
+    assert lem.plot.graph(mixture(), ax) is ax
+
+
+@st.composite
+def acyclic_graphs(draw: st.DrawFn) -> dict[str, list[str]]:
+    names = [f"v{i}" for i in range(draw(st.integers(1, 8)))]
+    parents = {name: [p for p in names[:i] if draw(st.booleans())] for i, name in enumerate(names)}
+    order = draw(st.permutations(names))
+    return {name: parents[name] for name in order}
+
+
+@settings(deadline=None, max_examples=60)
+@given(acyclic_graphs())
+def test_layout_puts_parents_above_children_and_nothing_on_top_of_anything(
+    parents: dict[str, list[str]],
+) -> None:
+    layout = layered(parents)
+    assert list(layout.nodes) == list(parents)
+    bends = [point for points in layout.arrows.values() for point in points[1:-1]]
+    for (x, y), (u, v) in itertools.combinations([*layout.nodes.values(), *bends], 2):
+        assert abs(x - u) > 0.99 or abs(y - v) > 0.99
+    for (parent, child), points in layout.arrows.items():
+        assert points[0] == layout.nodes[parent]
+        assert points[-1] == layout.nodes[child]
+        assert all(lower[1] == upper[1] - 1 for upper, lower in itertools.pairwise(points))
+
+
+def test_layout_of_a_chain_is_straight_and_of_a_tree_does_not_cross() -> None:
+    chain = layered({"a": [], "b": ["a"], "c": ["b"]})
+    assert len({x for x, _ in chain.nodes.values()}) == 1
+    tree = layered({"r": [], "a": ["r"], "b": ["r"], "b1": ["b"], "a1": ["a"], "b2": ["b"]}).nodes
+    assert (tree["a"][0] < tree["b"][0]) == (tree["a1"][0] < min(tree["b1"][0], tree["b2"][0]))
