@@ -171,10 +171,10 @@ class Distribution(abc.ABC):
                 continue
             n_axes = self.trailing_axes.get(name, value.ndim - len(shape))
             if value.shape[: len(shape)] != shape or value.ndim != len(shape) + n_axes:
-                more = f" and {n_axes} more" if name in self.trailing_axes else ""
+                more = f", with {n_axes} more" if name in self.trailing_axes else ""
                 raise Unsuitable(
-                    f"have '{name}' with the states of its discrete parents, {shape}, as leading "
-                    f"axes{more}",
+                    f"have the states of its discrete parents, {shape}, as leading axes of "
+                    f"'{name}'{more}",
                     f"shape {value.shape}",
                     "Give one set of parameters for each combination of the parents' states.",
                 )

@@ -9,7 +9,9 @@ from latentem.errors import require
 
 
 class Progress:
-    """A live line with iteration, objective and its change; nothing if not asked for.
+    """A live line with iteration, objective and its change, where someone can watch.
+
+    Nothing is written if it is not asked for, or if standard error is not a terminal or notebook.
 
     Parameters
     ----------
@@ -26,12 +28,15 @@ class Progress:
         self._objective: float | None = None
         if enabled:
             progress = require("rich.progress", extra="cli")
-            self._display = progress.Progress(
-                progress.SpinnerColumn(),
-                progress.TextColumn("{task.description}"),
-                progress.TimeElapsedColumn(),
-                transient=True,
-            )
+            console = require("rich.console", extra="cli").Console(stderr=True)
+            if console.is_terminal or console.is_jupyter:
+                self._display = progress.Progress(
+                    progress.SpinnerColumn(),
+                    progress.TextColumn("{task.description}"),
+                    progress.TimeElapsedColumn(),
+                    console=console,
+                    transient=True,
+                )
 
     def __enter__(self) -> Self:
         if self._display is not None:
