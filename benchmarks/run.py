@@ -144,6 +144,10 @@ def seconds(call: Callable[[], Any]) -> tuple[float, Any]:
     return time.perf_counter() - start, result
 
 
+def milliseconds(seconds: float) -> str:
+    return f"{1e3 * seconds:,.0f}" if seconds > 0.1 else f"{1e3 * seconds:.3g}"
+
+
 def measure(workload: Workload, repeats: int) -> tuple[float, float, Any, Any]:
     """Return the median seconds of both sides and their results; one untimed run each first.
 
@@ -173,9 +177,8 @@ def compare(console: Console, scale: float, repeats: int) -> None:
     table.add_column("Δ objective", justify="right")
     table.add_column("Δ parameters", justify="right")
     for workload in workloads(scale):
-        # Short fits need more runs for a steady median.
         m = workload.iterations
-        runs = repeats if workload.iterations < 50 else 5 * repeats
+        runs = repeats if m < 50 else 5 * repeats  # short fits need more for a steady median
         ours, theirs, our_fit, their_fit = measure(workload, runs)
         our_objective, our_parameters = workload.our_result(our_fit)
         objective, parameters = workload.their_result(their_fit)
@@ -184,7 +187,7 @@ def compare(console: Console, scale: float, repeats: int) -> None:
         table.add_row(
             workload.name,
             str(m),
-            *(f"{1e3 * side / share:,.4g}" for side in (ours, theirs) for share in (1, m)),
+            *(milliseconds(side / share) for side in (ours, theirs) for share in (1, m)),
             f"{theirs / ours:.2f}",
             f"{abs(our_objective / objective - 1):.1e}",
             f"{largest:.1e}",
@@ -222,8 +225,8 @@ def measure_trace(console: Console, scale: float) -> None:
             total, fit = seconds(workload.ours)
             table.add_row(
                 workload.name,
-                f"{1e3 * total:.1f}",
-                f"{1e3 * spent:.2f}",
+                milliseconds(total),
+                milliseconds(spent),
                 str(len(fit.trace)),
                 f"{spent / total:.2%}",
             )
@@ -237,7 +240,7 @@ def main() -> None:
     options = parser.parse_args()
     warnings.simplefilter("ignore", ConvergenceWarning)
     warnings.simplefilter("ignore", lem.ConvergenceWarning)
-    console = Console(width=None if os.isatty(1) else 120)
+    console = Console(width=None if os.isatty(1) else 140)
     console.print(
         f"Python {platform.python_version()}, NumPy {np.__version__}, "
         f"scikit-learn {sklearn.__version__}, {os.cpu_count()} cores"

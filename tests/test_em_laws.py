@@ -419,29 +419,34 @@ def test_threads_and_blocks_do_not_change_the_result(monkeypatch: pytest.MonkeyP
     for other in results[1:]:
         _assert_same(results[0].model, other.model, rtol=0, atol=0)
         assert results[0].log_likelihood == other.log_likelihood
+    responsibilities = results[0].posterior().marginal("z")
     monkeypatch.setattr(parallel, "BLOCK_BYTES", 40_000)
     small = run()
     _assert_same(results[0].model, small.model, rtol=1e-10, atol=1e-12)
     assert small.log_likelihood == pytest.approx(results[0].log_likelihood, rel=1e-13)
-    np.testing.assert_allclose(
-        small.posterior().marginal("z"), results[0].posterior().marginal("z"), atol=1e-9
-    )
+    np.testing.assert_allclose(small.posterior().marginal("z"), responsibilities, atol=1e-9)
 
 
 @pytest.mark.parametrize("case", PROBABILISTIC, ids=str)
-def test_blocks_of_a_few_rows_equal_one_pass(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("rows", [1, 7])
+def test_blocks_of_a_few_rows_equal_one_pass(
+    case: Case, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole = _plain(case, 3)
-    for rows in (1, 7):
-        monkeypatch.setattr(parallel, "LARGEST_BLOCK", rows)
-        blocks = _plain(case, 3)
-        assert blocks.log_likelihood == pytest.approx(whole.log_likelihood, rel=1e-11)
-        _assert_same(blocks.model, whole.model)
-        for node in case.model.latents:
-            np.testing.assert_allclose(
-                blocks.posterior().marginal(node.name),
-                whole.posterior().marginal(node.name),
-                atol=1e-9,
-            )
+    posterior = whole.posterior()
+    evidence = posterior.log_evidence
+    monkeypatch.setattr(parallel, "LARGEST_BLOCK", rows)
+    blocks = _plain(case, 3)
+    assert blocks.log_likelihood == pytest.approx(whole.log_likelihood, rel=1e-11)
+    _assert_same(blocks.model, whole.model)
+    np.testing.assert_allclose(blocks.posterior().log_evidence, evidence, rtol=1e-9, atol=1e-10)
+    assert blocks.posterior().entropy == pytest.approx(posterior.entropy, rel=1e-9, abs=1e-10)
+    for node in case.model.latents:
+        np.testing.assert_allclose(
+            blocks.posterior().marginal(node.name), posterior.marginal(node.name), atol=1e-9
+        )
+    one = blocks.posterior(case.rows(np.array([5])))
+    assert one.log_evidence[0] == pytest.approx(evidence[5], rel=1e-9, abs=1e-10)
 
 
 # -- rows and their weights ------------------------------------------------------------------------
@@ -590,6 +595,107 @@ def test_on_step_sees_every_step_and_can_read_it(faithful: np.ndarray) -> None:
     assert [step.objective for step in steps] == [row.objective for row in ends]
     for step in steps:
         assert lem.log_likelihood(step.model, faithful) == pytest.approx(step.objective, rel=1e-11)
+
+
+# -- starts ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("case", PROBABILISTIC, ids=str)
+def test_a_start_is_a_posterior_and_the_m_step_makes_the_parameters(case: Case) -> None:
+    rng = np.random.default_rng(0)
+    tables = {
+        node.name: rng.dirichlet(np.ones(node.n_states), size=case.n) for node in case.model.latents
+    }
+    start = lem.initialize(case.model, case.data, init=lem.init.from_posterior(tables))
+    posterior = lem.e_step(_start(case), case.data)
+    again = lem.initialize(case.model, case.data, init=lem.init.from_posterior(posterior))
+    _assert_same(again, lem.m_step(_start(case), case.data, posterior))
+    for node in case.model.latents:
+        if not node.given:
+            share = tables[node.name].mean(axis=0)
+            np.testing.assert_allclose(start[node.name].probs, share, rtol=1e-12)
+
+
+@pytest.mark.parametrize("case", PROBABILISTIC, ids=str)
+def test_a_start_from_labels_is_complete_data_maximum_likelihood(case: Case) -> None:
+    labels = {name: z[0] for name, z in lem.e_step(_start(case), case.data).sample(seed=0).items()}
+    start = lem.initialize(case.model, case.data, init=lem.init.from_labels(labels))
+    _assert_same(start, lem.fit(case.model, {**case.data, **labels}).model)
+
+
+@pytest.mark.parametrize("init", [lem.init.random, lem.init.plus_plus])
+def test_starts_are_seeded(init: Any, faithful: np.ndarray) -> None:
+    model = lem.models.gaussian_mixture(3)
+    one, same, other = (lem.initialize(model, faithful, init=init, seed=s) for s in (0, 0, 1))
+    _assert_same(one, same, rtol=0, atol=0)
+    assert np.abs(one["x"].mean - other["x"].mean).max() > 1e-3
+
+
+def test_plus_plus_seeds_lie_far_apart() -> None:
+    rng = np.random.default_rng(0)
+    centres = 100 * rng.normal(size=(6, 2))
+    x = np.repeat(centres, 20, axis=0) + rng.normal(size=(120, 2))
+    spread = lem.models.gaussian_mixture(6, covariance="spherical")
+    for seed in range(20):
+        start = lem.initialize(spread, x, init=lem.init.plus_plus, seed=seed)
+        nearest = np.linalg.norm(start["x"].mean[:, None] - centres, axis=2).argmin(axis=0)
+        assert sorted(nearest) == list(range(6))
+
+
+def test_known_parameters_are_kept_at_the_start(faithful: np.ndarray) -> None:
+    z = lem.latent("z", lem.Categorical(probs=[0.25, 0.75]))
+    model = lem.Model([z, lem.observed("x", lem.Gaussian(), given=z)])
+    start = lem.initialize(model, faithful, seed=0)
+    np.testing.assert_array_equal(start["z"].probs, [0.25, 0.75])
+    assert start.is_parameterised
+    held = lem.Model([
+        z := lem.latent("z", lem.fixed(lem.Categorical(probs=[0.25, 0.75]))),
+        lem.observed("x", lem.Gaussian(), given=z),
+    ])  # fmt: skip
+    fit = lem.fit(held, faithful, seed=0)
+    np.testing.assert_array_equal(fit.model["z"].probs, [0.25, 0.75])
+    assert fit.n_parameters == 10
+    assert (np.diff(fit.trace["objective"]) >= -1e-9).all()
+
+
+def test_every_start_is_recorded_and_agreement_is_counted(faithful: np.ndarray) -> None:
+    fit = lem.fit(lem.models.gaussian_mixture(2), faithful, seed=0, restarts=6)
+    assert len(fit.starts) == 6
+    assert 1 <= fit.agreement <= 6
+    known = [start.objective for start in fit.starts if start.objective is not None]
+    assert max(known) == pytest.approx(fit.objective, rel=1e-12)
+    close = sum(abs(objective - fit.objective) < 1e-6 * abs(fit.objective) for objective in known)
+    assert fit.agreement == close
+
+
+def test_convergence_may_be_asked_of_the_parameters_too(faithful: np.ndarray) -> None:
+    start = lem.initialize(lem.models.gaussian_mixture(2), faithful, seed=0)
+    loose = lem.fit(start, faithful, tol=1e-3)
+    strict = lem.fit(start, faithful, tol=1e-3, parameter_tol=1e-10)
+    assert strict.iterations > loose.iterations
+    again = lem.m_step(strict.model, faithful, strict.posterior())
+    _assert_same(again, strict.model, rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.parametrize("unknown", [-1, np.nan])
+def test_some_labels_known_is_between_none_and_all(unknown: float, faithful: np.ndarray) -> None:
+    labels = (faithful[:, 1] > 68).astype(float)
+    labels[20:] = unknown
+    data = {"x": faithful, "z": labels if np.isnan(unknown) else labels.astype(int)}
+    fit = lem.fit(lem.models.gaussian_mixture(2), data, seed=0)
+    assert fit.model["x"].mean[0, 1] < fit.model["x"].mean[1, 1]
+    np.testing.assert_array_equal(
+        fit.posterior().marginal("z")[:20], np.eye(2)[labels[:20].astype(int)]
+    )
+    truth = describe(fit.model)
+    expected = math.fsum(
+        truth.log_joint({"x": x}, {"z": int(label)})
+        if label in (0, 1)
+        else truth.log_evidence({"x": x})
+        for x, label in zip(faithful, labels, strict=True)
+    )
+    assert fit.log_likelihood == pytest.approx(expected, rel=1e-10)
+    assert (np.diff(fit.trace["objective"]) >= -1e-9).all()
 
 
 # -- what a fit says of itself ---------------------------------------------------------------------

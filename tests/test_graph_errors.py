@@ -5,6 +5,7 @@ A message reads ``{where}: {what} must {requirement}, got {actual}. {remedy}``.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -371,6 +372,33 @@ def test_arguments_of_fit_are_checked_by_name() -> None:
         (name,) = arguments
         with pytest.raises((ValueError, TypeError), match=rf"(?s){name}.* must .+, got .+"):
             lem.fit(_mixture(), GOOD, seed=0, **arguments)
+
+
+@functools.cache
+def _starts_that_do_not_fit() -> dict[str, Any]:
+    two = lem.models.gaussian_mixture(2)
+    fitted = lem.fit(two, GOOD, seed=0, restarts=1).model
+    return {
+        "another number of states": (lem.models.gaussian_mixture(3), GOOD, fitted),
+        "another dimension": (two, GOOD[:, :1], fitted),
+        "a template": (two, GOOD, two),
+        "another graph": (two, GOOD, lem.fit(_mixture(dist=lem.Normal()), GOOD[:, 0]).model),
+        "too few labels": (two, GOOD, lem.init.from_labels([0, 1])),
+        "labels that are no states": (two, GOOD, lem.init.from_labels(np.full(500, 2))),
+        "a posterior of other rows": (
+            two,
+            GOOD,
+            lem.init.from_posterior(lem.e_step(fitted, GOOD[:7])),
+        ),
+        "shares that are none": (two, GOOD, lem.init.from_posterior(np.ones((500, 2)))),
+    }
+
+
+@pytest.mark.parametrize("name", _starts_that_do_not_fit())
+def test_starts_that_do_not_fit_are_refused(name: str) -> None:
+    model, data, init = _starts_that_do_not_fit()[name]
+    with pytest.raises(lem.LatentemError, match=r"(?s)must .+, got .+\. .+"):
+        lem.fit(model, data, init=init)
 
 
 # -- what an absent method is needed for -----------------------------------------------------------

@@ -60,7 +60,7 @@ def test_old_faithful_three_components_with_a_shared_covariance(faithful: np.nda
         z := lem.latent("z", lem.Categorical(3)),
         lem.observed("x", lem.Gaussian(shared=True), given=z),
     ])  # fmt: skip
-    found = [lem.fit(model, faithful, seed=seed, tol=1e-9).log_likelihood for seed in range(4)]
+    found = [lem.fit(model, faithful, seed=seed, tol=1e-9).log_likelihood for seed in range(2)]
     assert max(found) == pytest.approx(-1126.3159, abs=FIGURE)
 
 
@@ -75,9 +75,8 @@ def test_death_notices_two_poissons(table: Table) -> None:
     data = table("death_notices")
     single = lem.fit(_mixture(1, lem.Poisson()), data["deaths"], weights=data["freq"])
     assert single.log_likelihood == pytest.approx(-2001.397847, abs=1e-5)
-    fit = lem.fit(
-        _mixture(2, lem.Poisson()), data["deaths"], weights=data["freq"], seed=0, tol=1e-12
-    )
+    arguments = {"weights": data["freq"], "seed": 0, "tol": 1e-11, "restarts": 2}
+    fit = lem.fit(_mixture(2, lem.Poisson()), data["deaths"], **arguments)
     order = np.argsort(fit.model["x"].rate)
     assert fit.log_likelihood == pytest.approx(-1989.945860, abs=1e-5)
     np.testing.assert_allclose(fit.model["z"].probs[order], [0.35988540, 0.64011460], atol=2e-4)
@@ -195,5 +194,5 @@ def test_linkage_of_dempster_laird_and_rubin_step_by_step() -> None:
 def test_role_conflict_three_classes_and_its_slow_convergence(table: Table) -> None:
     # Goodman 1974: -503.3011, some 3,000 plain EM steps.
     data = {name: column - 1 for name, column in table("values").items()}
-    fit = lem.fit(_latent_classes(3, list(data)), data, seed=0, tol=1e-9, max_iter=20_000)
+    fit = lem.fit(_latent_classes(3, list(data)), data, seed=0, tol=1e-8, restarts=8)
     assert fit.log_likelihood == pytest.approx(-503.3011, abs=FIGURE)

@@ -30,11 +30,11 @@ from latentem.errors import (
 from latentem.graph import Model
 from latentem.inference.posterior import Posterior
 
-#: Aitken's estimate of what is left to gain is an extrapolation; two digits are kept in hand.
+#: Share of the tolerance that may be left to gain by Aitken's estimate, an extrapolation itself.
 MARGIN = 0.01
 #: Rows and iterations of the short runs that choose a start.
 SHORT_ROWS, SHORT_ITERATIONS = 20_000, 20
-#: Table cells (rows times states) up to which several short runs are continued, not only the best.
+#: Table cells (rows times states) up to which an iteration costs next to nothing.
 SMALL = 500_000
 DEFAULT_MAX_ITER = 10_000
 
@@ -94,10 +94,13 @@ class Step:
 class Convergence:
     """When a run has converged.
 
-    The objective's gains d_t shrink geometrically near a fixed point, by a factor a = d_t/d_{t-1},
-    so that a / (1 - a) d_t is left to gain (Aitken; Böhning et al., Ann. Inst. Stat. Math. 46,
-    1994). A run has converged when both that and the last gain, per unit of weight, are within the
-    tolerance. Under hard assignment it has converged when nothing changes any more.
+    When the last gain in the objective, per unit of weight, is within the tolerance. (Under hard
+    assignment, whose objective has the data's unit: relative to the objective.)
+
+    Where an iteration costs next to nothing, the gains to come count too. Near a fixed point they
+    shrink by a factor a = d_t / d_{t-1}, so that d_t a / (1 - a) is left to gain (Aitken; Böhning
+    et al., Ann. Inst. Stat. Math. 46, 1994); that must be within a hundredth of the tolerance, and
+    hard assignments must have stopped changing.
 
     Attributes
     ----------
@@ -106,36 +109,62 @@ class Convergence:
     parameter_tol : float or None
         If given, the largest change of a parameter, relative to the largest magnitude in its array,
         must be below it too.
+    thorough : bool
+        Whether the gains to come count.
     """
 
     tol: float
     parameter_tol: float | None = None
+    thorough: bool = True
+
+    @classmethod
+    def on(cls, problem: Problem, tol: Any, parameter_tol: Any = None) -> Convergence:
+        """Return the criterion for a problem: thorough where its data are small."""
+        return cls(
+            _nonnegative("tol", tol),
+            None if parameter_tol is None else _nonnegative("parameter_tol", parameter_tol),
+            is_small(problem),
+        )
 
     def reached(self, states: list[State], weight: float) -> bool:
         """Return whether the last of the states is converged; they are consecutive."""
-        if self.tol <= 0 or len(states) < 2 or not states[-1].rule.is_settled:
+        if self.tol <= 0 or len(states) < 2:
             return False
-        if not states[-1].rule.is_monotone:
+        rule = states[-1].rule
+        if not (rule.is_settled and rule.is_monotone):
             return False
         return self._objective_reached(states, weight) and self._parameters_reached(states)
 
     def _objective_reached(self, states: list[State], weight: float) -> bool:
-        gain = states[-1].objective - states[-2].objective
-        if abs(gain) <= 4 * np.finfo(float).eps * abs(states[-1].objective):
+        objective = states[-1].objective
+        gain = objective - states[-2].objective
+        if abs(gain) <= 4 * np.finfo(float).eps * abs(objective):
             return True
-        if states[-1].rule.is_hard or gain > self.tol * weight or len(states) < 3:
+        if states[-1].rule.is_hard:
+            return not self.thorough and gain <= self.tol * abs(objective)
+        if gain > self.tol * weight:
             return False
-        before = states[-2].objective - states[-3].objective
+        return not self.thorough or self._left_to_gain(states) <= MARGIN * self.tol * weight
+
+    def _left_to_gain(self, states: list[State]) -> float:
+        """Return Aitken's estimate of the gains to come."""
+        if len(states) < 3:
+            return np.inf
+        before, gain = np.diff([state.objective for state in states[-3:]])
         if gain <= 0:
-            return True
+            return 0.0
         rate = gain / before if before > 0 else 1.0
-        left = gain * rate / (1.0 - rate) if rate < 1.0 else np.inf
-        return left <= MARGIN * self.tol * weight and gain <= self.tol * weight
+        return float(gain * rate / (1.0 - rate)) if rate < 1.0 else np.inf
 
     def _parameters_reached(self, states: list[State]) -> bool:
         if self.parameter_tol is None:
             return True
         return parameter_change(states[-2].theta, states[-1].theta) < self.parameter_tol
+
+
+def is_small(problem: Problem) -> bool:
+    """Return whether an iteration costs next to nothing, so that thoroughness is free."""
+    return problem.data.n * problem.layout.cells <= SMALL
 
 
 def parameter_change(old: Theta, new: Theta) -> float:
@@ -252,7 +281,7 @@ def iterate(
     check_assign(model, assign)
     problem = Problem.of(model, data, weights)
     theta = first_theta(problem, init, np.random.default_rng(seed))
-    run = Run(problem, theta, assign, Convergence(_nonnegative("tol", tol)))
+    run = Run(problem, theta, assign, Convergence.on(problem, tol))
     for state in run.steps(_whole("max_iter", max_iter, 0)):
         yield Step.of(problem, state)
 
@@ -292,8 +321,9 @@ def fit(
     accelerate : None
         Plain EM steps.
     tol : float
-        A fit has converged when what is left to gain in F, per unit of weight, is estimated to be
-        well within it. With 0 exactly ``max_iter`` iterations are made.
+        A fit has converged when the gain of an iteration in F, per unit of weight, is within it;
+        on small data also only when the gains to come are estimated to be well within it. With 0
+        exactly ``max_iter`` iterations are made.
     parameter_tol : float, optional
         If given, parameters must change by less than this too, relative to the largest in their
         array.
@@ -343,12 +373,9 @@ def fit(
     """
     check_assign(model, assign)
     _check_options(accelerate, lengths)
-    convergence = Convergence(
-        _nonnegative("tol", tol),
-        None if parameter_tol is None else _nonnegative("parameter_tol", parameter_tol),
-    )
     max_iter = _whole("max_iter", max_iter, 0)
     problem = Problem.of(model, data, weights)
+    convergence = Convergence.on(problem, tol, parameter_tol)
     rng = np.random.default_rng(seed)
     starts = _starts(problem, init, restarts)
     with Progress(progress, len(starts)) as display:
@@ -422,8 +449,7 @@ class Search:
                 if self.short and not self.short[-1].states:
                     self.short.pop()
         ranked = sorted((r for r in self.short if r.states), key=lambda r: r.rank, reverse=True)
-        small = n * self.problem.layout.cells <= SMALL
-        for run in ranked[: math.ceil(len(starts) / 3) if small else 1]:
+        for run in ranked[: math.ceil(len(starts) / 3) if is_small(self.problem) else 1]:
             try:
                 if part is self.problem:
                     self.finished.append(run)
@@ -505,8 +531,7 @@ def _starts(
     ]
     if restarts is None:
         given = init is not None and init not in (random, default_start(problem))
-        many = problem.data.n * problem.layout.cells > SMALL
-        restarts = 1 if given or not hidden else 4 if many else 20
+        restarts = 1 if given or not hidden else 20 if is_small(problem) else 4
     restarts = _whole("restarts", restarts, 1)
     if init is not None:
         return [init] * restarts
