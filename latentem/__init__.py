@@ -27,16 +27,15 @@ from latentem.em import init
 from latentem.em.assign import hard, soft, stochastic, tempered
 from latentem.em.fit import Step, fit, iterate
 from latentem.em.result import Fit
+from latentem.em.sampling import sample
 from latentem.em.status import Status
 from latentem.em.steps import (
-    cost,
     e_step,
     expected_log_joint,
     initialize,
     log_joint,
     log_likelihood,
     m_step,
-    sample,
 )
 from latentem.em.trace import Trace
 from latentem.errors import (
@@ -52,6 +51,7 @@ from latentem.errors import (
     TooLargeError,
 )
 from latentem.graph import Model, Node, NodeKind, covariate, latent, observed
+from latentem.inference.cost import cost
 from latentem.inference.posterior import Posterior
 
 __version__ = "0.1.0"

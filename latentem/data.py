@@ -9,7 +9,8 @@ import attrs
 import narwhals.stable.v2 as nw
 import numpy as np
 
-from latentem.distributions.base import Array, Distribution
+from latentem.distributions.arrays import Array
+from latentem.distributions.base import Distribution
 from latentem.errors import DataError, Unsuitable
 from latentem.graph import Model, Node
 

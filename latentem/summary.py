@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from io import StringIO
 from itertools import product
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import numpy as np
 
-from latentem.distributions.base import Array
-from latentem.em.result import Fit
+from latentem.distributions.arrays import Array
 from latentem.errors import MissingMethodError, require
+
+if TYPE_CHECKING:
+    from latentem.em.result import Fit
 
 
 @attrs.frozen(eq=False, repr=False)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import latentem as lem
-from latentem.distributions.base import LinearKernel
+from latentem.distributions.kernels import LinearKernel
 
 PLAIN = {"restarts": 1, "accelerate": None, "tol": 0.0}
 STRUCTURES = [(c, s) for c in ("full", "diagonal", "spherical") for s in (False, True)]

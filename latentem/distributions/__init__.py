@@ -1,7 +1,8 @@
 """The distributions, and the contract that new ones keep."""
 
 from latentem.distributions import dissimilarity
-from latentem.distributions.base import Array, Distribution, ExponentialFamily, parameter
+from latentem.distributions.arrays import Array
+from latentem.distributions.base import Distribution, ExponentialFamily, parameter
 from latentem.distributions.categorical import Bernoulli, Categorical
 from latentem.distributions.gaussian import Gaussian
 from latentem.distributions.normal import Normal

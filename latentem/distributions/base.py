@@ -5,13 +5,6 @@ leading axes are the states of its discrete parents. Two methods, `Distribution.
 `Distribution.fit`, join it to every graph and every assignment rule. An `ExponentialFamily` says
 the same in the vocabulary of its sufficient statistics and gets both methods, and the fast path,
 for nothing.
-
-Between the E-step and the M-step stands a `Record` of expected statistics. Records add: blocks of
-rows, tied nodes and pseudo-observations are all sums of records.
-
-A `Kernel` is a distribution made ready for passes over blocks of rows (factorised, stacked), so
-that the work done once per step is not done once per block. Inside, arrays over rows are
-k-major, ``(states, rows)``, because reductions over states are then long and contiguous.
 """
 
 from __future__ import annotations
@@ -19,20 +12,15 @@ from __future__ import annotations
 import abc
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Self
 
 import attrs
 import numpy as np
-from numpy.typing import NDArray
 
-from latentem.errors import DegenerateError, MissingMethodError, ModelError, Unsuitable
-
-Array = NDArray[Any]
-D = TypeVar("D", bound="Distribution")
-
-# Stands for log 0 inside natural parameters, where a true -inf would turn 0 * -inf into NaN.
-# Any sum below LOG_ZERO / 10 is a probability of exactly zero.
-LOG_ZERO = -1e300
+from latentem.distributions.arrays import LOG_ZERO, Array
+from latentem.distributions.kernels import Kernel, LinearKernel, RowKernel, TemplateKernel
+from latentem.distributions.records import Record, Statistics, nothing_to_fit
+from latentem.errors import DegenerateError, MissingMethodError, Unsuitable
 
 
 def parameter(default: Any = None, **kwargs: Any) -> Any:
@@ -55,11 +43,6 @@ def parameter(default: Any = None, **kwargs: Any) -> Any:
     """
     metadata = {**kwargs.pop("metadata", {}), "latentem.parameter": True}
     return attrs.field(default=default, metadata=metadata, **kwargs)
-
-
-def as_float_array(value: Any) -> Array | None:
-    """Convert a parameter to a float array; `None` (not yet known) stays `None`."""
-    return None if value is None else np.asarray(value, dtype=float)
 
 
 class Distribution(abc.ABC):
@@ -267,208 +250,6 @@ def sampler(dist: Distribution) -> Callable[[np.random.Generator, Array], Array]
     return method  # type: ignore[no-any-return]
 
 
-# -- records: everything between the E-step and the M-step -------------------------------------
-
-
-class Record(abc.ABC):
-    """Expected statistics of one node: what its maximiser sees. Records add."""
-
-    __slots__ = ()
-
-    @abc.abstractmethod
-    def __add__(self, other: Any) -> Self:
-        """Return the record of both sets of rows."""
-
-    @abc.abstractmethod
-    def maximise(self, dist: D) -> D:
-        """Return the distribution of ``dist``'s family that maximises the expected log-density."""
-
-    def split(self, n: int) -> tuple[Record, ...]:
-        """Return a record for each of n equal groups of parent states."""
-        raise NotImplementedError(type(self).__name__)
-
-
-def _maximise_rows(dist: D, value: Array, weights: Array) -> D:
-    """Call a two-method maximiser, guarding states without weight and non-finite results."""
-    empty = ~(weights.sum(axis=0) > 0)
-    name = type(dist).__name__
-    if empty.any() and not dist.is_parameterised:
-        raise DegenerateError(_nothing_to_fit(empty))
-    with np.errstate(all="ignore"):
-        new = dist.fit(value, weights)
-    if empty.any():
-        new = new.keep(dist, empty)
-    for field, array in new.parameters.items():
-        if array is None or not np.all(np.isfinite(array)):
-            raise DegenerateError(
-                f"{name}.fit must return finite parameters, got {field} = {array}. "
-                f"Check the maximiser, or whether the weighted values determine '{field}'."
-            )
-    return new
-
-
-def _nothing_to_fit(empty: Array) -> str:
-    states = ", ".join(map(str, np.flatnonzero(empty)))
-    return (
-        f"every state must have some weight to start from, got none for state {states}. "
-        "Use fewer states or another start."
-    )
-
-
-@attrs.frozen(eq=False)
-class Rows(Record):
-    """Values ``(n, *event)`` with their expected weights ``(n, K)``: for the two-method plug-in."""
-
-    value: Array
-    weights: Array
-
-    def __add__(self, other: Rows) -> Rows:
-        return Rows(
-            np.concatenate([self.value, other.value]),
-            np.concatenate([self.weights, other.weights]),
-        )
-
-    def maximise(self, dist: D) -> D:
-        return _maximise_rows(dist, self.value, self.weights)
-
-
-@attrs.frozen(eq=False)
-class Counts(Record):
-    """Expected counts ``(n_states, K)`` of the states of a discrete node: for latent nodes."""
-
-    counts: Array
-
-    @property
-    def states(self) -> Array:
-        """The values 0, ..., n_states - 1."""
-        return np.arange(len(self.counts))
-
-    def __add__(self, other: Counts) -> Counts:
-        return Counts(self.counts + other.counts)
-
-    def maximise(self, dist: D) -> D:
-        return _maximise_rows(dist, self.states, self.counts)
-
-    def split(self, n: int) -> tuple[Counts, ...]:
-        return tuple(Counts(part) for part in np.split(self.counts, n, axis=1))
-
-    def expected_log_prob(self, log_prob: Array) -> tuple[float, float]:
-        """Return sum_zk counts[z, k] log p(z | k), where 0 log 0 = 0, and its terms' magnitude.
-
-        ``log_prob`` is the table log p(z | k), ``(n_states, K)``.
-        """
-        seen = ~_impossible(log_prob, self.counts, self.counts.sum(axis=0)) & (self.counts > 0)
-        terms = np.multiply(self.counts, log_prob, where=seen, out=np.zeros(self.counts.shape))
-        return float(terms.sum()), float(np.abs(terms).sum())
-
-
-@attrs.frozen(eq=False)
-class Statistics(Record):
-    """Expected sufficient statistics of an exponential family.
-
-    Attributes
-    ----------
-    weight : array, (K,)
-        Expected number of rows in each state, sum_i r_ik.
-    total : array, (K, p)
-        Expected total of the statistics, sum_i r_ik T(x_i).
-    log_base : float
-        Expected log base measure, sum_ik r_ik log h(x_i).
-    reference : object or None
-        The point and scale about which the statistics were taken, for families that use one.
-    """
-
-    weight: Array
-    total: Array
-    log_base: float = 0.0
-    reference: Any = None
-
-    def __add__(self, other: Statistics) -> Statistics:
-        return Statistics(
-            self.weight + other.weight,
-            self.total + other.total,
-            self.log_base + other.log_base,
-            self.reference,
-        )
-
-    def maximise(self, dist: D) -> D:
-        assert isinstance(dist, ExponentialFamily)
-        return dist.from_statistics(self)
-
-
-# -- kernels: a distribution made ready for passes over blocks ---------------------------------
-
-
-class Kernel(abc.ABC):
-    """A distribution with one parents' axis, prepared for many blocks of rows."""
-
-    __slots__ = ()
-
-    @abc.abstractmethod
-    def on(self, value: Array) -> Attached:
-        """Attach a block of values."""
-
-    @abc.abstractmethod
-    def expected_log_prob(self, record: Any) -> tuple[float, float]:
-        """Return E[log p] under the record, and the sum of its terms' magnitudes.
-
-        The second bounds the rounding error of the first (in units of machine precision).
-        """
-
-
-class Attached(abc.ABC):
-    """A kernel on a block of rows: what the E-step reads and the M-step's record."""
-
-    __slots__ = ()
-
-    @abc.abstractmethod
-    def log_density(self) -> Array:
-        """Return log p(value | k), ``(K, rows)``; the caller may overwrite it."""
-
-    @abc.abstractmethod
-    def record(self, weights: Array) -> Any:
-        """Return the record of the block under weights ``(K, rows)``."""
-
-
-@attrs.frozen(eq=False)
-class RowKernel(Kernel):
-    """The third tier: the plain two methods."""
-
-    dist: Distribution
-
-    def on(self, value: Array) -> Attached:
-        return _AttachedRows(self.dist, value)
-
-    def expected_log_prob(self, record: Rows) -> tuple[float, float]:
-        log_prob = self.dist.log_prob(record.value)
-        terms = np.multiply(
-            record.weights, log_prob, where=record.weights > 0, out=np.zeros_like(log_prob)
-        )
-        return float(terms.sum()), float(np.abs(terms).sum())
-
-
-@attrs.frozen(eq=False)
-class _AttachedRows(Attached):
-    dist: Distribution
-    value: Array
-
-    def log_density(self) -> Array:
-        with np.errstate(divide="ignore"):
-            log_prob = self.dist.log_prob(self.value)
-        # A copy: the engine works in place and the array belongs to the plug-in.
-        log_density = np.array(np.asarray(log_prob).T, dtype=float, order="C", ndmin=2)
-        if log_density.ndim != 2 or log_density.shape[1] != len(self.value):
-            raise ModelError(
-                f"{type(self.dist).__name__}.log_prob must return an array (n, K), one row for "
-                f"each of the {len(self.value)} values, got shape {np.shape(log_prob)}. "
-                "Put the rows first and the parents' states last."
-            )
-        return log_density
-
-    def record(self, weights: Array) -> Rows:
-        return Rows(self.value, weights.T.copy())
-
-
 class ExponentialFamily(Distribution):
     r"""A family log p(x | k) = eta_k . T(x) - A(eta_k) + log h(x).
 
@@ -549,7 +330,7 @@ class ExponentialFamily(Distribution):
         if not empty.any():
             return self.from_mean(record.total / record.weight[:, None], record.weight)
         if not self.is_parameterised:
-            raise DegenerateError(_nothing_to_fit(empty))
+            raise DegenerateError(nothing_to_fit(empty))
         if empty.all():
             return self.keep(self, empty)
         # Any point of the domain will do for the states that keep what they had.
@@ -568,209 +349,3 @@ class ExponentialFamily(Distribution):
 
     def kernel(self) -> Kernel:
         return LinearKernel.of(self) if self.is_parameterised else TemplateKernel(self)
-
-
-def _impossible(eta: Array, total: Array, weight: Array) -> Array:
-    """Return where log 0 meets an expected count that is 0 but for rounding: 0 log 0 = 0.
-
-    A probability within rounding of 1 leaves nothing to its complement, whose expected count may
-    still be some 1e-17 of a row.
-    """
-    mask: Array = (eta <= LOG_ZERO) & (total <= 4 * np.finfo(float).eps * weight)
-    return mask
-
-
-def expected_under(
-    dist: ExponentialFamily, eta: Array, log_normaliser: Array, record: Statistics
-) -> tuple[float, float]:
-    """Return eta . total - A . weight + log_base, and the magnitude of its terms.
-
-    This is Q of one node: for an exponential family it needs no row of data.
-    """
-    if record.reference is not getattr(dist, "reference", None):
-        eta, log_normaliser = dist.about(record.reference).natural_parameters()
-        eta = np.maximum(eta, LOG_ZERO)
-    linear = eta * record.total
-    linear[_impossible(eta, record.total, record.weight[:, None])] = 0.0
-    normaliser = log_normaliser * record.weight
-    size = np.abs(linear).sum() + np.abs(normaliser).sum() + abs(record.log_base)
-    return float(linear.sum() - normaliser.sum()) + record.log_base, float(size)
-
-
-@attrs.frozen(eq=False)
-class LinearKernel(Kernel):
-    """The first tier: log-densities are one matrix product with the statistics.
-
-    Attributes
-    ----------
-    dist : ExponentialFamily
-    eta : array, (K, p)
-        Natural parameters.
-    log_normaliser : array, (K,)
-    """
-
-    dist: ExponentialFamily
-    eta: Array
-    log_normaliser: Array
-
-    @classmethod
-    def of(cls, dist: ExponentialFamily) -> LinearKernel:
-        with np.errstate(divide="ignore"):
-            eta, log_normaliser = dist.natural_parameters()
-        return cls(dist, np.maximum(eta, LOG_ZERO), np.asarray(log_normaliser))
-
-    def on(self, value: Array) -> Attached:
-        return _AttachedLinear(self, value, Stack.of((self,)).on((value,)))
-
-    def expected_log_prob(self, record: Statistics) -> tuple[float, float]:
-        return expected_under(self.dist, self.eta, self.log_normaliser, record)
-
-
-@attrs.frozen(eq=False)
-class _AttachedLinear(Attached):
-    """A linear kernel by itself, base measure included."""
-
-    kernel: LinearKernel
-    value: Array
-    stack: AttachedStack
-
-    def log_density(self) -> Array:
-        return self.stack.log_density() + self.kernel.dist.log_base_measure(self.value)
-
-    def record(self, weights: Array) -> Statistics:
-        (record,) = self.stack.stack.split(self.stack.record(weights))
-        assert isinstance(record, Statistics)
-        base = np.broadcast_to(self.kernel.dist.log_base_measure(self.value), weights.shape[1:])
-        return attrs.evolve(record, log_base=float((weights @ base).sum()))
-
-
-@attrs.frozen(eq=False)
-class TemplateKernel(Kernel):
-    """A family without parameters yet: it can only take statistics, for the first M-step."""
-
-    dist: ExponentialFamily
-
-    def on(self, value: Array) -> Attached:
-        return _AttachedTemplate(self.dist, value)
-
-    def expected_log_prob(self, record: Statistics) -> tuple[float, float]:
-        raise ModelError(_not_parameterised(self.dist))
-
-
-@attrs.frozen(eq=False)
-class _AttachedTemplate(Attached):
-    dist: ExponentialFamily
-    value: Array
-
-    def log_density(self) -> Array:
-        raise ModelError(_not_parameterised(self.dist))
-
-    def record(self, weights: Array) -> Statistics:
-        total = weights @ self.dist.statistics(self.value)
-        return Statistics(weights.sum(axis=1), total, 0.0, getattr(self.dist, "reference", None))
-
-
-def _not_parameterised(dist: Distribution) -> str:
-    name = type(dist).__name__
-    return f"{name} must have parameters to be evaluated, got a template. Fit the model first."
-
-
-# -- stacks: kernels with the same parents, one matrix product for all -------------------------
-
-
-@attrs.frozen(eq=False)
-class StackRecord:
-    """What a stack accumulates: one matrix for all its linear kernels, a record for each other."""
-
-    sums: Array | None  # (K, 1 + p)
-    others: tuple[Record, ...]
-
-    def __add__(self, other: StackRecord) -> StackRecord:
-        sums = None if self.sums is None or other.sums is None else self.sums + other.sums
-        pairs = zip(self.others, other.others, strict=True)
-        return StackRecord(sums, tuple(a + b for a, b in pairs))
-
-
-@attrs.frozen(eq=False)
-class Stack:
-    """Kernels with the same parents. The statistics of the linear ones stand in one matrix.
-
-    The first row of that matrix is 1, so that its product with the responsibilities also counts
-    the rows of each state, and its coefficient carries the log-normalisers. Base measures are left
-    out: they are constants of the data.
-    """
-
-    kernels: tuple[Kernel, ...]
-    coefficients: Array | None  # (K, 1 + p)
-
-    @classmethod
-    def of(cls, kernels: tuple[Kernel, ...]) -> Stack:
-        linear = [kernel for kernel in kernels if isinstance(kernel, LinearKernel)]
-        if not linear:
-            return cls(kernels, None)
-        normaliser = -np.sum([kernel.log_normaliser for kernel in linear], axis=0)[:, None]
-        return cls(kernels, np.concatenate([normaliser, *(k.eta for k in linear)], axis=1))
-
-    @property
-    def n_columns(self) -> int:
-        """Columns of statistics a row, for the size of a block."""
-        return 1 if self.coefficients is None else self.coefficients.shape[1]
-
-    def on(self, values: tuple[Array, ...]) -> AttachedStack:
-        """Attach a block of values, one array for each kernel."""
-        others = []
-        matrix = None
-        if self.coefficients is not None:
-            matrix = np.empty((self.coefficients.shape[1], len(values[0])))
-            matrix[0] = 1.0
-        row = 1
-        for kernel, value in zip(self.kernels, values, strict=True):
-            if matrix is not None and isinstance(kernel, LinearKernel):
-                end = row + kernel.eta.shape[1]
-                kernel.dist.statistics_into(matrix[row:end], value)
-                row = end
-            else:
-                others.append(kernel.on(value))
-        return AttachedStack(self, matrix, tuple(others))
-
-    def split(self, record: StackRecord) -> list[Record]:
-        """Return the record of each kernel."""
-        others = iter(record.others)
-        records: list[Record] = []
-        row = 1
-        for kernel in self.kernels:
-            if record.sums is not None and isinstance(kernel, LinearKernel):
-                end = row + kernel.eta.shape[1]
-                reference = getattr(kernel.dist, "reference", None)
-                total = record.sums[:, row:end]
-                records.append(Statistics(record.sums[:, 0], total, 0.0, reference))
-                row = end
-            else:
-                records.append(next(others))
-        return records
-
-
-@attrs.frozen(eq=False)
-class AttachedStack:
-    """A stack on a block of rows."""
-
-    stack: Stack
-    matrix: Array | None  # (1 + p, rows)
-    others: tuple[Attached, ...]
-
-    def log_density(self) -> Array:
-        """Return the sum of the log-densities, ``(K, rows)``, base measures left out."""
-        terms = [other.log_density() for other in self.others]
-        if self.matrix is not None:
-            assert self.stack.coefficients is not None
-            total = self.stack.coefficients @ self.matrix
-        else:
-            total = terms.pop()
-        for term in terms:
-            total += term
-        return total
-
-    def record(self, weights: Array) -> StackRecord:
-        """Return the record under weights ``(K, rows)``."""
-        sums = None if self.matrix is None else weights @ self.matrix.T
-        return StackRecord(sums, tuple(other.record(weights) for other in self.others))

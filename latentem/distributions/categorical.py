@@ -8,31 +8,10 @@ from typing import Any, ClassVar, Self
 import attrs
 import numpy as np
 
-from latentem.distributions.base import Array, ExponentialFamily, as_float_array, parameter
-from latentem.errors import ModelError, Unsuitable
-
-
-def check_integers(value: Array, low: int, high: int | None, meaning: str) -> Array:
-    """Return values as integers from ``low`` to ``high`` (inclusive), or raise `Unsuitable`."""
-    allowed = f"be integers from {low} to {high}" if high is not None else f"be integers >= {low}"
-    requirement = f"{allowed} because {{node}} is {meaning}"
-    if value.ndim == 2 and value.shape[1] == 1:
-        value = value[:, 0]
-    if value.ndim != 1:
-        raise Unsuitable(f"be a column, shape (n,), because {{node}} is {meaning}",
-                         f"shape {value.shape}")  # fmt: skip
-    if value.dtype.kind not in "biuf":
-        raise Unsuitable(requirement, f"an array of {value.dtype}", "Encode it as integers.")
-    if value.dtype.kind == "f" and not np.array_equal(value, np.floor(value)):
-        row = int(np.flatnonzero(value != np.floor(value))[0])
-        raise Unsuitable(requirement, f"{value[row]:g} at row {row}")
-    if len(value) and (value.min() < low or (high is not None and value.max() > high)):
-        outside = (value < low) if high is None else (value < low) | (value > high)
-        row = int(np.flatnonzero(outside)[0])
-        raise Unsuitable(requirement, f"{value[row]:g} at row {row}")
-    if len(value) and value.max() > 2**62:
-        raise Unsuitable(requirement, f"{value.max():g}", "Give counts below 2**62.")
-    return value.astype(np.int64, copy=False)
+from latentem.distributions.arrays import Array, as_float_array
+from latentem.distributions.base import ExponentialFamily, parameter
+from latentem.distributions.checks import check_integers
+from latentem.errors import ModelError
 
 
 def _probabilities(value: Any) -> Array | None:
@@ -43,6 +22,14 @@ def _probabilities(value: Any) -> Array | None:
             f"probs must be probabilities between 0 and 1, got {probs}. Divide counts by their sum."
         )
     return probs
+
+
+def _pick(log_probs: Array, value: Array) -> Array:
+    """Return the log-probability of each value, ``(n, *parents)``, from a table over states."""
+    possible = np.isin(value, np.arange(log_probs.shape[-1]))
+    states = np.where(possible, value, 0).astype(np.intp)
+    picked = np.moveaxis(log_probs[..., states], -1, 0)
+    return np.where(possible.reshape(-1, *(1,) * (picked.ndim - 1)), picked, -np.inf)
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -152,8 +139,9 @@ class Categorical(ExponentialFamily):
         return attrs.evolve(self, probs=mean / mean.sum(axis=-1, keepdims=True))
 
     def log_prob(self, value: Array) -> Array:
+        """Return log p(value | parents), ``(n, *parents)``; -inf outside the states."""
         eta, _ = self.natural_parameters()
-        return np.moveaxis(eta[..., self.check(np.asarray(value))], -1, 0)
+        return _pick(eta, np.asarray(value))
 
     def sample(self, rng: np.random.Generator, state: Array) -> Array:
         """Draw one state for each parent state, ``(n,)``."""
@@ -231,8 +219,9 @@ class Bernoulli(ExponentialFamily):
         return attrs.evolve(self, probs=np.clip(mean[..., 1], 0.0, 1.0))
 
     def log_prob(self, value: Array) -> Array:
+        """Return log p(value | parents), ``(n, *parents)``; -inf outside the states."""
         eta, _ = self.natural_parameters()
-        return np.moveaxis(eta[..., self.check(np.asarray(value))], -1, 0)
+        return _pick(eta, np.asarray(value))
 
     def sample(self, rng: np.random.Generator, state: Array) -> Array:
         """Draw one value for each parent state, ``(n,)``."""

@@ -11,7 +11,7 @@ from typing import ClassVar
 import attrs
 import numpy as np
 
-from latentem.distributions.base import Array
+from latentem.distributions.arrays import Array
 
 
 class Structure(abc.ABC):

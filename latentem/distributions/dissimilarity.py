@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import attrs
 import numpy as np
 
-from latentem.distributions.base import Array
+from latentem.distributions.arrays import Array
 from latentem.errors import ModelError, Unsuitable
 
 

@@ -8,91 +8,23 @@ from typing import Any, ClassVar, Self
 import attrs
 import numpy as np
 
-from latentem.distributions.base import (
-    Array,
-    Attached,
-    ExponentialFamily,
-    Kernel,
-    LinearKernel,
-    Statistics,
-    TemplateKernel,
-    as_float_array,
-    expected_under,
-)
+from latentem.distributions.arrays import Array, as_float_array
+from latentem.distributions.base import ExponentialFamily
+from latentem.distributions.checks import check_moments, check_positive, check_real
 from latentem.distributions.covariance import STRUCTURES, Full, Structure
+from latentem.distributions.gaussian_kernel import ResidualKernel
+from latentem.distributions.kernels import Kernel, LinearKernel, TemplateKernel
+from latentem.distributions.records import Statistics
 from latentem.distributions.reference import Reference, squared_distances, two_sum
 from latentem.errors import ModelError, Unsuitable
 
 LOG_2PI = float(np.log(2 * np.pi))
 # Error allowed in a log-density before a state leaves the statistics form for the residual form.
 LARGEST_ERROR = 1e-8
-# Squares of larger values, or of smaller deviations, leave the range of float64.
-LARGEST_VALUE = 1e150
+# Squares of smaller deviations leave the range of float64.
 SMALLEST_SCALE = 1e-150
 # Beyond this many statistics, and with few states, whitening each state is faster.
 MANY_STATISTICS = 1000
-
-
-def check_positive(instance: Any, attribute: Any, value: float) -> None:
-    """Raise `ModelError` unless a hyper-parameter is positive."""
-    if not 0 < value < np.inf:
-        raise ModelError(
-            f"{type(instance).__name__}: {attribute.name} must be positive, got {value}. "
-            "Give the smallest variance allowed, in units of the data's."
-        )
-
-
-def check_real(value: Array) -> Array:
-    """Return real-valued data, or raise `Unsuitable`; the type of the numbers is kept."""
-    if value.dtype.kind not in "fiub":
-        raise Unsuitable(
-            "be real numbers", f"an array of {value.dtype}", "Convert it to numbers, or drop it."
-        )
-    if value.dtype == np.float16 or value.dtype.kind == "b":
-        value = value.astype(float)
-    if value.size and not (abs(value.max()) < LARGEST_VALUE and abs(value.min()) < LARGEST_VALUE):
-        raise Unsuitable(
-            f"be below {LARGEST_VALUE:g} in magnitude because squares would overflow",
-            f"values from {value.min():g} to {value.max():g}",
-            "Change the unit.",
-        )
-    return value
-
-
-def check_moments(
-    mean: Array | None, covariance: Array | None, family: str = "Gaussian", what: str = "covariance"
-) -> None:
-    """Raise `ModelError` unless the parameters a user gave make a Gaussian."""
-
-    def refuse(requirement: str, actual: object, remedy: str) -> None:
-        raise ModelError(f"{family}: {requirement}, got {actual}. {remedy}")
-
-    if mean is not None:
-        if mean.ndim == 0:
-            refuse("mean must be a vector", "a scalar", "Use Normal() for scalars.")
-        if not np.all(np.isfinite(mean)):
-            refuse("mean must be finite", mean, "Give finite means.")
-    if covariance is None:
-        return
-    if covariance.ndim < 2 or covariance.shape[-1] != covariance.shape[-2]:
-        refuse("covariance must be matrices (*parents, d, d)", f"shape {covariance.shape}", "")
-    if mean is not None and covariance.shape != (*mean.shape, mean.shape[-1]):
-        refuse(
-            f"{what} must have one entry (a d x d matrix for vectors) for each mean",
-            f"shapes {mean.shape} and {covariance.shape}",
-            "Give one for each state.",
-        )
-    if not np.all(np.isfinite(covariance)):
-        refuse(f"{what} must be finite", covariance, "Give finite values.")
-    if not np.allclose(covariance, np.swapaxes(covariance, -1, -2), rtol=1e-8, atol=0):
-        refuse("covariance must be symmetric", covariance, "Give (A + A.T) / 2.")
-    try:
-        np.linalg.cholesky(covariance)
-    except np.linalg.LinAlgError:
-        raise ModelError(
-            f"{family}: {what} must be positive{' definite' if what == 'covariance' else ''}, "
-            f"got {covariance.squeeze()}. Give a proper {what}."
-        ) from None
 
 
 def whiten(covariance: Array) -> tuple[Array, Array]:
@@ -431,69 +363,3 @@ def _about_own_mean(dist: Gaussian) -> Reference:
     scale = dist.form.common_scale(np.sqrt(variance.mean(axis=0)))
     extent = np.max(np.abs(flat - flat.mean(axis=0)) / scale) + 10.0
     return Reference(flat.mean(axis=0), scale, scale, float(extent))
-
-
-@attrs.frozen(eq=False)
-class ResidualKernel(Kernel):
-    """The second tier for Gaussians: some states evaluated from whitened residuals.
-
-    log p = constant - |W (z - m)|^2 / 2 and moments about m lose no digits, however tight the
-    state; the price is a loop over these states.
-    """
-
-    linear: LinearKernel
-    reference: Reference
-    residual: Array  # (K,), which states
-    whitening: Array  # (K, d, d)
-    constant: Array  # (K,)
-
-    @property
-    def dist(self) -> Gaussian:
-        """The distribution."""
-        assert isinstance(self.linear.dist, Gaussian)
-        return self.linear.dist
-
-    def on(self, value: Array) -> Attached:
-        attached = None if self.residual.all() else self.linear.on(value)
-        return _AttachedResidual(self, self.reference.standardise(value), attached)
-
-    def expected_log_prob(self, record: Statistics) -> tuple[float, float]:
-        linear = self.linear
-        return expected_under(linear.dist, linear.eta, linear.log_normaliser, record)
-
-
-@attrs.frozen(eq=False)
-class _AttachedResidual(Attached):
-    kernel: ResidualKernel
-    z: Array  # (d, rows)
-    linear: Attached | None
-
-    def _residuals(self, state: Any) -> Array:
-        assert self.kernel.reference.offset is not None
-        residuals: Array = self.z - self.kernel.reference.offset[state][:, None]
-        return residuals
-
-    def log_density(self) -> Array:
-        kernel = self.kernel
-        if self.linear is None:
-            log_density = np.empty((len(kernel.residual), self.z.shape[1]))
-        else:
-            log_density = self.linear.log_density()
-        for state in np.flatnonzero(kernel.residual):
-            white = kernel.whitening[state] @ self._residuals(state)
-            np.einsum("dr,dr->r", white, white, out=log_density[state])
-            log_density[state] *= -0.5
-            log_density[state] += kernel.constant[state]
-        return log_density
-
-    def record(self, weights: Array) -> Statistics:
-        form, d = self.kernel.dist.form, len(self.z)
-        if self.linear is None:
-            total = np.empty((len(weights), d + form.n_moments(d)))
-        else:
-            total = self.linear.record(weights).total.copy()
-        for state in np.flatnonzero(self.kernel.residual):
-            residuals = self._residuals(state)
-            total[state, :d] = residuals @ weights[state]
-            total[state, d:] = form.weighted_moments(residuals, weights[state])
-        return Statistics(weights.sum(axis=1), total, 0.0, self.kernel.reference)

@@ -8,18 +8,13 @@ from typing import ClassVar, Self
 import attrs
 import numpy as np
 
-from latentem.distributions.base import (
-    Array,
-    Attached,
-    ExponentialFamily,
-    Kernel,
-    LinearKernel,
-    Statistics,
-    TemplateKernel,
-    as_float_array,
-)
+from latentem.distributions.arrays import Array, as_float_array
+from latentem.distributions.base import ExponentialFamily
+from latentem.distributions.checks import check_moments, check_positive, check_real
 from latentem.distributions.covariance import Full
-from latentem.distributions.gaussian import Gaussian, check_moments, check_positive, check_real
+from latentem.distributions.gaussian import Gaussian
+from latentem.distributions.kernels import Attached, Kernel, LinearKernel, TemplateKernel
+from latentem.distributions.records import Statistics
 from latentem.distributions.reference import Reference
 from latentem.errors import Unsuitable
 

@@ -7,7 +7,8 @@ from typing import Any, Self
 import attrs
 import numpy as np
 
-from latentem.distributions.base import LOG_ZERO, Array, ExponentialFamily
+from latentem.distributions.arrays import LOG_ZERO, Array
+from latentem.distributions.base import ExponentialFamily
 
 
 @attrs.frozen(eq=False)

@@ -9,8 +9,9 @@ import attrs
 import numpy as np
 from scipy.special import gammaln
 
-from latentem.distributions.base import Array, ExponentialFamily, as_float_array, parameter
-from latentem.distributions.categorical import check_integers
+from latentem.distributions.arrays import Array, as_float_array
+from latentem.distributions.base import ExponentialFamily, parameter
+from latentem.distributions.checks import check_integers
 from latentem.errors import ModelError
 
 

@@ -8,14 +8,9 @@ from typing import Any, ClassVar, Self
 import attrs
 import numpy as np
 
-from latentem.distributions.base import (
-    Array,
-    Distribution,
-    ExponentialFamily,
-    Kernel,
-    RowKernel,
-    as_float_array,
-)
+from latentem.distributions.arrays import Array, as_float_array
+from latentem.distributions.base import Distribution, ExponentialFamily
+from latentem.distributions.checks import check_real
 from latentem.distributions.covariance import Spherical
 from latentem.distributions.dissimilarity import (
     Cosine,
@@ -24,7 +19,7 @@ from latentem.distributions.dissimilarity import (
     as_dissimilarity,
     unit,
 )
-from latentem.distributions.gaussian import check_real
+from latentem.distributions.kernels import Kernel, RowKernel
 from latentem.distributions.reference import Reference, two_sum
 from latentem.errors import ModelError, Unsuitable
 

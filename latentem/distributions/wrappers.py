@@ -8,16 +8,10 @@ from typing import Any, Self
 import attrs
 import numpy as np
 
-from latentem.distributions.base import (
-    Array,
-    Attached,
-    D,
-    Distribution,
-    Kernel,
-    Record,
-    count_parameters,
-    sampler,
-)
+from latentem.distributions.arrays import Array
+from latentem.distributions.base import Distribution, count_parameters, sampler
+from latentem.distributions.kernels import Attached, Kernel
+from latentem.distributions.records import D, Record
 from latentem.errors import ModelError, Unsuitable
 
 

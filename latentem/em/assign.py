@@ -22,7 +22,7 @@ from typing import Any
 import attrs
 import numpy as np
 
-from latentem.distributions.base import Array
+from latentem.distributions.arrays import Array
 from latentem.errors import ModelError
 from latentem.inference.elimination import Elimination, Factor, at_states
 from latentem.inference.posterior import Posterior

@@ -13,7 +13,7 @@ import attrs
 import numpy as np
 
 from latentem.data import Data, at_data
-from latentem.distributions.base import Array
+from latentem.distributions.arrays import Array
 from latentem.em.assign import Soft
 from latentem.em.problem import Problem, Theta
 from latentem.errors import DataError, DegenerateError, ModelError, Unsuitable
@@ -275,6 +275,14 @@ def _same_graph(model: Model, start: Model) -> Model:
             f"The model to start from must have the graph {model}, got {start}. "
             "Declare it with the same names and parents."
         )
+    for node in model.nodes:
+        theirs = start.by_name[node.name].n_states
+        if node.n_states is not None and theirs != node.n_states:
+            raise ModelError(
+                f"Node '{node.name}' of the model to start from must have {node.n_states} states, "
+                f"got {theirs}. Use the same numbers of states.",
+                node=node.name,
+            )
     return start
 
 

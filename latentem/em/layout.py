@@ -8,7 +8,7 @@ import attrs
 import numpy as np
 
 from latentem.data import Data
-from latentem.distributions.base import Array
+from latentem.distributions.arrays import Array
 from latentem.graph import Model, NodeKind
 from latentem.inference.elimination import Elimination
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import attrs
 import numpy as np
 
-from latentem.distributions.base import Record
+from latentem.distributions.records import Record
 from latentem.em.assign import Assignment
 from latentem.em.problem import Expectation, Problem, Term, Theta
 from latentem.em.relocate import relocate_vacant

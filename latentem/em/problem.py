@@ -20,19 +20,10 @@ import numpy as np
 
 from latentem import data as binding
 from latentem.data import Data
-from latentem.distributions.base import (
-    LOG_ZERO,
-    Array,
-    AttachedStack,
-    Counts,
-    Distribution,
-    ExponentialFamily,
-    Kernel,
-    LinearKernel,
-    Record,
-    Stack,
-    StackRecord,
-)
+from latentem.distributions.arrays import LOG_ZERO, Array
+from latentem.distributions.base import Distribution, ExponentialFamily
+from latentem.distributions.kernels import AttachedStack, Kernel, LinearKernel, Stack
+from latentem.distributions.records import Counts, Record, StackRecord
 from latentem.em.assign import Assignment
 from latentem.em.layout import Family, Layout
 from latentem.errors import DataError, DegenerateError, ModelError

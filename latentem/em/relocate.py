@@ -5,7 +5,8 @@ from __future__ import annotations
 import attrs
 import numpy as np
 
-from latentem.distributions.base import Array, Distribution
+from latentem.distributions.arrays import Array
+from latentem.distributions.base import Distribution
 from latentem.em.assign import Assignment
 from latentem.em.problem import Problem, Theta, family_of
 

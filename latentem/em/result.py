@@ -10,16 +10,18 @@ from typing import Any
 import attrs
 import numpy as np
 
-from latentem.distributions.base import Array
+from latentem.distributions.arrays import Array
 from latentem.em.assign import Assignment, Hard, soft
 from latentem.em.loop import State
 from latentem.em.problem import Problem
+from latentem.em.sampling import sample
 from latentem.em.status import Status
-from latentem.em.steps import e_step, known_theta, sample, total_evidence
+from latentem.em.steps import e_step, known_theta, total_evidence
 from latentem.em.trace import Trace
 from latentem.errors import ModelError
 from latentem.graph import Model
 from latentem.inference.posterior import Posterior
+from latentem.summary import Summary
 
 
 @attrs.frozen
@@ -226,10 +228,8 @@ class Fit:
 
     # -- showing it ----------------------------------------------------------------------------
 
-    def summary(self) -> Any:
+    def summary(self) -> Summary:
         """Return a table of the fit, node by node and state by state; print it."""
-        from latentem.summary import Summary
-
         return Summary(self)
 
     def __repr__(self) -> str:

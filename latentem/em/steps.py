@@ -10,13 +10,13 @@ import attrs
 import numpy as np
 
 from latentem.data import bind
-from latentem.distributions.base import LOG_ZERO, Array, Record, sampler
+from latentem.distributions.arrays import LOG_ZERO
+from latentem.distributions.records import Record
 from latentem.em.assign import Assignment, soft
 from latentem.em.init import Start, first_theta
 from latentem.em.problem import Problem, Term, Theta
 from latentem.errors import DataError, ModelError
-from latentem.graph import Model, NodeKind
-from latentem.inference.elimination import Elimination
+from latentem.graph import Model
 from latentem.inference.posterior import Posterior
 
 
@@ -339,143 +339,3 @@ def log_joint(model: Model, data: Any, *, weights: Any = None) -> float:
                 node=node.name,
             )
     return log_likelihood(model, bound)
-
-
-def sample(
-    model: Model, n: int, *, seed: int | np.random.Generator | None = None, data: Any = None
-) -> dict[str, Array]:
-    """Draw rows from the joint distribution, parents before children.
-
-    Parameters
-    ----------
-    model : Model
-        With parameters.
-    n : int
-        Number of rows.
-    seed : int or numpy.random.Generator, optional
-    data : mapping, optional
-        Values ``(n, ...)`` of nodes that are not to be drawn.
-
-    Returns
-    -------
-    dict of str to array, (n, *event)
-        Latents included.
-
-    Raises
-    ------
-    ModelError
-        If a node has no parameters or is no probability distribution.
-    MissingMethodError
-        If a distribution has no method ``sample``.
-
-    Examples
-    --------
-    >>> import latentem as lem
-    >>> z = lem.latent("z", lem.Categorical(probs=[0.5, 0.5]))
-    >>> x = lem.observed("x", lem.Normal(mean=[-5, 5], variance=[1, 1]), given=z)
-    >>> draws = lem.sample(lem.Model([z, x]), 3, seed=0)
-    >>> bool(((draws["x"] > 0) == draws["z"]).all())
-    True
-    """
-    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 0:
-        raise DataError(f"n must be a whole number of rows, got {n!r}. Give one of at least 0.")
-    check_assign(model, soft)
-    rng = np.random.default_rng(seed)
-    given: Mapping[str, Any] = {} if data is None else data
-    draws: dict[str, Array] = {}
-    for node in model.order:
-        if node.name in given:
-            draws[node.name] = np.asarray(given[node.name])
-            continue
-        if node.kind is NodeKind.COVARIATE or node.dist is None or not node.dist.is_parameterised:
-            raise ModelError(
-                f"Node '{node.name}': sampling must have its parameters, or its values in "
-                "data=..., got neither. Give one of them.",
-                node=node.name,
-            )
-        shape = model.parents_shape(node.name)
-        states = [draws[parent.name] for parent in model.discrete_parents(node.name)]
-        state = np.zeros(n, dtype=np.intp)
-        if states:
-            state = np.ravel_multi_index(tuple(s.astype(np.intp) for s in states), shape)
-        draws[node.name] = np.asarray(sampler(node.dist.flatten(shape))(rng, state))
-    return {node.name: draws[node.name] for node in model.order}
-
-
-@attrs.frozen
-class Cost:
-    """What exact inference on a model costs: a dry run.
-
-    Attributes
-    ----------
-    order : tuple of str
-        Latents in order of elimination.
-    cliques : tuple of tuple of str
-        The clique of each.
-    largest_clique : tuple of str
-    largest_table : int
-        Cells a row of the largest table.
-    memory : int
-        Bytes of the tables of one block of rows.
-    operations : int
-        Table cells touched in one E-step on all rows.
-    n : int
-        Number of rows.
-    """
-
-    order: tuple[str, ...]
-    cliques: tuple[tuple[str, ...], ...]
-    largest_clique: tuple[str, ...]
-    largest_table: int
-    memory: int
-    operations: int
-    n: int
-
-    def __str__(self) -> str:
-        order = ", ".join(self.order) or "nothing to eliminate"
-        return (
-            f"elimination order  {order}\n"
-            f"largest clique     {{{', '.join(self.largest_clique)}}}: "
-            f"{self.largest_table:,} cells a row\n"
-            f"memory             {self.memory / 2**20:,.1f} MiB of tables for a block of rows\n"
-            f"operations         {self.operations:,} table cells an E-step on {self.n:,} rows"
-        )
-
-
-def cost(model: Model, n: int) -> Cost:
-    """Return what exact inference would cost, without doing it.
-
-    Parameters
-    ----------
-    model : Model
-    n : int
-        Number of rows.
-
-    Returns
-    -------
-    Cost
-
-    Examples
-    --------
-    >>> import latentem as lem
-    >>> a, b = (lem.latent(name, lem.Categorical(10)) for name in "ab")
-    >>> y = lem.observed("y", lem.Poisson(), given=[a, b])
-    >>> lem.cost(lem.Model([a, b, y]), 1000).largest_table
-    100
-    """
-    from latentem.parallel import block_rows
-
-    sizes = {node.name: node.n_states or 0 for node in model.latents}
-    elimination = Elimination.of(model.graph, sizes)
-    clique, cells = elimination.largest
-    tables = [elimination.cells(bucket.clique) for bucket in elimination.buckets]
-    rows = min(n, block_rows(cells))
-    return Cost(
-        tuple(bucket.variable for bucket in elimination.buckets),
-        tuple(bucket.clique for bucket in elimination.buckets),
-        clique,
-        cells,
-        8 * rows * sum(tables),
-        n * sum(tables),
-        n,
-    )

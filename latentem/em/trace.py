@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 import numpy as np
 
-from latentem.distributions.base import Array
+from latentem.distributions.arrays import Array
 from latentem.errors import require
 
 

@@ -24,7 +24,7 @@ import networkx as nx
 import numpy as np
 from networkx.algorithms.approximation.treewidth import min_fill_in_heuristic
 
-from latentem.distributions.base import Array
+from latentem.distributions.arrays import Array
 from latentem.errors import TooLargeError
 
 #: Largest table, in cells a row, that exact inference agrees to build (8 MB a row).

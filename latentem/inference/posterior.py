@@ -8,7 +8,7 @@ from typing import Any, Self
 import attrs
 import numpy as np
 
-from latentem.distributions.base import Array
+from latentem.distributions.arrays import Array
 from latentem.errors import ModelError
 from latentem.inference.elimination import Bucket, Elimination, Factor, at_states
 

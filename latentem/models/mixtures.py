@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from latentem.distributions import Categorical, Choice, Gaussian, Prototype
-from latentem.distributions.base import Array
+from latentem.distributions.arrays import Array
 from latentem.distributions.dissimilarity import Dissimilarity
 from latentem.graph import Model, latent, observed
 

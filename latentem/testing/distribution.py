@@ -14,7 +14,8 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from latentem.distributions import Array, Distribution
-from latentem.distributions.base import LOG_ZERO, count_parameters, sampler
+from latentem.distributions.arrays import LOG_ZERO
+from latentem.distributions.base import count_parameters, sampler
 from latentem.errors import MissingMethodError
 from latentem.testing.neighbours import Moves, fields, numbers
 from latentem.testing.probability import RARE, frequencies_differ, log_prob, total_probability

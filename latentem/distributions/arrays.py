@@ -1,0 +1,19 @@
+"""The array type, and the number that stands for log 0."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+# Stands for log 0 inside natural parameters, where a true -inf would turn 0 * -inf into NaN.
+# Any sum below LOG_ZERO / 10 is a probability of exactly zero.
+LOG_ZERO = -1e300
+
+
+def as_float_array(value: Any) -> Array | None:
+    """Convert a parameter to a float array; `None` (not yet known) stays `None`."""
+    return None if value is None else np.asarray(value, dtype=float)

@@ -1,0 +1,98 @@
+"""Checks of data and parameters that several families share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from latentem.distributions.arrays import Array
+from latentem.errors import ModelError, Unsuitable
+
+# Squares of larger values leave the range of float64.
+LARGEST_VALUE = 1e150
+
+
+def check_positive(instance: Any, attribute: Any, value: float) -> None:
+    """Raise `ModelError` unless a hyper-parameter is positive."""
+    if not 0 < value < np.inf:
+        raise ModelError(
+            f"{type(instance).__name__}: {attribute.name} must be positive, got {value}. "
+            "Give the smallest variance allowed, in units of the data's."
+        )
+
+
+def check_real(value: Array) -> Array:
+    """Return real-valued data, or raise `Unsuitable`; the type of the numbers is kept."""
+    if value.dtype.kind not in "fiub":
+        raise Unsuitable(
+            "be real numbers", f"an array of {value.dtype}", "Convert it to numbers, or drop it."
+        )
+    if value.dtype == np.float16 or value.dtype.kind == "b":
+        value = value.astype(float)
+    if value.size and not (abs(value.max()) < LARGEST_VALUE and abs(value.min()) < LARGEST_VALUE):
+        raise Unsuitable(
+            f"be below {LARGEST_VALUE:g} in magnitude because squares would overflow",
+            f"values from {value.min():g} to {value.max():g}",
+            "Change the unit.",
+        )
+    return value
+
+
+def check_moments(
+    mean: Array | None, covariance: Array | None, family: str = "Gaussian", what: str = "covariance"
+) -> None:
+    """Raise `ModelError` unless the parameters a user gave make a Gaussian."""
+
+    def refuse(requirement: str, actual: object, remedy: str) -> None:
+        raise ModelError(f"{family}: {requirement}, got {actual}. {remedy}")
+
+    if mean is not None:
+        if mean.ndim == 0:
+            refuse("mean must be a vector", "a scalar", "Use Normal() for scalars.")
+        if not np.all(np.isfinite(mean)):
+            refuse("mean must be finite", mean, "Give finite means.")
+    if covariance is None:
+        return
+    if covariance.ndim < 2 or covariance.shape[-1] != covariance.shape[-2]:
+        refuse("covariance must be matrices (*parents, d, d)", f"shape {covariance.shape}", "")
+    if mean is not None and covariance.shape != (*mean.shape, mean.shape[-1]):
+        refuse(
+            f"{what} must have one entry (a d x d matrix for vectors) for each mean",
+            f"shapes {mean.shape} and {covariance.shape}",
+            "Give one for each state.",
+        )
+    if not np.all(np.isfinite(covariance)):
+        refuse(f"{what} must be finite", covariance, "Give finite values.")
+    if not np.allclose(covariance, np.swapaxes(covariance, -1, -2), rtol=1e-8, atol=0):
+        refuse("covariance must be symmetric", covariance, "Give (A + A.T) / 2.")
+    try:
+        np.linalg.cholesky(covariance)
+    except np.linalg.LinAlgError:
+        raise ModelError(
+            f"{family}: {what} must be positive{' definite' if what == 'covariance' else ''}, "
+            f"got {covariance.squeeze()}. Give a proper {what}."
+        ) from None
+
+
+def check_integers(value: Array, low: int, high: int | None, meaning: str) -> Array:
+    """Return values as integers from ``low`` to ``high`` (inclusive), or raise `Unsuitable`."""
+    allowed = f"be integers from {low} to {high}" if high is not None else f"be integers >= {low}"
+    requirement = f"{allowed} because {{node}} is {meaning}"
+    if value.ndim == 2 and value.shape[1] == 1:
+        value = value[:, 0]
+    if value.ndim != 1:
+        raise Unsuitable(f"be a column, shape (n,), because {{node}} is {meaning}",
+                         f"shape {value.shape}")  # fmt: skip
+    if value.dtype.kind not in "biuf":
+        raise Unsuitable(requirement, f"an array of {value.dtype}", "Encode it as integers.")
+    if value.dtype.kind == "f" and not np.array_equal(value, np.floor(value)):
+        row = int(np.flatnonzero(value != np.floor(value))[0])
+        raise Unsuitable(requirement, f"{value[row]:g} at row {row}")
+    if len(value) and (value.min() < low or (high is not None and value.max() > high)):
+        outside = (value < low) if high is None else (value < low) | (value > high)
+        row = int(np.flatnonzero(outside)[0])
+        raise Unsuitable(requirement, f"{value[row]:g} at row {row}")
+    if len(value) and value.max() > 2**62:
+        raise Unsuitable(requirement, f"{value.max():g}", "Give counts below 2**62.")
+    return value.astype(np.int64, copy=False)

@@ -1,0 +1,81 @@
+"""The second tier for Gaussians: states evaluated from their residuals."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import numpy as np
+
+from latentem.distributions.arrays import Array
+from latentem.distributions.kernels import Attached, Kernel, LinearKernel, expected_under
+from latentem.distributions.records import Statistics
+from latentem.distributions.reference import Reference
+
+if TYPE_CHECKING:
+    from latentem.distributions.gaussian import Gaussian
+
+
+@attrs.frozen(eq=False)
+class ResidualKernel(Kernel):
+    """The second tier for Gaussians: some states evaluated from whitened residuals.
+
+    log p = constant - |W (z - m)|^2 / 2 and moments about m lose no digits, however tight the
+    state; the price is a loop over these states.
+    """
+
+    linear: LinearKernel
+    reference: Reference
+    residual: Array  # (K,), which states
+    whitening: Array  # (K, d, d)
+    constant: Array  # (K,)
+
+    @property
+    def dist(self) -> Gaussian:
+        """The distribution."""
+        return self.linear.dist  # type: ignore[return-value]
+
+    def on(self, value: Array) -> Attached:
+        attached = None if self.residual.all() else self.linear.on(value)
+        return _AttachedResidual(self, self.reference.standardise(value), attached)
+
+    def expected_log_prob(self, record: Statistics) -> tuple[float, float]:
+        linear = self.linear
+        return expected_under(linear.dist, linear.eta, linear.log_normaliser, record)
+
+
+@attrs.frozen(eq=False)
+class _AttachedResidual(Attached):
+    kernel: ResidualKernel
+    z: Array  # (d, rows)
+    linear: Attached | None
+
+    def _residuals(self, state: Any) -> Array:
+        assert self.kernel.reference.offset is not None
+        residuals: Array = self.z - self.kernel.reference.offset[state][:, None]
+        return residuals
+
+    def log_density(self) -> Array:
+        kernel = self.kernel
+        if self.linear is None:
+            log_density = np.empty((len(kernel.residual), self.z.shape[1]))
+        else:
+            log_density = self.linear.log_density()
+        for state in np.flatnonzero(kernel.residual):
+            white = kernel.whitening[state] @ self._residuals(state)
+            np.einsum("dr,dr->r", white, white, out=log_density[state])
+            log_density[state] *= -0.5
+            log_density[state] += kernel.constant[state]
+        return log_density
+
+    def record(self, weights: Array) -> Statistics:
+        form, d = self.kernel.dist.form, len(self.z)
+        if self.linear is None:
+            total = np.empty((len(weights), d + form.n_moments(d)))
+        else:
+            total = self.linear.record(weights).total.copy()
+        for state in np.flatnonzero(self.kernel.residual):
+            residuals = self._residuals(state)
+            total[state, :d] = residuals @ weights[state]
+            total[state, d:] = form.weighted_moments(residuals, weights[state])
+        return Statistics(weights.sum(axis=1), total, 0.0, self.kernel.reference)

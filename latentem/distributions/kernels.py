@@ -1,0 +1,275 @@
+"""Kernels: distributions made ready for passes over blocks of rows.
+
+A kernel does once per step what need not be done once per block (factorising, stacking). Arrays
+over rows are k-major here, ``(states, rows)``, because reductions over states are then long and
+contiguous.
+"""
+
+from __future__ import annotations
+
+import abc
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import numpy as np
+
+from latentem.distributions.arrays import LOG_ZERO, Array
+from latentem.distributions.records import Record, Rows, StackRecord, Statistics, impossible
+from latentem.errors import ModelError
+
+if TYPE_CHECKING:
+    from latentem.distributions.base import Distribution, ExponentialFamily
+
+
+class Kernel(abc.ABC):
+    """A distribution with one parents' axis, prepared for many blocks of rows."""
+
+    __slots__ = ()
+
+    @abc.abstractmethod
+    def on(self, value: Array) -> Attached:
+        """Attach a block of values."""
+
+    @abc.abstractmethod
+    def expected_log_prob(self, record: Any) -> tuple[float, float]:
+        """Return E[log p] under the record, and the sum of its terms' magnitudes.
+
+        The second bounds the rounding error of the first (in units of machine precision).
+        """
+
+
+class Attached(abc.ABC):
+    """A kernel on a block of rows: what the E-step reads and the M-step's record."""
+
+    __slots__ = ()
+
+    @abc.abstractmethod
+    def log_density(self) -> Array:
+        """Return log p(value | k), ``(K, rows)``; the caller may overwrite it."""
+
+    @abc.abstractmethod
+    def record(self, weights: Array) -> Any:
+        """Return the record of the block under weights ``(K, rows)``."""
+
+
+@attrs.frozen(eq=False)
+class RowKernel(Kernel):
+    """The third tier: the plain two methods."""
+
+    dist: Distribution
+
+    def on(self, value: Array) -> Attached:
+        return _AttachedRows(self.dist, value)
+
+    def expected_log_prob(self, record: Rows) -> tuple[float, float]:
+        log_prob = self.dist.log_prob(record.value)
+        terms = np.multiply(
+            record.weights, log_prob, where=record.weights > 0, out=np.zeros_like(log_prob)
+        )
+        return float(terms.sum()), float(np.abs(terms).sum())
+
+
+@attrs.frozen(eq=False)
+class _AttachedRows(Attached):
+    dist: Distribution
+    value: Array
+
+    def log_density(self) -> Array:
+        with np.errstate(divide="ignore"):
+            log_prob = self.dist.log_prob(self.value)
+        # A copy: the engine works in place and the array belongs to the plug-in.
+        log_density = np.array(np.asarray(log_prob).T, dtype=float, order="C", ndmin=2)
+        if log_density.ndim != 2 or log_density.shape[1] != len(self.value):
+            raise ModelError(
+                f"{type(self.dist).__name__}.log_prob must return an array (n, K), one row for "
+                f"each of the {len(self.value)} values, got shape {np.shape(log_prob)}. "
+                "Put the rows first and the parents' states last."
+            )
+        return log_density
+
+    def record(self, weights: Array) -> Rows:
+        return Rows(self.value, weights.T.copy())
+
+
+def expected_under(
+    dist: ExponentialFamily, eta: Array, log_normaliser: Array, record: Statistics
+) -> tuple[float, float]:
+    """Return eta . total - A . weight + log_base, and the magnitude of its terms.
+
+    This is Q of one node: for an exponential family it needs no row of data.
+    """
+    if record.reference is not getattr(dist, "reference", None):
+        eta, log_normaliser = dist.about(record.reference).natural_parameters()
+        eta = np.maximum(eta, LOG_ZERO)
+    linear = eta * record.total
+    linear[impossible(eta, record.total, record.weight[:, None])] = 0.0
+    normaliser = log_normaliser * record.weight
+    size = np.abs(linear).sum() + np.abs(normaliser).sum() + abs(record.log_base)
+    return float(linear.sum() - normaliser.sum()) + record.log_base, float(size)
+
+
+@attrs.frozen(eq=False)
+class LinearKernel(Kernel):
+    """The first tier: log-densities are one matrix product with the statistics.
+
+    Attributes
+    ----------
+    dist : ExponentialFamily
+    eta : array, (K, p)
+        Natural parameters.
+    log_normaliser : array, (K,)
+    """
+
+    dist: ExponentialFamily
+    eta: Array
+    log_normaliser: Array
+
+    @classmethod
+    def of(cls, dist: ExponentialFamily) -> LinearKernel:
+        with np.errstate(divide="ignore"):
+            eta, log_normaliser = dist.natural_parameters()
+        return cls(dist, np.maximum(eta, LOG_ZERO), np.asarray(log_normaliser))
+
+    def on(self, value: Array) -> Attached:
+        return _AttachedLinear(self, value, Stack.of((self,)).on((value,)))
+
+    def expected_log_prob(self, record: Statistics) -> tuple[float, float]:
+        return expected_under(self.dist, self.eta, self.log_normaliser, record)
+
+
+@attrs.frozen(eq=False)
+class _AttachedLinear(Attached):
+    """A linear kernel by itself, base measure included."""
+
+    kernel: LinearKernel
+    value: Array
+    stack: AttachedStack
+
+    def log_density(self) -> Array:
+        return self.stack.log_density() + self.kernel.dist.log_base_measure(self.value)
+
+    def record(self, weights: Array) -> Statistics:
+        (record,) = self.stack.stack.split(self.stack.record(weights))
+        assert isinstance(record, Statistics)
+        base = np.broadcast_to(self.kernel.dist.log_base_measure(self.value), weights.shape[1:])
+        return attrs.evolve(record, log_base=float((weights @ base).sum()))
+
+
+@attrs.frozen(eq=False)
+class TemplateKernel(Kernel):
+    """A family without parameters yet: it can only take statistics, for the first M-step."""
+
+    dist: ExponentialFamily
+
+    def on(self, value: Array) -> Attached:
+        return _AttachedTemplate(self.dist, value)
+
+    def expected_log_prob(self, record: Statistics) -> tuple[float, float]:
+        raise ModelError(not_parameterised(self.dist))
+
+
+@attrs.frozen(eq=False)
+class _AttachedTemplate(Attached):
+    dist: ExponentialFamily
+    value: Array
+
+    def log_density(self) -> Array:
+        raise ModelError(not_parameterised(self.dist))
+
+    def record(self, weights: Array) -> Statistics:
+        total = weights @ self.dist.statistics(self.value)
+        return Statistics(weights.sum(axis=1), total, 0.0, getattr(self.dist, "reference", None))
+
+
+def not_parameterised(dist: Distribution) -> str:
+    """Return the message for a template that was asked for a density."""
+    name = type(dist).__name__
+    return f"{name} must have parameters to be evaluated, got a template. Fit the model first."
+
+
+# -- stacks: kernels with the same parents, one matrix product for all -------------------------
+
+
+@attrs.frozen(eq=False)
+class Stack:
+    """Kernels with the same parents. The statistics of the linear ones stand in one matrix.
+
+    The first row of that matrix is 1, so that its product with the responsibilities also counts
+    the rows of each state, and its coefficient carries the log-normalisers. Base measures are left
+    out: they are constants of the data.
+    """
+
+    kernels: tuple[Kernel, ...]
+    coefficients: Array | None  # (K, 1 + p)
+
+    @classmethod
+    def of(cls, kernels: tuple[Kernel, ...]) -> Stack:
+        linear = [kernel for kernel in kernels if isinstance(kernel, LinearKernel)]
+        if not linear:
+            return cls(kernels, None)
+        normaliser = -np.sum([kernel.log_normaliser for kernel in linear], axis=0)[:, None]
+        return cls(kernels, np.concatenate([normaliser, *(k.eta for k in linear)], axis=1))
+
+    @property
+    def n_columns(self) -> int:
+        """Columns of statistics a row, for the size of a block."""
+        return 1 if self.coefficients is None else self.coefficients.shape[1]
+
+    def on(self, values: tuple[Array, ...]) -> AttachedStack:
+        """Attach a block of values, one array for each kernel."""
+        others = []
+        matrix = None
+        if self.coefficients is not None:
+            matrix = np.empty((self.coefficients.shape[1], len(values[0])))
+            matrix[0] = 1.0
+        row = 1
+        for kernel, value in zip(self.kernels, values, strict=True):
+            if matrix is not None and isinstance(kernel, LinearKernel):
+                end = row + kernel.eta.shape[1]
+                kernel.dist.statistics_into(matrix[row:end], value)
+                row = end
+            else:
+                others.append(kernel.on(value))
+        return AttachedStack(self, matrix, tuple(others))
+
+    def split(self, record: StackRecord) -> list[Record]:
+        """Return the record of each kernel."""
+        others = iter(record.others)
+        records: list[Record] = []
+        row = 1
+        for kernel in self.kernels:
+            if record.sums is not None and isinstance(kernel, LinearKernel):
+                end = row + kernel.eta.shape[1]
+                reference = getattr(kernel.dist, "reference", None)
+                total = record.sums[:, row:end]
+                records.append(Statistics(record.sums[:, 0], total, 0.0, reference))
+                row = end
+            else:
+                records.append(next(others))
+        return records
+
+
+@attrs.frozen(eq=False)
+class AttachedStack:
+    """A stack on a block of rows."""
+
+    stack: Stack
+    matrix: Array | None  # (1 + p, rows)
+    others: tuple[Attached, ...]
+
+    def log_density(self) -> Array:
+        """Return the sum of the log-densities, ``(K, rows)``, base measures left out."""
+        terms = [other.log_density() for other in self.others]
+        if self.matrix is not None:
+            assert self.stack.coefficients is not None
+            total = self.stack.coefficients @ self.matrix
+        else:
+            total = terms.pop()
+        for term in terms:
+            total += term
+        return total
+
+    def record(self, weights: Array) -> StackRecord:
+        """Return the record under weights ``(K, rows)``."""
+        sums = None if self.matrix is None else weights @ self.matrix.T
+        return StackRecord(sums, tuple(other.record(weights) for other in self.others))

@@ -1,0 +1,170 @@
+"""Records of expected statistics: everything between the E-step and the M-step.
+
+Records add: blocks of rows, tied nodes and pseudo-observations are all sums of records.
+"""
+
+from __future__ import annotations
+
+import abc
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
+
+import attrs
+import numpy as np
+
+from latentem.distributions.arrays import LOG_ZERO, Array
+from latentem.errors import DegenerateError
+
+if TYPE_CHECKING:
+    from latentem.distributions.base import Distribution, ExponentialFamily
+
+D = TypeVar("D", bound="Distribution")
+
+
+class Record(abc.ABC):
+    """Expected statistics of one node: what its maximiser sees. Records add."""
+
+    __slots__ = ()
+
+    @abc.abstractmethod
+    def __add__(self, other: Any) -> Self:
+        """Return the record of both sets of rows."""
+
+    @abc.abstractmethod
+    def maximise(self, dist: D) -> D:
+        """Return the distribution of ``dist``'s family that maximises the expected log-density."""
+
+    def split(self, n: int) -> tuple[Record, ...]:
+        """Return a record for each of n equal groups of parent states."""
+        raise NotImplementedError(type(self).__name__)
+
+
+def maximise_rows(dist: D, value: Array, weights: Array) -> D:
+    """Call a two-method maximiser, guarding states without weight and non-finite results."""
+    empty = ~(weights.sum(axis=0) > 0)
+    name = type(dist).__name__
+    if empty.any() and not dist.is_parameterised:
+        raise DegenerateError(nothing_to_fit(empty))
+    with np.errstate(all="ignore"):
+        new = dist.fit(value, weights)
+    if empty.any():
+        new = new.keep(dist, empty)
+    for field, array in new.parameters.items():
+        if array is None or not np.all(np.isfinite(array)):
+            raise DegenerateError(
+                f"{name}.fit must return finite parameters, got {field} = {array}. "
+                f"Check the maximiser, or whether the weighted values determine '{field}'."
+            )
+    return new
+
+
+def nothing_to_fit(empty: Array) -> str:
+    """Return the message for states (a mask) without weight and without parameters."""
+    states = ", ".join(map(str, np.flatnonzero(empty)))
+    return (
+        f"every state must have some weight to start from, got none for state {states}. "
+        "Use fewer states or another start."
+    )
+
+
+@attrs.frozen(eq=False)
+class Rows(Record):
+    """Values ``(n, *event)`` with their expected weights ``(n, K)``: for the two-method plug-in."""
+
+    value: Array
+    weights: Array
+
+    def __add__(self, other: Rows) -> Rows:
+        return Rows(
+            np.concatenate([self.value, other.value]),
+            np.concatenate([self.weights, other.weights]),
+        )
+
+    def maximise(self, dist: D) -> D:
+        return maximise_rows(dist, self.value, self.weights)
+
+
+@attrs.frozen(eq=False)
+class Counts(Record):
+    """Expected counts ``(n_states, K)`` of the states of a discrete node: for latent nodes."""
+
+    counts: Array
+
+    @property
+    def states(self) -> Array:
+        """The values 0, ..., n_states - 1."""
+        return np.arange(len(self.counts))
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(self.counts + other.counts)
+
+    def maximise(self, dist: D) -> D:
+        return maximise_rows(dist, self.states, self.counts)
+
+    def split(self, n: int) -> tuple[Counts, ...]:
+        return tuple(Counts(part) for part in np.split(self.counts, n, axis=1))
+
+    def expected_log_prob(self, log_prob: Array) -> tuple[float, float]:
+        """Return sum_zk counts[z, k] log p(z | k), where 0 log 0 = 0, and its terms' magnitude.
+
+        ``log_prob`` is the table log p(z | k), ``(n_states, K)``.
+        """
+        seen = ~impossible(log_prob, self.counts, self.counts.sum(axis=0)) & (self.counts > 0)
+        terms = np.multiply(self.counts, log_prob, where=seen, out=np.zeros(self.counts.shape))
+        return float(terms.sum()), float(np.abs(terms).sum())
+
+
+@attrs.frozen(eq=False)
+class Statistics(Record):
+    """Expected sufficient statistics of an exponential family.
+
+    Attributes
+    ----------
+    weight : array, (K,)
+        Expected number of rows in each state, sum_i r_ik.
+    total : array, (K, p)
+        Expected total of the statistics, sum_i r_ik T(x_i).
+    log_base : float
+        Expected log base measure, sum_ik r_ik log h(x_i).
+    reference : object or None
+        The point and scale about which the statistics were taken, for families that use one.
+    """
+
+    weight: Array
+    total: Array
+    log_base: float = 0.0
+    reference: Any = None
+
+    def __add__(self, other: Statistics) -> Statistics:
+        return Statistics(
+            self.weight + other.weight,
+            self.total + other.total,
+            self.log_base + other.log_base,
+            self.reference,
+        )
+
+    def maximise(self, dist: D) -> D:
+        family = cast("ExponentialFamily", dist)  # only such families make this record
+        return cast("D", family.from_statistics(self))
+
+
+@attrs.frozen(eq=False)
+class StackRecord:
+    """What a stack accumulates: one matrix for all its linear kernels, a record for each other."""
+
+    sums: Array | None  # (K, 1 + p)
+    others: tuple[Record, ...]
+
+    def __add__(self, other: StackRecord) -> StackRecord:
+        sums = None if self.sums is None or other.sums is None else self.sums + other.sums
+        pairs = zip(self.others, other.others, strict=True)
+        return StackRecord(sums, tuple(a + b for a, b in pairs))
+
+
+def impossible(eta: Array, total: Array, weight: Array) -> Array:
+    """Return where log 0 meets an expected count that is 0 but for rounding: 0 log 0 = 0.
+
+    A probability within rounding of 1 leaves nothing to its complement, whose expected count may
+    still be some 1e-17 of a row.
+    """
+    mask: Array = (eta <= LOG_ZERO) & (total <= 4 * np.finfo(float).eps * weight)
+    return mask
