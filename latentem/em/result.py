@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import numpy as np
@@ -21,7 +21,9 @@ from latentem.em.trace import Trace
 from latentem.errors import ModelError
 from latentem.graph import Model
 from latentem.inference.posterior import Posterior
-from latentem.summary import Summary
+
+if TYPE_CHECKING:
+    from latentem.summary import Summary
 
 
 @attrs.frozen
@@ -230,6 +232,8 @@ class Fit:
 
     def summary(self) -> Summary:
         """Return a table of the fit, node by node and state by state; print it."""
+        from latentem.summary import Summary  # a floor above: only when asked for
+
         return Summary(self)
 
     def __repr__(self) -> str:
