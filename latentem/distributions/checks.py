@@ -30,7 +30,8 @@ def check_real(value: Array) -> Array:
         )
     if value.dtype == np.float16 or value.dtype.kind == "b":
         value = value.astype(float)
-    if value.size and not (abs(value.max()) < LARGEST_VALUE and abs(value.min()) < LARGEST_VALUE):
+    reach = max(abs(float(value.max())), abs(float(value.min()))) if value.size else 0.0
+    if not reach < LARGEST_VALUE:
         raise Unsuitable(
             f"be below {LARGEST_VALUE:g} in magnitude because squares would overflow",
             f"values from {value.min():g} to {value.max():g}",
@@ -64,7 +65,9 @@ def check_moments(
         )
     if not np.all(np.isfinite(covariance)):
         refuse(f"{what} must be finite", covariance, "Give finite values.")
-    if not np.allclose(covariance, np.swapaxes(covariance, -1, -2), rtol=1e-8, atol=0):
+    variance = np.abs(np.diagonal(covariance, axis1=-2, axis2=-1))
+    unit = np.sqrt(variance[..., :, None] * variance[..., None, :])
+    if np.any(np.abs(covariance - np.swapaxes(covariance, -1, -2)) > 1e-8 * unit):
         refuse("covariance must be symmetric", covariance, "Give (A + A.T) / 2.")
     try:
         np.linalg.cholesky(covariance)

@@ -46,7 +46,8 @@ class SquaredEuclidean(Dissimilarity):
     name: ClassVar[str] = "squared_euclidean"
 
     def between(self, value: Array, prototypes: Array) -> Array:
-        return np.stack([np.square(value - m).sum(axis=1) for m in prototypes], axis=1)
+        residuals = (value - m for m in prototypes)
+        return np.stack([np.einsum("ij,ij->i", r, r) for r in residuals], axis=1)
 
     def centre(self, value: Array, weights: Array) -> Array:
         mean: Array = weights @ value / weights.sum()

@@ -14,7 +14,7 @@ from latentem.errors import ModelError
 #: Share of the tolerance that may be left to gain by Aitken's estimate, an extrapolation itself.
 MARGIN = 0.01
 #: Table cells (rows times states) up to which an iteration costs next to nothing.
-SMALL = 500_000
+SMALL = 100_000
 
 
 @attrs.frozen

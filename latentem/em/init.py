@@ -120,7 +120,7 @@ def _seed(
             continue
         candidates = rng.choice(data.n, size=trials, p=potential / total)
         distances = [dissimilarity(int(c)) for c in candidates]
-        left = [float(np.minimum(d, nearest) @ weights) for d in distances]
+        left = [float((np.minimum(d, nearest) * weights).sum()) for d in distances]
         best = distances[int(np.argmin(left))]
         labels[best < nearest] = state
         np.minimum(nearest, best, out=nearest)

@@ -144,6 +144,7 @@ class Search:
                     self.finished.append(run)
                     self._advance(run, self.max_iter)
                 else:
+                    self.short.remove(run)  # it goes on, on all rows
                     model = part.to_model(run.last.theta)
                     self._follow(self.problem, self.problem.theta(model, renew=True))
             except DegenerateError as error:
