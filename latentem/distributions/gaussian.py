@@ -66,6 +66,24 @@ def _structure(structure: Any) -> Structure | None:
     return chosen
 
 
+@attrs.frozen(eq=False)
+class Whitening:
+    """W with W'W = covariance^-1, to more digits than the covariance itself allows.
+
+    Attributes
+    ----------
+    covariance : array, (K, d, d)
+        The very array it belongs to: for any other it does not count.
+    matrix : array, (K, d, d)
+    log_root : array, (K,)
+        log|covariance| / 2.
+    """
+
+    covariance: Array
+    matrix: Array
+    log_root: Array
+
+
 @attrs.frozen(eq=False, repr=False)
 class Gaussian(ExponentialFamily):
     r"""Gaussian of dimension d.
@@ -122,6 +140,7 @@ class Gaussian(ExponentialFamily):
     # mean + rounding is the mean to twice the precision, for data far from the origin.
     rounding: Array | None = attrs.field(default=None, kw_only=True)
     at_floor: Array | None = attrs.field(default=None, kw_only=True)
+    whitening: Whitening | None = attrs.field(default=None, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
         if self.structure is None:
@@ -243,51 +262,94 @@ class Gaussian(ExponentialFamily):
             self.reference.standardise_into(out[:d], value)
         self.form.moments_into(out[d:], out[:d])
 
-    def standard_form(self) -> tuple[Array, Array, float]:
-        """Return mean and covariance about the reference, and the log-volume of its unit."""
+    def standard_form(self) -> tuple[Array, Array, Array]:
+        """Return mean and whitening in units of the reference, and log|covariance| / 2."""
         mean, covariance = self.known()
         reference = self.reference
+        if self.whitening is not None and self.whitening.covariance is covariance:
+            whitening, log_root = self.whitening.matrix, self.whitening.log_root
+            if reference is not None:
+                whitening = whitening * reference.scale
+        elif reference is None:
+            whitening, log_root = whiten(covariance)
+        else:
+            scale = reference.scale
+            whitening, log_root = whiten(covariance / scale / scale[:, None])
+            log_root = log_root + np.log(scale).sum()
         if reference is None:
-            return mean, covariance, 0.0
+            return mean, whitening, log_root
         difference = mean - reference.centre
         if self.rounding is not None:
             difference = difference + self.rounding
-        z_mean = difference / reference.scale
-        if reference.offset is not None:
-            z_mean = z_mean - reference.offset
-        z_covariance = covariance / reference.scale / reference.scale[:, None]
-        return z_mean, z_covariance, float(np.log(reference.scale).sum())
+        return difference / reference.scale, whitening, log_root
 
     def natural_parameters(self) -> tuple[Array, Array]:
-        mean, covariance, log_unit = self.standard_form()
-        whitening, log_root = whiten(covariance)
-        return self._natural(mean, whitening, log_root + log_unit)
+        return self._natural(*self.standard_form())
 
     def _natural(self, mean: Array, whitening: Array, log_root: Array) -> tuple[Array, Array]:
-        precision = np.swapaxes(whitening, -1, -2) @ whitening
-        linear = (precision @ mean[..., None])[..., 0]
-        eta = np.concatenate([linear, self.form.coefficients(precision)], axis=-1)
+        """Return eta and A of -|W (z - m)|^2 / 2 - log_root, with z = offset + root y."""
+        reference = self.reference
+        if reference is not None and reference.offset is not None:
+            mean = mean - reference.offset
+        white_mean = (whitening @ mean[..., None])[..., 0]
+        if reference is not None and reference.root is not None:
+            whitening = whitening @ reference.root
+        transposed = np.swapaxes(whitening, -1, -2)
+        linear = (transposed @ white_mean[..., None])[..., 0]
+        quadratic = self.form.coefficients(transposed @ whitening)
+        eta = np.concatenate([linear, quadratic], axis=-1)
         half_d_log_2pi = 0.5 * mean.shape[-1] * LOG_2PI
-        return eta, 0.5 * (mean * linear).sum(-1) + log_root + half_d_log_2pi
+        return eta, 0.5 * np.square(white_mean).sum(-1) + log_root + half_d_log_2pi
 
     def from_mean(self, mean: Array, weight: Array) -> Self:
         d = self.reference.centre.size if self.reference else _dimension(mean, self.form)
         first, second = mean[..., :d], mean[..., d:]
         covariance = self.form.covariance(second, first)
+        if self.reference is not None and self.reference.offset is not None:
+            return self._from_white(first, covariance, weight)
         if self.shared:
-            weighted = np.tensordot(weight, covariance, axes=weight.ndim) / weight.sum()
-            covariance = np.broadcast_to(weighted, covariance.shape)
+            pooled = np.tensordot(weight, covariance, axes=weight.ndim) / weight.sum()
+            covariance = np.broadcast_to(pooled, covariance.shape)
         covariance, at_floor = self.form.floored(covariance, self.floor)
+        return self._at(first, covariance, at_floor)
+
+    def _from_white(self, first: Array, covariance: Array, weight: Array) -> Self:
+        """Return the maximiser of moments of y, z = offset + root y; in square roots throughout.
+
+        A covariance close to singular loses its small eigenvalues in sums and products, its square
+        root only half as many digits; so the root is carried over to the next step.
+        """
+        reference = self.reference
+        assert reference is not None
+        assert reference.root is not None
+        values, vectors = np.linalg.eigh(covariance)
+        root = reference.root @ (vectors * np.sqrt(np.maximum(values, 0.0))[..., None, :])
+        if self.shared:
+            share = np.sqrt(weight / weight.sum())
+            pooled = np.concatenate(list(share[:, None, None] * root), axis=-1)  # (d, K d)
+            root = np.broadcast_to(pooled, (len(root), *pooled.shape))
+        directions, sizes, _ = np.linalg.svd(root, full_matrices=False)
+        at_floor = np.asarray((sizes**2 < self.floor).any(axis=-1))
+        sizes = np.maximum(sizes, np.sqrt(self.floor))
+        z_root = directions * sizes[..., None, :]
+        z_covariance = z_root @ np.swapaxes(z_root, -1, -2)
+        mean = reference.offset + (reference.root @ first[..., None])[..., 0]
+        new = self._at(mean, 0.5 * (z_covariance + np.swapaxes(z_covariance, -1, -2)), at_floor)
+        matrix = np.swapaxes(directions, -1, -2) / sizes[..., :, None] / reference.scale
+        log_root = np.log(sizes).sum(-1) + np.log(reference.scale).sum()
+        return attrs.evolve(new, whitening=Whitening(new.covariance, matrix, log_root))
+
+    def _at(self, z_mean: Array, z_covariance: Array, at_floor: Array) -> Self:
+        """Return the distribution with these moments in units of the reference."""
         if self.reference is None:
-            return attrs.evolve(self, mean=first, covariance=covariance, at_floor=at_floor)
+            return attrs.evolve(self, mean=z_mean, covariance=z_covariance, at_floor=at_floor)
         centre, scale = self.reference.centre, self.reference.scale
-        offset = self.reference.offset
-        mean, rounding = two_sum(centre, scale * (first if offset is None else offset + first))
+        mean, rounding = two_sum(centre, scale * z_mean)
         return attrs.evolve(
             self,
             mean=mean,
             rounding=rounding,
-            covariance=covariance * scale * scale[:, None],
+            covariance=z_covariance * scale * scale[:, None],
             at_floor=at_floor,
             reference=self.reference.base or self.reference,
         )
@@ -331,9 +393,8 @@ class Gaussian(ExponentialFamily):
             return TemplateKernel(self)
         if self.reference is None:
             return attrs.evolve(self, reference=_about_own_mean(self)).kernel()
-        mean, covariance, log_unit = self.standard_form()
-        whitening, log_root = whiten(covariance)
-        eta, log_normaliser = self._natural(mean, whitening, log_root + log_unit)
+        mean, whitening, log_root = self.standard_form()
+        eta, log_normaliser = self._natural(mean, whitening, log_root)
         linear = LinearKernel(self, eta, log_normaliser)
         largest_precision = np.square(whitening).sum(axis=-2).max(axis=-1)
         error = np.finfo(float).eps * self.reference.extent**2 * largest_precision
@@ -342,9 +403,10 @@ class Gaussian(ExponentialFamily):
             residual[:] = True
         if not residual.any():
             return linear
-        constant = -(log_root + log_unit + 0.5 * mean.shape[-1] * LOG_2PI)
+        constant = -(log_root + 0.5 * mean.shape[-1] * LOG_2PI)
         offset = np.where(residual[:, None], mean, 0.0)
-        reference = self.reference.with_offset(offset)
+        root = np.where(residual[:, None, None], np.linalg.inv(whitening), np.eye(mean.shape[-1]))
+        reference = self.reference.of_states(offset, root)
         return ResidualKernel(linear, reference, residual, whitening, constant)
 
 

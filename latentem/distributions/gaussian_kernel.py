@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 class ResidualKernel(Kernel):
     """The second tier for Gaussians: some states evaluated from whitened residuals.
 
-    log p = constant - |W (z - m)|^2 / 2 and moments about m lose no digits, however tight the
-    state; the price is a loop over these states.
+    log p = constant - |W (z - m)|^2 / 2, and the moments of the whitened residuals W (z - m), lose
+    no digits, however tight the state or close to singular its covariance; the price is a loop over
+    these states.
     """
 
     linear: LinearKernel
@@ -43,6 +44,36 @@ class ResidualKernel(Kernel):
         linear = self.linear
         return expected_under(linear.dist, linear.eta, linear.log_normaliser, record)
 
+    def record_for(self, old: Kernel) -> Kernel | None:
+        before = old.residual if isinstance(old, ResidualKernel) else np.zeros_like(self.residual)
+        return RecordingKernel(old, self) if (self.residual & ~before).any() else None
+
+
+@attrs.frozen(eq=False)
+class RecordingKernel(Kernel):
+    """The densities of one kernel with the records of another."""
+
+    density: Kernel
+    recorder: Kernel
+
+    def on(self, value: Array) -> Attached:
+        return _AttachedRecording(self.density.on(value), self.recorder.on(value))
+
+    def expected_log_prob(self, record: Statistics) -> tuple[float, float]:
+        return self.density.expected_log_prob(record)
+
+
+@attrs.frozen(eq=False)
+class _AttachedRecording(Attached):
+    density: Attached
+    recorder: Attached
+
+    def log_density(self) -> Array:
+        return self.density.log_density()
+
+    def record(self, weights: Array) -> Any:
+        return self.recorder.record(weights)
+
 
 @attrs.frozen(eq=False)
 class _AttachedResidual(Attached):
@@ -50,10 +81,12 @@ class _AttachedResidual(Attached):
     z: Array  # (d, rows)
     linear: Attached | None
 
-    def _residuals(self, state: Any) -> Array:
+    def _white(self, state: Any) -> Array:
+        """Return the whitened residuals W (z - m) of a state, ``(d, rows)``."""
         assert self.kernel.reference.offset is not None
         residuals: Array = self.z - self.kernel.reference.offset[state][:, None]
-        return residuals
+        white: Array = self.kernel.whitening[state] @ residuals
+        return white
 
     def log_density(self) -> Array:
         kernel = self.kernel
@@ -62,7 +95,7 @@ class _AttachedResidual(Attached):
         else:
             log_density = self.linear.log_density()
         for state in np.flatnonzero(kernel.residual):
-            white = kernel.whitening[state] @ self._residuals(state)
+            white = self._white(state)
             np.einsum("dr,dr->r", white, white, out=log_density[state])
             log_density[state] *= -0.5
             log_density[state] += kernel.constant[state]
@@ -75,7 +108,7 @@ class _AttachedResidual(Attached):
         else:
             total = self.linear.record(weights).total.copy()
         for state in np.flatnonzero(self.kernel.residual):
-            residuals = self._residuals(state)
-            total[state, :d] = residuals @ weights[state]
-            total[state, d:] = form.weighted_moments(residuals, weights[state])
+            white = self._white(state)
+            total[state, :d] = white @ weights[state]
+            total[state, d:] = form.weighted_moments(white, weights[state])
         return Statistics(weights.sum(axis=1), total, 0.0, self.kernel.reference)

@@ -37,6 +37,13 @@ class Kernel(abc.ABC):
         The second bounds the rounding error of the first (in units of machine precision).
         """
 
+    def record_for(self, old: Kernel) -> Kernel | None:
+        """Return a kernel with the densities of ``old`` whose records are precise enough for this.
+
+        None if those of ``old`` are. It is asked of the kernel that the M-step just made.
+        """
+        return None
+
 
 class Attached(abc.ABC):
     """A kernel on a block of rows: what the E-step reads and the M-step's record."""

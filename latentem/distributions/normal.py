@@ -195,3 +195,15 @@ class _ColumnKernel(Kernel):
 
     def expected_log_prob(self, record: Statistics) -> tuple[float, float]:
         return self.kernel.expected_log_prob(record)
+
+    def record_for(self, old: Kernel) -> Kernel | None:
+        inner = old.kernel if isinstance(old, _ColumnKernel) else _linear_of_vectors(old)
+        finer = self.kernel.record_for(inner)
+        return None if finer is None else _ColumnKernel(finer)
+
+
+def _linear_of_vectors(kernel: Kernel) -> Kernel:
+    """Return the linear kernel of a Normal as the one of its Gaussian."""
+    if isinstance(kernel, LinearKernel) and isinstance(kernel.dist, Normal):
+        return attrs.evolve(kernel, dist=kernel.dist.gaussian)
+    return kernel

@@ -22,10 +22,12 @@ class Reference:
     extent : float
         Largest absolute standardised value.
     offset : array, (K, d), or None
-        A further centre for each state, in standardised units, for states so tight that moments
-        about the common centre would lose digits.
+        A centre for each state, in standardised units, for states so tight that moments about the
+        common centre would lose digits.
+    root : array, (K, d, d), or None
+        A scale for each state likewise: z = offset + root y, and the moments are those of y.
     base : Reference or None
-        The reference without the offset.
+        The reference without these.
     """
 
     centre: Array
@@ -33,6 +35,7 @@ class Reference:
     spread: Array
     extent: float
     offset: Array | None = None
+    root: Array | None = None
     base: Reference | None = None
 
     @classmethod
@@ -60,9 +63,9 @@ class Reference:
         np.subtract(value.T, self.centre[:, None], out=z)
         z /= self.scale[:, None]
 
-    def with_offset(self, offset: Array) -> Reference:
-        """Return the reference with a centre for each state."""
-        return attrs.evolve(self, offset=offset, base=self)
+    def of_states(self, offset: Array, root: Array) -> Reference:
+        """Return the reference with a centre and a scale for each state."""
+        return attrs.evolve(self, offset=offset, root=root, base=self)
 
 
 def _mean_square(value: Array, centre: Array, unit: Array, block: int = 16384) -> Array:

@@ -78,6 +78,11 @@ def half_steps(problem: Problem, theta: Theta, assign: Assignment) -> Iterator[S
     for iteration in itertools.count(1):
         # M: each node's maximiser, on its expected statistics.
         theta = problem.m_step(state.theta, state.records)
+        finer = problem.finer(state.theta, theta)
+        if finer is not None:  # a state has become too tight for these statistics: take them again
+            records = problem.records(finer, problem.e_step(finer, state.rule))
+            theta = problem.m_step(finer, records)
+            state = attrs.evolve(state, records=records, terms=problem.q(finer, records))
         theta, events = relocate_vacant(problem, state.theta, theta, state.rule)
         terms = problem.q(theta, state.records)
         m_row = _m_row(iteration, state, terms)

@@ -384,6 +384,21 @@ class Problem:
                 raise DegenerateError(f"Node '{name}': {error}", node=name) from None
         return Theta(self.layout, dists)
 
+    def finer(self, theta: Theta, new: Theta) -> Theta | None:
+        """Return theta with kernels that take finer records, if the M-step's result calls for it.
+
+        None if the records were precise enough. The densities are those of theta.
+        """
+        finer = {
+            name: kernel.record_for(theta.kernels[name]) for name, kernel in new.kernels.items()
+        }
+        if not any(finer.values()):
+            return None
+        copy = Theta(theta.layout, theta.dists)
+        kernels = {name: finer[name] or kernel for name, kernel in theta.kernels.items()}
+        copy.__dict__["kernels"] = kernels
+        return copy
+
     def q(self, theta: Theta, records: dict[str, Record]) -> dict[str, Term]:
         """Return Q at theta under the records, node by node."""
         terms = {}
