@@ -263,8 +263,14 @@ def _weights(weights: Any, n: int) -> Array:
     return array
 
 
-def bound_template(name: str, dist: Distribution, value: Array) -> Distribution:
-    """Return a node's distribution with what it takes from the data once."""
+def bound(name: str, dist: Distribution, data: Data) -> Distribution:
+    """Return a node's distribution with what it takes from the data once.
+
+    Rows without weight do not count.
+    """
+    value = data.values[name]
+    if data.weights is not None and not data.weights.all():
+        value = value[data.weights > 0]
     try:
         return dist.bind(value)
     except Unsuitable as error:

@@ -26,7 +26,9 @@ def _probabilities(value: Any) -> Array | None:
 
 def _pick(log_probs: Array, value: Array) -> Array:
     """Return the log-probability of each value, ``(n, *parents)``, from a table over states."""
-    possible = np.isin(value, np.arange(log_probs.shape[-1]))
+    possible = (value >= 0) & (value < log_probs.shape[-1]) & (value == np.floor(value))
+    if possible.all():
+        return np.moveaxis(log_probs[..., value.astype(np.intp)], -1, 0)
     states = np.where(possible, value, 0).astype(np.intp)
     picked = np.moveaxis(log_probs[..., states], -1, 0)
     return np.where(possible.reshape(-1, *(1,) * (picked.ndim - 1)), picked, -np.inf)

@@ -6,6 +6,7 @@ All act in standardised units, on arrays whose last axes are as said; leading ax
 from __future__ import annotations
 
 import abc
+import functools
 from typing import ClassVar
 
 import attrs
@@ -44,17 +45,15 @@ class Structure(abc.ABC):
     def covariance(self, moments: Array, mean: Array) -> Array:
         """Return the maximum-likelihood matrix ``(..., d, d)`` of mean moments ``(..., q)``."""
 
-    @abc.abstractmethod
-    def floored(self, covariance: Array, floor: float) -> tuple[Array, Array]:
-        """Return the maximiser with eigenvalues of at least ``floor``, and where it differs.
-
-        For a sample covariance with eigenvalues l_i, minus the log-likelihood is
-        ``sum_i log s_i + l_i / s_i``, which under s_i >= floor is least at s_i = max(l_i, floor).
-        """
-
     def common_scale(self, scale: Array) -> Array:
         """Return the scale ``(d,)`` of the columns in which the structure keeps its shape."""
         return scale
+
+
+@functools.cache
+def upper(d: int) -> tuple[Array, Array]:
+    """Return row and column indices of the upper triangle of a d x d matrix."""
+    return np.triu_indices(d)
 
 
 @attrs.frozen
@@ -77,35 +76,21 @@ class Full(Structure):
             start = end
 
     def weighted_moments(self, z: Array, weights: Array) -> Array:
-        moments: Array = ((z * weights) @ z.T)[np.triu_indices(len(z))]
+        moments: Array = ((z * weights) @ z.T)[upper(len(z))]
         return moments
 
     def coefficients(self, precision: Array) -> Array:
-        d = precision.shape[-1]
-        rows, columns = np.triu_indices(d)
+        rows, columns = upper(precision.shape[-1])
         return precision[..., rows, columns] * np.where(rows == columns, -0.5, -1.0)
 
     def covariance(self, moments: Array, mean: Array) -> Array:
         d = mean.shape[-1]
-        rows, columns = np.triu_indices(d)
+        rows, columns = upper(d)
         matrix = np.empty((*moments.shape[:-1], d, d))
         matrix[..., rows, columns] = moments
         matrix[..., columns, rows] = moments
         matrix -= mean[..., :, None] * mean[..., None, :]
         return matrix
-
-    def floored(self, covariance: Array, floor: float) -> tuple[Array, Array]:
-        d = covariance.shape[-1]
-        try:  # Cheaper than eigenvalues, and nearly always enough.
-            np.linalg.cholesky(covariance - floor * np.eye(d))
-            return covariance, np.zeros(covariance.shape[:-2], dtype=bool)
-        except np.linalg.LinAlgError:
-            values, vectors = np.linalg.eigh(covariance)
-            low = np.asarray((values < floor).any(axis=-1))
-            values = np.maximum(values, floor)
-            mended = (vectors * values[..., None, :]) @ np.swapaxes(vectors, -1, -2)
-            mended = 0.5 * (mended + np.swapaxes(mended, -1, -2))
-            return np.where(low[..., None, None], mended, covariance), low
 
 
 @attrs.frozen
@@ -133,12 +118,6 @@ class Diagonal(Structure):
     def covariance(self, moments: Array, mean: Array) -> Array:
         variance: Array = moments - mean**2
         return variance[..., None] * np.eye(mean.shape[-1])
-
-    def floored(self, covariance: Array, floor: float) -> tuple[Array, Array]:
-        variance = np.diagonal(covariance, axis1=-2, axis2=-1)
-        low = np.asarray((variance < floor).any(axis=-1))
-        eye = np.eye(covariance.shape[-1])
-        return np.maximum(variance, floor)[..., None] * eye, low
 
 
 @attrs.frozen
@@ -168,17 +147,21 @@ class Spherical(Structure):
         variance: Array = (moments[..., 0] - np.square(mean).sum(-1)) / d
         return variance[..., None, None] * np.eye(d)
 
-    def floored(self, covariance: Array, floor: float) -> tuple[Array, Array]:
-        low = covariance[..., 0, 0] < floor
-        floored = np.maximum(covariance[..., 0, 0], floor)
-        return floored[..., None, None] * np.eye(covariance.shape[-1]), low
-
     def common_scale(self, scale: Array) -> Array:
         # Root mean square, without overflow.
         largest = scale.max(initial=0.0)
         if largest == 0:
             return scale
         return np.full_like(scale, largest * np.sqrt(np.mean((scale / largest) ** 2)))
+
+
+def exceeds(covariance: Array, floor: float) -> bool:
+    """Return whether all eigenvalues of all matrices ``(..., d, d)`` are above a floor."""
+    try:
+        np.linalg.cholesky(covariance - floor * np.eye(covariance.shape[-1]))
+    except np.linalg.LinAlgError:
+        return False
+    return True
 
 
 STRUCTURES: dict[str, Structure] = {s.name: s for s in (Full(), Diagonal(), Spherical())}

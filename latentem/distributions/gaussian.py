@@ -11,7 +11,7 @@ import numpy as np
 from latentem.distributions.arrays import Array, as_float_array
 from latentem.distributions.base import ExponentialFamily
 from latentem.distributions.checks import check_moments, check_positive, check_real
-from latentem.distributions.covariance import STRUCTURES, Full, Structure
+from latentem.distributions.covariance import STRUCTURES, Full, Structure, exceeds
 from latentem.distributions.gaussian_kernel import ResidualKernel
 from latentem.distributions.kernels import Kernel, LinearKernel, TemplateKernel
 from latentem.distributions.records import Statistics
@@ -263,7 +263,7 @@ class Gaussian(ExponentialFamily):
         self.form.moments_into(out[d:], out[:d])
 
     def standard_form(self) -> tuple[Array, Array, Array]:
-        """Return mean and whitening in units of the reference, and log|covariance| / 2."""
+        """Return mean and whitening W about the reference, and log|covariance| / 2."""
         mean, covariance = self.known()
         reference = self.reference
         if self.whitening is not None and self.whitening.covariance is covariance:
@@ -278,19 +278,19 @@ class Gaussian(ExponentialFamily):
             log_root = log_root + np.log(scale).sum()
         if reference is None:
             return mean, whitening, log_root
-        difference = mean - reference.centre
+        difference = mean - (reference.centre if reference.centres is None else reference.centres)
         if self.rounding is not None:
             difference = difference + self.rounding
+        if reference.low is not None:
+            difference = difference - reference.low
         return difference / reference.scale, whitening, log_root
 
     def natural_parameters(self) -> tuple[Array, Array]:
         return self._natural(*self.standard_form())
 
     def _natural(self, mean: Array, whitening: Array, log_root: Array) -> tuple[Array, Array]:
-        """Return eta and A of -|W (z - m)|^2 / 2 - log_root, with z = offset + root y."""
+        """Return eta and A of -|W (z - m)|^2 / 2 - log_root, with z = root y."""
         reference = self.reference
-        if reference is not None and reference.offset is not None:
-            mean = mean - reference.offset
         white_mean = (whitening @ mean[..., None])[..., 0]
         if reference is not None and reference.root is not None:
             whitening = whitening @ reference.root
@@ -305,53 +305,62 @@ class Gaussian(ExponentialFamily):
         d = self.reference.centre.size if self.reference else _dimension(mean, self.form)
         first, second = mean[..., :d], mean[..., d:]
         covariance = self.form.covariance(second, first)
-        if self.reference is not None and self.reference.offset is not None:
-            return self._from_white(first, covariance, weight)
-        if self.shared:
-            pooled = np.tensordot(weight, covariance, axes=weight.ndim) / weight.sum()
-            covariance = np.broadcast_to(pooled, covariance.shape)
-        covariance, at_floor = self.form.floored(covariance, self.floor)
-        return self._at(first, covariance, at_floor)
+        if self.reference is None or self.reference.root is None:
+            if self.shared:
+                pooled = np.tensordot(weight, covariance, axes=weight.ndim) / weight.sum()
+                covariance = np.broadcast_to(pooled, covariance.shape)
+            if exceeds(covariance, self.floor):
+                return self._at(first, covariance)
+        return self._from_roots(first, covariance, weight)
 
-    def _from_white(self, first: Array, covariance: Array, weight: Array) -> Self:
-        """Return the maximiser of moments of y, z = offset + root y; in square roots throughout.
+    def _from_roots(self, first: Array, covariance: Array, weight: Array) -> Self:
+        """Return the maximiser of moments of y, z = root y; in square roots throughout.
 
         A covariance close to singular loses its small eigenvalues in sums and products, its square
-        root only half as many digits; so the root is carried over to the next step.
+        root only half as many digits; so the root is carried over to the next step. Eigenvalues
+        below the floor are set to it. For a sample covariance with eigenvalues l_i, minus the
+        log-likelihood is the sum of log s_i + l_i / s_i over eigenvalues s_i, which under
+        s_i >= floor is least at s_i = max(l_i, floor).
         """
         reference = self.reference
-        assert reference is not None
-        assert reference.root is not None
         values, vectors = np.linalg.eigh(covariance)
-        root = reference.root @ (vectors * np.sqrt(np.maximum(values, 0.0))[..., None, :])
+        root = vectors * np.sqrt(np.maximum(values, 0.0))[..., None, :]
+        if reference is not None and reference.root is not None:
+            root = reference.root @ root
+            first = (reference.root @ first[..., None])[..., 0]
         if self.shared:
-            share = np.sqrt(weight / weight.sum())
-            pooled = np.concatenate(list(share[:, None, None] * root), axis=-1)  # (d, K d)
-            root = np.broadcast_to(pooled, (len(root), *pooled.shape))
+            flat = root.reshape(-1, *root.shape[-2:])
+            share = np.sqrt(weight.reshape(-1) / weight.sum())
+            pooled = np.concatenate(list(share[:, None, None] * flat), axis=-1)  # (d, K d)
+            root = np.broadcast_to(pooled, (*weight.shape, *pooled.shape))
         directions, sizes, _ = np.linalg.svd(root, full_matrices=False)
         at_floor = np.asarray((sizes**2 < self.floor).any(axis=-1))
         sizes = np.maximum(sizes, np.sqrt(self.floor))
         z_root = directions * sizes[..., None, :]
         z_covariance = z_root @ np.swapaxes(z_root, -1, -2)
-        mean = reference.offset + (reference.root @ first[..., None])[..., 0]
-        new = self._at(mean, 0.5 * (z_covariance + np.swapaxes(z_covariance, -1, -2)), at_floor)
-        matrix = np.swapaxes(directions, -1, -2) / sizes[..., :, None] / reference.scale
-        log_root = np.log(sizes).sum(-1) + np.log(reference.scale).sum()
+        z_covariance = 0.5 * (z_covariance + np.swapaxes(z_covariance, -1, -2))
+        new = attrs.evolve(self._at(first, z_covariance), at_floor=at_floor)
+        scale = 1.0 if reference is None else reference.scale
+        matrix = np.swapaxes(directions, -1, -2) / sizes[..., :, None] / scale
+        log_root = np.log(sizes).sum(-1) + np.log(scale).sum()
         return attrs.evolve(new, whitening=Whitening(new.covariance, matrix, log_root))
 
-    def _at(self, z_mean: Array, z_covariance: Array, at_floor: Array) -> Self:
+    def _at(self, z_mean: Array, z_covariance: Array) -> Self:
         """Return the distribution with these moments in units of the reference."""
-        if self.reference is None:
-            return attrs.evolve(self, mean=z_mean, covariance=z_covariance, at_floor=at_floor)
-        centre, scale = self.reference.centre, self.reference.scale
-        mean, rounding = two_sum(centre, scale * z_mean)
+        reference = self.reference
+        if reference is None:
+            return attrs.evolve(self, mean=z_mean, covariance=z_covariance, at_floor=None)
+        centre = reference.centre if reference.centres is None else reference.centres
+        mean, rounding = two_sum(centre, reference.scale * z_mean)
+        if reference.low is not None:
+            rounding = rounding + reference.low
         return attrs.evolve(
             self,
             mean=mean,
             rounding=rounding,
-            covariance=z_covariance * scale * scale[:, None],
-            at_floor=at_floor,
-            reference=self.reference.base or self.reference,
+            covariance=z_covariance * reference.scale * reference.scale[:, None],
+            at_floor=None,
+            reference=reference.base or reference,
         )
 
     def from_statistics(self, record: Statistics) -> Self:
@@ -404,9 +413,13 @@ class Gaussian(ExponentialFamily):
         if not residual.any():
             return linear
         constant = -(log_root + 0.5 * mean.shape[-1] * LOG_2PI)
-        offset = np.where(residual[:, None], mean, 0.0)
-        root = np.where(residual[:, None, None], np.linalg.inv(whitening), np.eye(mean.shape[-1]))
-        reference = self.reference.of_states(offset, root)
+        x_mean, _ = self.known()
+        low = np.zeros_like(x_mean) if self.rounding is None else self.rounding
+        reference = self.reference.of_states(
+            np.where(residual[:, None], x_mean, self.reference.centre),
+            np.where(residual[:, None], low, 0.0),
+            np.where(residual[:, None, None], np.linalg.inv(whitening), np.eye(mean.shape[-1])),
+        )
         return ResidualKernel(linear, reference, residual, whitening, constant)
 
 

@@ -38,7 +38,7 @@ class ResidualKernel(Kernel):
 
     def on(self, value: Array) -> Attached:
         attached = None if self.residual.all() else self.linear.on(value)
-        return _AttachedResidual(self, self.reference.standardise(value), attached)
+        return _AttachedResidual(self, value, attached)
 
     def expected_log_prob(self, record: Statistics) -> tuple[float, float]:
         linear = self.linear
@@ -78,20 +78,25 @@ class _AttachedRecording(Attached):
 @attrs.frozen(eq=False)
 class _AttachedResidual(Attached):
     kernel: ResidualKernel
-    z: Array  # (d, rows)
+    value: Array  # (rows, d)
     linear: Attached | None
 
     def _white(self, state: Any) -> Array:
         """Return the whitened residuals W (z - m) of a state, ``(d, rows)``."""
-        assert self.kernel.reference.offset is not None
-        residuals: Array = self.z - self.kernel.reference.offset[state][:, None]
-        white: Array = self.kernel.whitening[state] @ residuals
+        reference = self.kernel.reference
+        assert reference.centres is not None
+        assert reference.low is not None
+        # From the values themselves: standardised ones have lost digits if the centre is far off.
+        residuals = self.value - reference.centres[state]
+        residuals -= reference.low[state]
+        residuals /= reference.scale
+        white: Array = self.kernel.whitening[state] @ residuals.T
         return white
 
     def log_density(self) -> Array:
         kernel = self.kernel
         if self.linear is None:
-            log_density = np.empty((len(kernel.residual), self.z.shape[1]))
+            log_density = np.empty((len(kernel.residual), len(self.value)))
         else:
             log_density = self.linear.log_density()
         for state in np.flatnonzero(kernel.residual):
@@ -102,7 +107,7 @@ class _AttachedResidual(Attached):
         return log_density
 
     def record(self, weights: Array) -> Statistics:
-        form, d = self.kernel.dist.form, len(self.z)
+        form, d = self.kernel.dist.form, self.value.shape[1]
         if self.linear is None:
             total = np.empty((len(weights), d + form.n_moments(d)))
         else:

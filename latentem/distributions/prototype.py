@@ -114,7 +114,7 @@ class Prototype(ExponentialFamily):
                 f"shape {value.shape}",
             )
         self.dissimilarity_.check(array)
-        return array
+        return array  # in its own type: pixels may stay bytes until a block is worked on
 
     def bind(self, value: Array) -> Self:
         if isinstance(self.dissimilarity_, SquaredEuclidean):
@@ -122,20 +122,21 @@ class Prototype(ExponentialFamily):
         return self
 
     def dissimilarity(self, value: Array, other: Array) -> Array:
-        return self.dissimilarity_.between(value, other)
+        return self.dissimilarity_.between(_in_floats(value), _in_floats(other))
 
     # -- the two methods, and the linear form --------------------------------------------------
 
     def log_prob(self, value: Array) -> Array:
         """Return minus the dissimilarities, ``(n, *parents)``."""
         prototypes = self._known()
-        value = self.check(np.asarray(value))
+        value = _in_floats(self.check(np.asarray(value)))
         flat = prototypes.reshape(-1, prototypes.shape[-1])
         return -self.dissimilarity_.between(value, flat).reshape(len(value), *prototypes.shape[:-1])
 
     def fit(self, value: Array, weights: Array) -> Self:
         if self._is_linear:
             return super().fit(value, weights)
+        value = _in_floats(value)
         flat = weights.reshape(len(value), -1)
         centres = [
             self.dissimilarity_.centre(value, w) if w.any() else np.zeros(value.shape[1])
@@ -205,7 +206,7 @@ class Prototype(ExponentialFamily):
         assert self.vacant is not None
         states = np.flatnonzero(self.vacant)
         prototypes = self._known().copy()
-        before = self.dissimilarity_.between(rows, prototypes).min(axis=1)
+        before = self.dissimilarity_.between(_in_floats(rows), prototypes).min(axis=1)
         prototypes[states] = rows
         rounding = None
         if self.rounding is not None:
@@ -219,6 +220,11 @@ class Prototype(ExponentialFamily):
         return attrs.evolve(
             self, prototypes=prototypes, rounding=rounding, vacant=None, relocated=sentences
         )
+
+
+def _in_floats(value: Array) -> Array:
+    """Return values in floating point: differences of narrow integers wrap around."""
+    return value if value.dtype.kind == "f" else value.astype(float)
 
 
 @attrs.frozen(eq=False)

@@ -166,5 +166,8 @@ def impossible(eta: Array, total: Array, weight: Array) -> Array:
     A probability within rounding of 1 leaves nothing to its complement, whose expected count may
     still be some 1e-17 of a row.
     """
-    mask: Array = (eta <= LOG_ZERO) & (total <= 4 * np.finfo(float).eps * weight)
+    mask: Array = eta <= LOG_ZERO
+    if not mask.any():
+        return mask
+    mask &= total <= 4 * np.finfo(float).eps * weight
     return mask

@@ -21,11 +21,11 @@ class Reference:
         Standard deviation of each column, 0 for a constant one.
     extent : float
         Largest absolute standardised value.
-    offset : array, (K, d), or None
-        A centre for each state, in standardised units, for states so tight that moments about the
-        common centre would lose digits.
+    centres, low : array, (K, d), or None
+        A centre for each state, and what its rounding lost, for states so tight that moments about
+        the common centre would lose digits.
     root : array, (K, d, d), or None
-        A scale for each state likewise: z = offset + root y, and the moments are those of y.
+        A scale for each state likewise: (x - centre) / scale = root y, and the moments are of y.
     base : Reference or None
         The reference without these.
     """
@@ -34,7 +34,8 @@ class Reference:
     scale: Array
     spread: Array
     extent: float
-    offset: Array | None = None
+    centres: Array | None = None
+    low: Array | None = None
     root: Array | None = None
     base: Reference | None = None
 
@@ -63,9 +64,9 @@ class Reference:
         np.subtract(value.T, self.centre[:, None], out=z)
         z /= self.scale[:, None]
 
-    def of_states(self, offset: Array, root: Array) -> Reference:
+    def of_states(self, centres: Array, low: Array, root: Array) -> Reference:
         """Return the reference with a centre and a scale for each state."""
-        return attrs.evolve(self, offset=offset, root=root, base=self)
+        return attrs.evolve(self, centres=centres, low=low, root=root, base=self)
 
 
 def _mean_square(value: Array, centre: Array, unit: Array, block: int = 16384) -> Array:

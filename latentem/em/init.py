@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 import numpy as np
 
-from latentem.data import Data, at_data
+from latentem.data import Data, at_data, bound
 from latentem.distributions.arrays import Array
 from latentem.em.assign import Soft
 from latentem.em.problem import Problem, Theta
@@ -242,7 +242,7 @@ def first_theta(problem: Problem, start: Start | Model | None, rng: np.random.Ge
     """
     _check_fit(problem)
     if isinstance(start, Model):
-        theta = problem.theta(_same_graph(problem.model, start), renew=True)
+        theta = problem.theta(_same_graph(problem, start), renew=True)
     else:
         start = default_start(problem) if start is None else start
         rows, posterior = start(problem, rng)
@@ -267,7 +267,8 @@ def _update(name: str, dist: Any, record: Any) -> Any:
         raise DegenerateError(f"Node '{name}': {error}", node=name) from None
 
 
-def _same_graph(model: Model, start: Model) -> Model:
+def _same_graph(problem: Problem, start: Model) -> Model:
+    model = problem.model
     if not start.is_parameterised:
         raise ModelError("The model to start from must have parameters, got a template. Fit it.")
     if str(start) != str(model) or set(start.by_name) != set(model.by_name):
@@ -281,6 +282,20 @@ def _same_graph(model: Model, start: Model) -> Model:
             raise ModelError(
                 f"Node '{node.name}' of the model to start from must have {node.n_states} states, "
                 f"got {theirs}. Use the same numbers of states.",
+                node=node.name,
+            )
+    for node in start.observed:
+        value = problem.data.values[node.name]
+        assert node.dist is not None
+        try:
+            suits = node.dist.check(value).shape == value.shape
+        except Unsuitable as error:
+            raise at_data(node.name, error) from None
+        if not suits:
+            raise ModelError(
+                f"Node '{node.name}' of the model to start from must have the family "
+                f"{type(model[node.name]).__name__}, got {type(node.dist).__name__}. "
+                "Use the same family.",
                 node=node.name,
             )
     return start
@@ -304,7 +319,7 @@ def _check_fit(problem: Problem) -> None:
     for node in problem.model.observed:
         assert node.dist is not None
         try:
-            node.dist.bind(problem.data.values[node.name]).check_fit()
+            bound(node.name, node.dist, problem.data).check_fit()
         except Unsuitable as error:
             raise at_data(node.name, error) from None
 

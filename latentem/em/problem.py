@@ -181,7 +181,7 @@ class Problem:
         dists = {}
         for name, dist in model.distributions.items():
             if name in self.data.values and (renew or getattr(dist, "reference", None) is None):
-                dist = binding.bound_template(name, dist, self.data.values[name])
+                dist = binding.bound(name, dist, self.data)
             dists[name] = dist.flatten(model.parents_shape(name))
         return Theta(self.layout, dists)
 
@@ -201,14 +201,13 @@ class Problem:
             block = self._infer(theta, rows, assign)
             data, posterior = block.data, block.posterior
             assert posterior.objective is not None
-            weights = np.ones(data.n) if data.weights is None else data.weights
             evidence = posterior.evidence
             stacks, counts = self._statistics(block.attached, data, posterior)
             return Expectation(
                 stacks,
                 counts,
-                _weighted_sum(posterior.objective, weights),
-                None if evidence is None else _weighted_sum(evidence, weights),
+                _weighted_sum(posterior.objective, data),
+                None if evidence is None else _weighted_sum(evidence, data),
             )
 
         return self._sum(expect, theta)
@@ -299,14 +298,15 @@ class Problem:
         posterior = assign(self.layout.elimination, factors, rows)
         assert posterior.objective is not None
         if not posterior.objective.min() > LOG_ZERO / 10:
-            self._refuse_impossible(theta, data, posterior.objective, rows.start)
+            impossible = ~(np.broadcast_to(posterior.objective, data.n) > LOG_ZERO / 10)
+            if data.weights is not None:
+                impossible &= data.weights > 0
+            if impossible.any():
+                self._refuse_impossible(theta, data, int(impossible.argmax()), rows.start)
         return Block(data, attached, posterior)
 
-    def _refuse_impossible(
-        self, theta: Theta, data: Data, objective: Array, first_row: int
-    ) -> None:
+    def _refuse_impossible(self, theta: Theta, data: Data, bad: int, first_row: int) -> None:
         """Raise the error that says which row has no density, and which node is to blame."""
-        bad = int(np.flatnonzero(~(np.broadcast_to(objective, data.n) > LOG_ZERO / 10))[0])
         row = first_row + bad
         for family in self.layout.observed:
             for name in family.names:
@@ -418,9 +418,8 @@ class Problem:
 
             def block(rows: slice) -> dict[str, float]:
                 data = self.data[rows]
-                weights = np.ones(data.n) if data.weights is None else data.weights
                 base = self._base_rows(theta, data)
-                return {name: _weighted_sum(values, weights) for name, values in base.items()}
+                return {name: _weighted_sum(values, data) for name, values in base.items()}
 
             cached = {}
             for part in map_blocks(block, self.data.n, theta.cells):
@@ -449,10 +448,14 @@ class Problem:
         return Problem(self.model, self.data[rows], self.layout)
 
 
-def _weighted_sum(values: Array, weights: Array) -> float:
-    if values.shape[-1] != len(weights):
-        return float(values[0] * weights.sum())
-    return float(values @ weights)
+def _weighted_sum(values: Array, data: Data) -> float:
+    """Return the sum over rows with their weights; a row without weight may be -inf."""
+    if values.shape[-1] != data.n:
+        return float(values[0]) * data.total_weight
+    if data.weights is None:
+        return float(values.sum())
+    counted = data.weights > 0
+    return float(values[counted] @ data.weights[counted])
 
 
 def _label_table(labels: Array, k: int) -> Array:

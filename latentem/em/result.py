@@ -36,14 +36,11 @@ class Ending:
     objective : float or None
         F at its end; None if it never had one.
     iterations : int
-    continued : bool
-        False for a short run that others outdid, which was left as it stood.
     """
 
     status: Status
     objective: float | None
     iterations: int
-    continued: bool = True
 
 
 @attrs.frozen(eq=False, slots=False, repr=False)
@@ -61,7 +58,8 @@ class Fit:
     status : Status
         How that run ended.
     starts : tuple of Ending
-        How each start ended, those continued to the end first.
+        How each start ended: ITERATION_LIMIT also for a short run that others outdid, which was
+        left as it stood.
     events : tuple of str
         What maximisers had to do besides maximising, with the iteration.
     """
@@ -134,18 +132,18 @@ class Fit:
 
     @property
     def agreement(self) -> int:
-        """Number of continued starts that reached the best objective, to 1e-6 of its size."""
+        """Number of starts that converged to the best objective, to 1e-6 of its size."""
         scale = 1e-6 * max(1.0, abs(self.objective))
-        ends = [s.objective for s in self.starts if s.continued and s.objective is not None]
-        return sum(abs(end - self.objective) <= scale for end in ends)
+        ends = [s.objective for s in self.starts if s.status is self.status]
+        return sum(end is not None and abs(end - self.objective) <= scale for end in ends)
 
     @property
     def starts_line(self) -> str:
         """How far the starts agree, in words."""
-        continued = sum(start.continued for start in self.starts)
+        finished = sum(start.status is not Status.ITERATION_LIMIT for start in self.starts)
         return (
-            f"{len(self.starts)}, of which {continued} continued to the end; "
-            f"{self.agreement} of these reached the best optimum"
+            f"{len(self.starts)}: {finished} went to the end, "
+            f"{self.agreement} of them to this optimum"
         )
 
     @property

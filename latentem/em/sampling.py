@@ -9,8 +9,7 @@ import numpy as np
 
 from latentem.distributions.arrays import Array
 from latentem.distributions.base import sampler
-from latentem.em.assign import soft
-from latentem.em.steps import check_assign
+from latentem.em.steps import check_probability
 from latentem.errors import DataError, ModelError
 from latentem.graph import Model, NodeKind
 
@@ -53,7 +52,7 @@ def sample(
     """
     if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 0:
         raise DataError(f"n must be a whole number of rows, got {n!r}. Give one of at least 0.")
-    check_assign(model, soft)
+    check_probability(model, "a sample")
     rng = np.random.default_rng(seed)
     given: Mapping[str, Any] = {} if data is None else data
     draws: dict[str, Array] = {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Callable, Iterator
 
@@ -20,13 +19,14 @@ from latentem.errors import (
     ConvergenceWarning,
     DegenerateError,
     DegenerateWarning,
-    LatentemError,
     ModelError,
 )
 from latentem.graph import Model
 
-#: Rows and iterations of the short runs that choose a start.
-SHORT_ROWS, SHORT_ITERATIONS = 20_000, 20
+#: Rows of the short runs that choose a start, and iterations before the first choice.
+SHORT_ROWS, SHORT_ITERATIONS = 20_000, 40
+#: Starts on small data, and how many of them are continued to the end; and on other data.
+MANY_STARTS, FEW_STARTS = (40, 4), (4, 1)
 
 
 class Run:
@@ -41,6 +41,7 @@ class Run:
         self.events: list[str] = []
         self.status = Status.ITERATION_LIMIT
         self.best: State | None = None
+        self.error: DegenerateError | None = None
         self._steps = half_steps(problem, theta, assign)
         self._convergence = convergence
 
@@ -56,7 +57,11 @@ class Run:
         while self.status is Status.ITERATION_LIMIT:
             if self.states and self.states[-1].iteration >= max_iter:
                 return
-            state = next(self._steps)
+            try:
+                state = next(self._steps)
+            except DegenerateError as error:
+                self.status, self.error = Status.DEGENERATE, error
+                return
             self.states = [*self.states[-2:], state]
             self.rows += state.trace
             self.events += [f"iteration {state.iteration}: {e}" for e in state.events]
@@ -68,15 +73,18 @@ class Run:
                     self.status = Status.DEGENERATE
             yield state
 
-    def ending(self, *, continued: bool = True) -> Ending:
-        """Return how the run stands."""
-        return Ending(self.status, self.last.objective, self.states[-1].iteration, continued)
+    @property
+    def ending(self) -> Ending:
+        """How the run stands."""
+        if not self.states:
+            return Ending(self.status, None, 0)
+        return Ending(self.status, self.last.objective, self.states[-1].iteration)
 
     @property
-    def rank(self) -> tuple[bool, float]:
-        """For sorting: runs without an active constraint first, then by objective."""
+    def rank(self) -> tuple[bool, bool, float]:
+        """For sorting: runs that failed last, then those at a constraint, then by objective."""
         at_constraint = any(dist.at_constraint for dist in self.last.theta.dists.values())
-        return (not at_constraint, self.last.objective)
+        return (self.error is None, not at_constraint, self.last.objective)
 
 
 class Search:
@@ -95,60 +103,59 @@ class Search:
         self.convergence = convergence
         self.max_iter = max_iter
         self.watch = watch
-        self.finished: list[Run] = []
-        self.short: list[Run] = []
-        self.failed: list[LatentemError] = []
+        self.runs: list[Run] = []
+        self.failed: list[DegenerateError] = []
         self.interrupted = False
 
     def run(self, starts: list[Start | Model | None], rng: np.random.Generator) -> None:
         """Follow the starts; an interrupt keeps what has been found."""
         try:
             if len(starts) == 1:
-                theta = first_theta(self.problem, starts[0], rng)
-                self._follow(self.problem, theta)
+                self._advance([self._begin(self.problem, starts[0], rng)], self.max_iter)
             else:
                 self._search(starts, rng)
         except KeyboardInterrupt:
-            if not any(run.states for run in [*self.finished, *self.short]):
+            if not any(run.states for run in self.runs):
                 raise
             self.interrupted = True
 
-    def _follow(self, problem: Problem, theta: Theta) -> None:
+    def _begin(
+        self, problem: Problem, start: Start | Model | None, rng: np.random.Generator
+    ) -> Run:
+        theta = first_theta(problem, start, rng)
         run = Run(problem, theta, self.assign, self.convergence)
-        self.finished.append(run)
-        self._advance(run, self.max_iter)
+        self.runs.append(run)
+        return run
 
-    def _advance(self, run: Run, max_iter: int) -> None:
-        for state in run.steps(max_iter):
-            self.watch(run, state)
+    def _advance(self, runs: list[Run], max_iter: int) -> None:
+        for run in runs:
+            for state in run.steps(max_iter):
+                self.watch(run, state)
 
     def _search(self, starts: list[Start | Model | None], rng: np.random.Generator) -> None:
+        """Follow all starts for a while; then again and again the better half, twice as far."""
         n = self.problem.data.n
         part = self.problem
         if n > SHORT_ROWS:
             part = self.problem.take(np.sort(rng.choice(n, SHORT_ROWS, replace=False)))
         for start in starts:
             try:
-                theta = first_theta(part, start, rng)
-                run = Run(part, theta, self.assign, self.convergence)
-                self.short.append(run)
-                self._advance(run, min(SHORT_ITERATIONS, self.max_iter))
+                self._begin(part, start, rng)
             except DegenerateError as error:
                 self.failed.append(error)
-                if self.short and not self.short[-1].states:
-                    self.short.pop()
-        ranked = sorted((r for r in self.short if r.states), key=lambda r: r.rank, reverse=True)
-        for run in ranked[: math.ceil(len(starts) / 3) if is_small(self.problem) else 1]:
-            try:
-                if part is self.problem:
-                    self.finished.append(run)
-                    self._advance(run, self.max_iter)
-                else:
-                    self.short.remove(run)  # it goes on, on all rows
-                    model = part.to_model(run.last.theta)
-                    self._follow(self.problem, self.problem.theta(model, renew=True))
-            except DegenerateError as error:
-                self.failed.append(error)
+        _, keep = MANY_STARTS if is_small(self.problem) else FEW_STARTS
+        limit = SHORT_ITERATIONS
+        runs = self.runs
+        while True:
+            self._advance(runs, min(limit, self.max_iter))
+            runs = ranked(runs)
+            if len(runs) <= keep:
+                break
+            runs, limit = runs[: max(keep, len(runs) // 2)], 2 * limit
+        if part is not self.problem:  # the best goes on, on all rows
+            self.runs = [run for run in self.runs if run is not runs[0]]
+            runs = [self._begin(self.problem, part.to_model(runs[0].last.theta), rng)]
+        self._advance(runs, self.max_iter)
 
     def result(self) -> Fit:
         """Return the best run as a `Fit`, with the warnings that belong to it.
@@ -158,21 +165,18 @@ class Search:
         DegenerateError
             If every start degenerated.
         """
-        runs = [run for run in self.finished if run.states] or [r for r in self.short if r.states]
-        if not runs:
-            raise self.failed[0]
-        best = max(runs, key=lambda run: run.rank)
+        on_all_rows = [run for run in self.runs if run.problem is self.problem]
+        candidates = ranked(on_all_rows) or ranked(self.runs)
+        if not candidates:
+            raise next(iter(self.failed), None) or next(r.error for r in self.runs if r.error)
+        best = candidates[0]
+        if best.error is not None:
+            raise best.error
         if best.problem is not self.problem:  # interrupted before any run on all rows
             theta = self.problem.theta(best.problem.to_model(best.last.theta), renew=True)
             best = Run(self.problem, theta, self.assign, self.convergence)
             next(best.steps(0))
-        continued = set(map(id, self.finished))
-        endings = [run.ending() for run in self.finished if run.states]
-        endings += [
-            run.ending(continued=run.status is Status.CONVERGED)
-            for run in self.short
-            if id(run) not in continued and run.states
-        ]
+        endings = [run.ending for run in self.runs]
         endings += [Ending(Status.DEGENERATE, None, 0) for _ in self.failed]
         fit = Fit.of(
             best.problem,
@@ -203,6 +207,28 @@ class Search:
             warnings.warn(message, DegenerateWarning, stacklevel=4)
 
 
+def ranked(runs: list[Run]) -> list[Run]:
+    """Return the runs that have a state, best first; of several at one optimum only the first.
+
+    A run that has not converged may still be on its way elsewhere, so it counts for itself.
+    """
+    distinct: list[Run] = []
+    for run in sorted((r for r in runs if r.states), key=lambda r: r.rank, reverse=True):
+        twins = (
+            other.status is run.status is Status.CONVERGED and same_optimum(other, run)
+            for other in distinct
+        )
+        if not any(twins):
+            distinct.append(run)
+    return distinct
+
+
+def same_optimum(a: Run, b: Run) -> bool:
+    """Return whether two runs have the same objective, to 1e-6 of its size."""
+    objective = a.last.objective
+    return abs(objective - b.last.objective) <= 1e-6 * max(1.0, abs(objective))
+
+
 def choose_starts(
     problem: Problem, init: Start | Model | None, restarts: int | None
 ) -> list[Start | Model | None]:
@@ -221,7 +247,8 @@ def choose_starts(
     ]
     if restarts is None:
         given = init is not None and init not in (random, default_start(problem))
-        restarts = 1 if given or not hidden else 20 if is_small(problem) else 4
+        many, _ = MANY_STARTS if is_small(problem) else FEW_STARTS
+        restarts = many if hidden and not given else 1
     restarts = whole("restarts", restarts, 1)
     if init is not None:
         return [init] * restarts

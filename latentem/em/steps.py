@@ -36,6 +36,16 @@ def check_assign(model: Model, assign: Assignment) -> None:
             )
 
 
+def check_probability(model: Model, what: str) -> None:
+    """Raise unless all nodes are probability distributions."""
+    for name in model.requires_hard:
+        raise ModelError(
+            f"Node '{name}': {what} must come from a probability distribution, got "
+            f"{model[name]!r}. Declare densities, such as Gaussian(covariance='spherical').",
+            node=name,
+        )
+
+
 def known_theta(problem: Problem) -> Theta:
     """Return the parameters of the problem's model, which must have them."""
     for name, dist in problem.model.distributions.items():
@@ -297,7 +307,7 @@ def log_likelihood(model: Model, data: Any, *, weights: Any = None) -> float:
 
 def total_evidence(problem: Problem, theta: Theta) -> float:
     """Return the weighted sum of log p(x), rows without weight left out."""
-    check_assign(problem.model, soft)
+    check_probability(problem.model, "a likelihood")
     rows = problem.log_evidence(theta, soft)
     weights = problem.data.weights
     if weights is None:

@@ -273,7 +273,8 @@ def concatenate(parts: Sequence[Posterior]) -> Posterior:
 
     conditionals = []
     for tables in zip(*(part.conditionals for part in parts), strict=True):
-        constant = all(table.shape[-1] == 1 for table in tables)
+        # A last axis of length 1 stands for all rows, unless every block has just one.
+        constant = all(table.shape[-1] == 1 for table in tables) and any(p.n > 1 for p in parts)
         joined = tables[0] if constant else join(tables)
         assert joined is not None
         conditionals.append(joined)
