@@ -365,7 +365,7 @@ def test_an_interruption_before_the_first_step_ends_with_130(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("latentem.em.fit.first_theta", interrupt)
+    monkeypatch.setattr("latentem.em.search.first_theta", interrupt)
     assert main(["fit", "gmm", "--k", "2", str(old_faithful_csv)]) == 130
 
 

@@ -208,11 +208,13 @@ def test_soft_assignment_is_refused_with_what_to_pass() -> None:
         lambda: lem.fit(model, x),
         lambda: lem.fit(model, x, assign=lem.tempered(0.5)),
         lambda: lem.e_step(model, x),
-        lambda: lem.log_likelihood(model, x),
         lambda: list(itertools.islice(lem.iterate(model, x), 2)),
     ):
         with pytest.raises(lem.ModelError, match=r"(?s)must .*hard.*, got .*assign=lem\.hard"):
             run()
+    for density in (lambda: lem.log_likelihood(model, x), lambda: lem.sample(model, 3)):
+        with pytest.raises(lem.ModelError, match=r"must come from a probability.*, got .*\. \w+"):
+            density()
 
 
 # -- empty clusters --------------------------------------------------------------------------------

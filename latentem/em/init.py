@@ -289,13 +289,12 @@ def _same_graph(problem: Problem, start: Model) -> Model:
         assert node.dist is not None
         try:
             suits = node.dist.check(value).shape == value.shape
-        except Unsuitable as error:
-            raise at_data(node.name, error) from None
+        except Unsuitable:
+            suits = False
         if not suits:
             raise ModelError(
-                f"Node '{node.name}' of the model to start from must have the family "
-                f"{type(model[node.name]).__name__}, got {type(node.dist).__name__}. "
-                "Use the same family.",
+                f"Node '{node.name}' of the model to start from must suit the data, of shape "
+                f"{value.shape}, got {node.dist!r}. Use the family and dimension of the model.",
                 node=node.name,
             )
     return start
