@@ -8,7 +8,8 @@ import attrs
 import numpy as np
 
 from latentem.em.loop import State
-from latentem.em.problem import Problem, Theta
+from latentem.em.problem import Problem
+from latentem.em.theta import Theta
 from latentem.errors import ModelError
 
 #: Share of the tolerance that may be left to gain by Aitken's estimate, an extrapolation itself.

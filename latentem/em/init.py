@@ -15,7 +15,8 @@ import numpy as np
 from latentem.data import Data, at_data, bound
 from latentem.distributions.arrays import Array
 from latentem.em.assign import Soft
-from latentem.em.problem import Problem, Theta
+from latentem.em.problem import Problem
+from latentem.em.theta import Theta
 from latentem.errors import DataError, DegenerateError, ModelError, Unsuitable
 from latentem.graph import Model
 from latentem.inference.elimination import Factor

@@ -13,8 +13,9 @@ import numpy as np
 
 from latentem.distributions.records import Record
 from latentem.em.assign import Assignment
-from latentem.em.problem import Expectation, Problem, Term, Theta
+from latentem.em.problem import Expectation, Problem, Term
 from latentem.em.relocate import relocate_vacant
+from latentem.em.theta import Theta
 from latentem.em.trace import HalfStep
 from latentem.errors import ObjectiveDecreasedError
 

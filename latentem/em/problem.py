@@ -13,7 +13,6 @@ hands each node its part; Q at any θ is read off the record without touching th
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cached_property
 
 import attrs
 import numpy as np
@@ -21,72 +20,17 @@ import numpy as np
 from latentem import data as binding
 from latentem.data import Data
 from latentem.distributions.arrays import LOG_ZERO, Array
-from latentem.distributions.base import Distribution, ExponentialFamily
-from latentem.distributions.kernels import AttachedStack, Kernel, LinearKernel, Stack
+from latentem.distributions.base import ExponentialFamily
+from latentem.distributions.kernels import AttachedStack, LinearKernel
 from latentem.distributions.records import Counts, Record, StackRecord
 from latentem.em.assign import Assignment
 from latentem.em.layout import Family, Layout
+from latentem.em.theta import Theta
 from latentem.errors import DataError, DegenerateError, ModelError
 from latentem.graph import Model
 from latentem.inference.elimination import Factor
 from latentem.inference.posterior import Posterior, concatenate
 from latentem.parallel import map_blocks
-
-
-@attrs.frozen(eq=False, slots=False)
-class Theta:
-    """Parameters made ready for a pass: the parents' axes folded into one, kernels factorised.
-
-    Attributes
-    ----------
-    layout : Layout
-    dists : dict of str to Distribution
-        By node name, each with exactly one parents' axis.
-    """
-
-    layout: Layout
-    dists: dict[str, Distribution]
-
-    @cached_property
-    def kernels(self) -> dict[str, Kernel]:
-        """The kernels of the observed nodes."""
-        return {
-            name: self.dists[name].kernel()
-            for family in self.layout.observed
-            for name in family.names
-        }
-
-    @cached_property
-    def stacks(self) -> tuple[Stack, ...]:
-        """The kernels of the nodes with the same parents, as one."""
-        return tuple(
-            Stack.of(tuple(self.kernels[name] for name in family.names))
-            for family in self.layout.observed
-        )
-
-    @cached_property
-    def latent_tables(self) -> dict[str, Array]:
-        """Log p(z | parents) of each latent, ``(K, states)``."""
-        tables = {}
-        for family in self.layout.latents:
-            (name,) = family.names
-            k = self.layout.elimination.sizes[name]
-            with np.errstate(divide="ignore"):
-                log_prob = self.dists[name].log_prob(np.arange(k)).reshape(k, -1).T
-            table = np.ascontiguousarray(np.broadcast_to(log_prob, (family.n_combinations, k)))
-            table.flags.writeable = False  # shared by all blocks
-            tables[name] = table
-        return tables
-
-    @cached_property
-    def cells(self) -> int:
-        """Columns of the working arrays of a block of rows: log-densities and statistics."""
-        return self.layout.cells + max((stack.n_columns for stack in self.stacks), default=0)
-
-    @property
-    def is_parameterised(self) -> bool:
-        """Whether all parameters are known."""
-        return all(dist.is_parameterised for dist in self.dists.values())
 
 
 @attrs.frozen(eq=False)

@@ -8,7 +8,8 @@ import numpy as np
 from latentem.distributions.arrays import Array
 from latentem.distributions.base import Distribution
 from latentem.em.assign import Assignment
-from latentem.em.problem import Problem, Theta, family_of
+from latentem.em.problem import Problem, family_of
+from latentem.em.theta import Theta
 
 
 def relocate_vacant(

@@ -11,9 +11,10 @@ from latentem.em.assign import Assignment
 from latentem.em.convergence import Convergence, is_small, whole
 from latentem.em.init import Start, default_start, first_theta, random
 from latentem.em.loop import State, half_steps
-from latentem.em.problem import Problem, Theta
+from latentem.em.problem import Problem
 from latentem.em.result import Ending, Fit
 from latentem.em.status import Status
+from latentem.em.theta import Theta
 from latentem.em.trace import HalfStep, Trace
 from latentem.errors import (
     ConvergenceWarning,

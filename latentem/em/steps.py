@@ -14,7 +14,8 @@ from latentem.distributions.arrays import LOG_ZERO
 from latentem.distributions.records import Record
 from latentem.em.assign import Assignment, soft
 from latentem.em.init import Start, first_theta
-from latentem.em.problem import Problem, Term, Theta
+from latentem.em.problem import Problem, Term
+from latentem.em.theta import Theta
 from latentem.errors import DataError, ModelError
 from latentem.graph import Model
 from latentem.inference.posterior import Posterior

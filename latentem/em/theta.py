@@ -1,0 +1,69 @@
+"""Parameters made ready for passes over blocks of rows."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import attrs
+import numpy as np
+
+from latentem.distributions.arrays import Array
+from latentem.distributions.base import Distribution
+from latentem.distributions.kernels import Kernel, Stack
+from latentem.em.layout import Layout
+
+
+@attrs.frozen(eq=False, slots=False)
+class Theta:
+    """Parameters made ready for a pass: the parents' axes folded into one, kernels factorised.
+
+    Attributes
+    ----------
+    layout : Layout
+    dists : dict of str to Distribution
+        By node name, each with exactly one parents' axis.
+    """
+
+    layout: Layout
+    dists: dict[str, Distribution]
+
+    @cached_property
+    def kernels(self) -> dict[str, Kernel]:
+        """The kernels of the observed nodes."""
+        return {
+            name: self.dists[name].kernel()
+            for family in self.layout.observed
+            for name in family.names
+        }
+
+    @cached_property
+    def stacks(self) -> tuple[Stack, ...]:
+        """The kernels of the nodes with the same parents, as one."""
+        return tuple(
+            Stack.of(tuple(self.kernels[name] for name in family.names))
+            for family in self.layout.observed
+        )
+
+    @cached_property
+    def latent_tables(self) -> dict[str, Array]:
+        """Log p(z | parents) of each latent, ``(K, states)``."""
+        tables = {}
+        for family in self.layout.latents:
+            (name,) = family.names
+            k = self.layout.elimination.sizes[name]
+            with np.errstate(divide="ignore"):
+                log_prob = self.dists[name].log_prob(np.arange(k)).reshape(k, -1).T
+            table = np.ascontiguousarray(np.broadcast_to(log_prob, (family.n_combinations, k)))
+            table.flags.writeable = False  # shared by all blocks
+            tables[name] = table
+        return tables
+
+    @cached_property
+    def cells(self) -> int:
+        """Columns of the working arrays of a block of rows: log-densities and statistics."""
+        return self.layout.cells + max((stack.n_columns for stack in self.stacks), default=0)
+
+    @property
+    def is_parameterised(self) -> bool:
+        """Whether all parameters are known."""
+        return all(dist.is_parameterised for dist in self.dists.values())
