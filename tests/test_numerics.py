@@ -433,8 +433,8 @@ def test_collapsing_components_end_at_a_named_constraint_and_never_in_nan(
     np.testing.assert_allclose(fit.posterior().marginal("z").sum(axis=1), 1.0, rtol=1e-12)
     objective = fit.trace["objective"]
     assert np.isfinite(objective).all()
-    # At the floor a covariance has condition 1 / floor, and F as many units of rounding a row.
-    rounding = len(x) * np.finfo(float).eps / fit.model["x"].floor
+    # At the floor a covariance has condition 1 / floor; its square root has that root of it.
+    rounding = len(x) * np.finfo(float).eps / np.sqrt(fit.model["x"].floor)
     slack = rounding if fit.status is lem.Status.DEGENERATE else 1e-9 * (1 + abs(objective[-1]))
     assert (np.diff(objective) >= -slack).all()
     if fit.status is lem.Status.DEGENERATE:
