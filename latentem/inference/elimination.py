@@ -217,7 +217,8 @@ def log_normalise(table: Array) -> Array:
 
 def first_maximum(table: Array) -> tuple[Array, Array]:
     """Return argmax and maximum over the first axis; ties go to the first state."""
-    return table.argmax(axis=0), table.max(axis=0)
+    state = table.argmax(axis=0)
+    return state, np.take_along_axis(table, state[None], axis=0)[0]
 
 
 def at_states(table: Array, states: Sequence[Array]) -> Array:

@@ -245,7 +245,9 @@ class Posterior:
 
 def one_hot(states: Array, k: int) -> Array:
     """Return the indicators ``(k, n)`` of states ``(n,)``."""
-    return np.equal(np.arange(k)[:, None], states, dtype=None).astype(float)
+    table = np.zeros((k, len(states)))
+    table[np.asarray(states, dtype=np.intp), np.arange(len(states))] = 1.0
+    return table
 
 
 def _marginalised(table: Array, axes: Sequence[str], names: Sequence[str]) -> Array:
