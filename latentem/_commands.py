@@ -111,7 +111,7 @@ def fit_gmm(
     out: OutFile = None,
 ) -> None:
     """Fit a mixture of Gaussians."""
-    results = Results(plot, out)
+    results = Results(plot, out, csv)
     table = read_csv(csv, _names(columns))
     fit = _fit(lem.models.gaussian_mixture(k, covariance=covariance.value), table, seed)
     _print_mixture(fit, table)
@@ -128,7 +128,7 @@ def fit_kmeans(
     out: OutFile = None,
 ) -> None:
     """Fit clusters by K-means."""
-    results = Results(plot, out)
+    results = Results(plot, out, csv)
     table = read_csv(csv, _names(columns))
     fit = _fit(lem.models.kmeans(k), table, seed, lem.hard)
     _print_k_means(fit, table)
@@ -202,10 +202,14 @@ def _print(title: str, header: Sequence[str], cells: list[list[str]], fit: lem.F
 class Results:
     """Where the results go, checked before any work is done."""
 
-    def __init__(self, picture: Path | None, record: Path | None) -> None:
+    def __init__(self, picture: Path | None, record: Path | None, source: Path) -> None:
         self.picture, self.record = picture, record
+        seen = {source.resolve()}
         for path in filter(None, (picture, record)):
             _check_can_write(path)
+            if path.resolve() in seen:
+                raise DataError(f"{path} must be a file of its own, got one that is used already.")
+            seen.add(path.resolve())
         if picture is not None:
             formats = sorted(_figure().canvas.get_supported_filetypes())
             if picture.suffix.lstrip(".").lower() not in formats:
@@ -224,6 +228,8 @@ class Results:
 def _check_can_write(path: Path) -> None:
     if path.is_dir():
         raise DataError(f"{path} must be a file, got a folder.")
+    if path.exists() and not path.is_file():
+        raise DataError(f"{path} must be a regular file, got a device or the like.")
     if not path.parent.is_dir():
         raise DataError(f"{path} must be in a folder that exists. Create {path.parent} first.")
     if not os.access(path if path.exists() else path.parent, os.W_OK):

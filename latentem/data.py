@@ -151,7 +151,7 @@ def _from_frame(model: Model, frame: nw.DataFrame[Any]) -> dict[str, Array]:
                     "columns=[...].",
                     node=node.name,
                 )
-        parts = [_as_array(node.name, frame[name].to_numpy()) for name in wanted]
+        parts = [_as_array(node.name, frame.get_column(name).to_numpy()) for name in wanted]
         single = len(parts) == 1 and node.columns is None
         arrays[node.name] = parts[0] if single else np.column_stack(parts)
     return arrays
@@ -255,7 +255,7 @@ def _weights(weights: Any, n: int) -> Array:
             f"weights must have one entry for each of the {n} rows, got shape {array.shape}. "
             "Pass one number for each row."
         )
-    if not np.all(np.isfinite(array)) or array.min() < 0 or not array.sum() > 0:
+    if not np.all(np.isfinite(array)) or array.min() < 0 or not 0 < array.sum() < np.inf:
         raise DataError(
             "weights must be finite and not negative, with a positive sum, got values from "
             f"{array.min():g} to {array.max():g}. Correct them."

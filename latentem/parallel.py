@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -26,6 +27,7 @@ SMALLEST_PARALLEL = 50_000
 T = TypeVar("T")
 
 _threads: int | None = None
+_inside = threading.local()
 
 
 def n_threads() -> int:
@@ -76,7 +78,8 @@ def map_blocks(function: Callable[[slice], T], n: int, cells: int) -> Iterator[T
     rows = block_rows(cells)
     blocks = [slice(start, min(start + rows, n)) for start in range(0, n, rows)]
     controller = _blas_controller() if n * cells >= SMALLEST_PARALLEL else None
-    if controller is None:
+    if controller is None or getattr(_inside, "worker", False):
+        # Within a worker (a distribution that uses the library itself) the pool is taken.
         yield from map(function, blocks)
         return
     workers = min(n_threads(), len(blocks))
@@ -90,7 +93,11 @@ def map_blocks(function: Callable[[slice], T], n: int, cells: int) -> Iterator[T
 @functools.cache
 def _pool(workers: int, process: int) -> ThreadPoolExecutor:
     # A pool for each process: the threads of a parent do not survive a fork.
-    return ThreadPoolExecutor(workers, thread_name_prefix="latentem")
+    return ThreadPoolExecutor(workers, "latentem", initializer=_mark_worker)
+
+
+def _mark_worker() -> None:
+    _inside.worker = True
 
 
 @functools.cache

@@ -15,5 +15,5 @@ LOG_ZERO = -1e300
 
 
 def as_float_array(value: Any) -> Array | None:
-    """Convert a parameter to a float array; `None` (not yet known) stays `None`."""
-    return None if value is None else np.asarray(value, dtype=float)
+    """Return a parameter as a float array of its own; `None` (not yet known) stays `None`."""
+    return None if value is None else np.array(value, dtype=float)

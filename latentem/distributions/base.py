@@ -19,7 +19,7 @@ import numpy as np
 
 from latentem.distributions.arrays import LOG_ZERO, Array
 from latentem.distributions.kernels import Kernel, LinearKernel, RowKernel, TemplateKernel
-from latentem.distributions.records import Record, Statistics, nothing_to_fit
+from latentem.distributions.records import Record, Statistics, check_finite, nothing_to_fit
 from latentem.errors import DegenerateError, MissingMethodError, Unsuitable
 
 
@@ -200,6 +200,27 @@ class Distribution(abc.ABC):
         }
         return attrs.evolve(self, **changes) if changes else self  # type: ignore[misc]
 
+    @property
+    def free(self) -> Distribution:
+        """The distribution itself, or the one that a wrapper holds fixed."""
+        return self
+
+    def started_from(self, other: Distribution) -> Self:
+        """Return this declaration with the parameters of another distribution of its family."""
+        other = other.free
+        if type(other) is not type(self):
+            raise Unsuitable(
+                f"start from a {type(self).__name__}",
+                f"a {type(other).__name__}",
+                "Use the same family.",
+            )
+        arrays = {name: value for name, value in other.state_arrays.items() if value is not None}
+        return attrs.evolve(self, **arrays) if arrays else self  # type: ignore[misc]
+
+    def feasible(self) -> Self:
+        """Return the nearest distribution that keeps the constraints on its maximiser."""
+        return self
+
     def keep(self, old: Self, states: Array) -> Self:
         """Return this distribution with the parameters of some states (a mask) taken from old."""
         before = old.state_arrays
@@ -328,7 +349,8 @@ class ExponentialFamily(Distribution):
         """Return the maximiser; a state without any weight keeps the parameters it has."""
         empty = ~(record.weight > 0)
         if not empty.any():
-            return self.from_mean(record.total / record.weight[:, None], record.weight)
+            mean = record.total / record.weight[:, None]
+            return check_finite(self.from_mean(mean, record.weight))
         if not self.is_parameterised:
             raise DegenerateError(nothing_to_fit(empty))
         if empty.all():
@@ -337,7 +359,7 @@ class ExponentialFamily(Distribution):
         mean = np.empty_like(record.total)
         mean[~empty] = record.total[~empty] / record.weight[~empty, None]
         mean[empty] = mean[~empty].mean(axis=0)
-        return self.from_mean(mean, record.weight).keep(self, empty)
+        return check_finite(self.from_mean(mean, record.weight).keep(self, empty))
 
     def about(self, reference: Any) -> Self:
         """Return the same distribution with statistics taken about another reference."""

@@ -11,7 +11,7 @@ import numpy as np
 from latentem.distributions.arrays import Array, as_float_array
 from latentem.distributions.base import ExponentialFamily, parameter
 from latentem.distributions.checks import check_integers
-from latentem.errors import ModelError
+from latentem.errors import ModelError, Unsuitable
 
 
 def _probabilities(value: Any) -> Array | None:
@@ -21,7 +21,7 @@ def _probabilities(value: Any) -> Array | None:
         raise ModelError(
             f"probs must be probabilities between 0 and 1, got {probs}. Divide counts by their sum."
         )
-    return probs
+    return None if probs is None else np.minimum(probs, 1.0)
 
 
 def _pick(log_probs: Array, value: Array) -> Array:
@@ -117,7 +117,14 @@ class Categorical(ExponentialFamily):
     def bind(self, value: Array) -> Self:
         if self.n_states is not None:
             return self
-        return attrs.evolve(self, n_states=int(value.max(initial=0)) + 1)
+        n_states = int(value.max(initial=0)) + 1
+        if n_states > 1000 + 10 * len(value):
+            raise Unsuitable(
+                "be levels 0, 1, 2, ... because {node} takes their number from the data",
+                f"{len(value)} values up to {n_states - 1}",
+                "Number the levels that occur, or say Categorical(n_states).",
+            )
+        return attrs.evolve(self, n_states=n_states)
 
     def dissimilarity(self, value: Array, other: Array) -> Array:
         differs: Array = value[:, None] != other

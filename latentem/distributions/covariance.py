@@ -45,6 +45,10 @@ class Structure(abc.ABC):
     def covariance(self, moments: Array, mean: Array) -> Array:
         """Return the maximum-likelihood matrix ``(..., d, d)`` of mean moments ``(..., q)``."""
 
+    def allows(self, covariance: Array) -> bool:
+        """Return whether matrices ``(..., d, d)`` have this structure, to rounding."""
+        return True
+
     def common_scale(self, scale: Array) -> Array:
         """Return the scale ``(d,)`` of the columns in which the structure keeps its shape."""
         return scale
@@ -119,6 +123,10 @@ class Diagonal(Structure):
         variance: Array = moments - mean**2
         return variance[..., None] * np.eye(mean.shape[-1])
 
+    def allows(self, covariance: Array) -> bool:
+        variance = np.diagonal(covariance, axis1=-2, axis2=-1)
+        return np.allclose(covariance, variance[..., None] * np.eye(variance.shape[-1]))
+
 
 @attrs.frozen
 class Spherical(Structure):
@@ -146,6 +154,10 @@ class Spherical(Structure):
         d = mean.shape[-1]
         variance: Array = (moments[..., 0] - np.square(mean).sum(-1)) / d
         return variance[..., None, None] * np.eye(d)
+
+    def allows(self, covariance: Array) -> bool:
+        variance = covariance[..., :1, :1]
+        return np.allclose(covariance, variance * np.eye(covariance.shape[-1]))
 
     def common_scale(self, scale: Array) -> Array:
         # Root mean square, without overflow.

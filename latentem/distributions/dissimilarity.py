@@ -95,7 +95,8 @@ class Cosine(Dissimilarity):
             )
 
     def between(self, value: Array, prototypes: Array) -> Array:
-        return 1.0 - unit(value) @ unit(prototypes).T
+        # At least 0, which rounding may miss.
+        return np.maximum(1.0 - unit(value) @ unit(prototypes).T, 0.0)
 
     def centre(self, value: Array, weights: Array) -> Array:
         rows = unit(value)

@@ -9,20 +9,18 @@ import attrs
 import numpy as np
 
 from latentem.distributions.arrays import Array, as_float_array
-from latentem.distributions.base import ExponentialFamily
+from latentem.distributions.base import Distribution, ExponentialFamily
 from latentem.distributions.checks import check_moments, check_positive, check_real
 from latentem.distributions.covariance import STRUCTURES, Full, Structure, exceeds
 from latentem.distributions.gaussian_kernel import ResidualKernel
 from latentem.distributions.kernels import Kernel, LinearKernel, TemplateKernel
 from latentem.distributions.records import Statistics
-from latentem.distributions.reference import Reference, squared_distances, two_sum
+from latentem.distributions.reference import SMALLEST_SCALE, Reference, squared_distances, two_sum
 from latentem.errors import ModelError, Unsuitable
 
 LOG_2PI = float(np.log(2 * np.pi))
 # Error allowed in a log-density before a state leaves the statistics form for the residual form.
 LARGEST_ERROR = 1e-8
-# Squares of smaller deviations leave the range of float64.
-SMALLEST_SCALE = 1e-150
 # Beyond this many statistics, and with few states, whitening each state is faster.
 MANY_STATISTICS = 1000
 
@@ -193,6 +191,27 @@ class Gaussian(ExponentialFamily):
         kept = super().keep(old, states)
         # A shared covariance is pooled over the states with weight; it belongs to all.
         return attrs.evolve(kept, covariance=self.covariance) if self.shared else kept
+
+    def started_from(self, other: Distribution) -> Self:
+        started = super().started_from(other)
+        covariance = started.parameters["covariance"]
+        if covariance is not None and not self.form.allows(covariance):
+            raise Unsuitable(
+                f"start from a {self.form.name} covariance",
+                f"{covariance.tolist()}",
+                f"Give matrices of this structure, or declare another than {self.form.name}.",
+            )
+        return started
+
+    def feasible(self) -> Self:
+        if self.reference is None or not self.is_parameterised:
+            return self
+        z_mean, _, _ = self.standard_form()
+        _, covariance = self.known()
+        covariance = covariance / self.reference.scale / self.reference.scale[:, None]
+        if exceeds(covariance, self.floor):
+            return self
+        return self._from_roots(z_mean, covariance, np.ones(z_mean.shape[:-1]))
 
     @property
     def at_constraint(self) -> bool:

@@ -66,7 +66,9 @@ class RowKernel(Kernel):
     dist: Distribution
 
     def on(self, value: Array) -> Attached:
-        return _AttachedRows(self.dist, value)
+        read_only = value.view()
+        read_only.flags.writeable = False  # the data belong to the user
+        return _AttachedRows(self.dist, read_only)
 
     def expected_log_prob(self, record: Rows) -> tuple[float, float]:
         log_prob = self.dist.log_prob(record.value)
@@ -108,6 +110,11 @@ def expected_under(
     if record.reference is not getattr(dist, "reference", None):
         eta, log_normaliser = dist.about(record.reference).natural_parameters()
         eta = np.maximum(eta, LOG_ZERO)
+    if eta.shape != record.total.shape:
+        raise ModelError(
+            f"{type(dist).__name__} must have the statistics that the record holds, "
+            f"{record.total.shape}, got {eta.shape}. Use the same family, structure and states."
+        )
     linear = eta * record.total
     linear[impossible(eta, record.total, record.weight[:, None])] = 0.0
     normaliser = log_normaliser * record.weight
@@ -273,6 +280,12 @@ class AttachedStack:
         else:
             total = terms.pop()
         for term in terms:
+            if term.shape != total.shape:
+                raise ModelError(
+                    "log_prob must return one column for each combination of the parents' states: "
+                    f"nodes with the same parents must agree, got {total.shape[0]} and "
+                    f"{term.shape[0]}. Broadcast it to (n, K)."
+                )
             total += term
         return total
 

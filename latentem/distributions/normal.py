@@ -112,6 +112,9 @@ class Normal(ExponentialFamily):
         """Free parameters: the means, and the variances (one if shared)."""
         return self.gaussian.n_parameters
 
+    def feasible(self) -> Self:
+        return self._of(self.gaussian.feasible()) if self.is_parameterised else self
+
     @property
     def at_constraint(self) -> bool:
         return self.gaussian.at_constraint

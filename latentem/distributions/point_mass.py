@@ -8,7 +8,8 @@ import attrs
 import numpy as np
 
 from latentem.distributions.arrays import LOG_ZERO, Array
-from latentem.distributions.base import ExponentialFamily
+from latentem.distributions.base import Distribution, ExponentialFamily
+from latentem.errors import Unsuitable
 
 
 @attrs.frozen(eq=False)
@@ -38,6 +39,20 @@ class PointMass(ExponentialFamily):
         return {}
 
     @property
+    def state_arrays(self) -> dict[str, Array | None]:
+        return {"value": self.value}
+
+    def check(self, value: Array) -> Array:
+        if value.ndim == 2 and value.shape[1] == 1:
+            value = value[:, 0]
+        if value.ndim != 1 or value.dtype.kind not in "biuf":
+            raise Unsuitable(
+                "be a column of numbers because {node} has a PointMass",
+                f"shape {value.shape} of {value.dtype}",
+            )
+        return value
+
+    @property
     def n_parameters(self) -> int:
         """None."""
         return 0
@@ -52,6 +67,9 @@ class PointMass(ExponentialFamily):
 
     def unflatten(self, parents: tuple[int, ...]) -> Self:
         return attrs.evolve(self, value=self.value.reshape(parents))
+
+    def started_from(self, other: Distribution) -> Self:
+        return self
 
     def statistics(self, value: Array) -> Array:
         hits = np.array([value == v for v in self.reference], dtype=float)

@@ -138,12 +138,23 @@ class Prototype(ExponentialFamily):
             return super().fit(value, weights)
         value = _in_floats(value)
         flat = weights.reshape(len(value), -1)
+        current = None if self.prototypes is None else self.prototypes.reshape(len(flat.T), -1)
         centres = [
-            self.dissimilarity_.centre(value, w) if w.any() else np.zeros(value.shape[1])
-            for w in flat.T
+            self._centre(value, w, None if current is None else current[k])
+            for k, w in enumerate(flat.T)
         ]
         prototypes = np.stack(centres).reshape(*weights.shape[1:], -1)
         return attrs.evolve(self, prototypes=prototypes, vacant=None, relocated=())
+
+    def _centre(self, value: Array, weights: Array, current: Array | None) -> Array:
+        """Return the better of the centre and the current prototype, which may be no row."""
+        if not weights.any():
+            return np.zeros(value.shape[1]) if current is None else current
+        centre = self.dissimilarity_.centre(value, weights)
+        if current is None:
+            return centre
+        totals = weights @ self.dissimilarity_.between(value, np.stack([centre, current]))
+        return centre if totals[0] <= totals[1] else current
 
     def statistics(self, value: Array) -> Array:
         if isinstance(self.dissimilarity_, Cosine):
@@ -204,7 +215,7 @@ class Prototype(ExponentialFamily):
     def relocate(self, rows: Array) -> Self:
         """Return this distribution with its vacant states moved to ``rows`` ``(m, d)``."""
         assert self.vacant is not None
-        states = np.flatnonzero(self.vacant)
+        states = np.flatnonzero(self.vacant)[: len(rows)]
         prototypes = self._known().copy()
         before = self.dissimilarity_.between(_in_floats(rows), prototypes).min(axis=1)
         prototypes[states] = rows
@@ -223,8 +234,8 @@ class Prototype(ExponentialFamily):
 
 
 def _in_floats(value: Array) -> Array:
-    """Return values in floating point: differences of narrow integers wrap around."""
-    return value if value.dtype.kind == "f" else value.astype(float)
+    """Return values in double precision: differences of narrow integers wrap around."""
+    return value.astype(float, copy=False)
 
 
 @attrs.frozen(eq=False)

@@ -12,7 +12,7 @@ import attrs
 import numpy as np
 
 from latentem.distributions.arrays import LOG_ZERO, Array
-from latentem.errors import DegenerateError
+from latentem.errors import DegenerateError, ModelError
 
 if TYPE_CHECKING:
     from latentem.distributions.base import Distribution, ExponentialFamily
@@ -46,15 +46,22 @@ def maximise_rows(dist: D, value: Array, weights: Array) -> D:
         raise DegenerateError(nothing_to_fit(empty))
     with np.errstate(all="ignore"):
         new = dist.fit(value, weights)
+    if not isinstance(new, type(dist)):
+        raise ModelError(f"{name}.fit must return a {name}, got {new!r}. Return the fitted one.")
     if empty.any():
         new = new.keep(dist, empty)
-    for field, array in new.parameters.items():
-        if array is None or not np.all(np.isfinite(array)):
+    return check_finite(new)
+
+
+def check_finite(dist: D) -> D:
+    """Return a fitted distribution, or raise `DegenerateError` if a parameter is not finite."""
+    for field, array in dist.parameters.items():
+        if array is None or not np.isfinite(array).all():
             raise DegenerateError(
-                f"{name}.fit must return finite parameters, got {field} = {array}. "
+                f"{type(dist).__name__} must get finite parameters, got {field} = {array}. "
                 f"Check the maximiser, or whether the weighted values determine '{field}'."
             )
-    return new
+    return dist
 
 
 def nothing_to_fit(empty: Array) -> str:

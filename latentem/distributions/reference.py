@@ -8,6 +8,9 @@ import numpy as np
 from latentem.distributions.arrays import Array
 from latentem.distributions.covariance import Structure
 
+# Squares of smaller deviations leave the range of float64.
+SMALLEST_SCALE = 1e-150
+
 
 @attrs.frozen(eq=False)
 class Reference:
@@ -50,7 +53,7 @@ class Reference:
         unit = np.where(varies, reach, 1.0)
         spread = np.where(varies, unit * np.sqrt(_mean_square(value, centre, unit)), 0.0)
         scale = structure.common_scale(spread)
-        scale = np.where(scale > 0, scale, 1.0)
+        scale = np.where(scale > SMALLEST_SCALE, scale, 1.0)
         return cls(centre, scale, spread, float(np.max(reach / scale, initial=1.0)))
 
     def standardise(self, value: Array) -> Array:

@@ -62,6 +62,11 @@ class Switch(Distribution):
         if not cases:
             raise ModelError("Switch must have one case for each state of its parent, got none.")
 
+    @property
+    def requires_hard(self) -> bool:  # type: ignore[override]
+        """Whether any case does."""
+        return any(case.requires_hard for case in self.cases)
+
     def _of(self, cases: Sequence[Distribution]) -> Self:
         return attrs.evolve(self, cases=tuple(cases))
 
@@ -99,6 +104,13 @@ class Switch(Distribution):
 
     def check(self, value: Array) -> Array:
         checked = [case.check(value) for case in self.cases]
+        shapes = {array.shape for array in checked}
+        if len(shapes) > 1:
+            raise Unsuitable(
+                "suit all cases of {node} alike",
+                f"values that they read as shapes {sorted(shapes)}",
+                "Use cases for scalars only, such as Normal(), or for vectors only.",
+            )
         # The cases may ask for different number types; the widest serves all.
         return max(checked, key=lambda array: array.dtype.kind == "f")
 
@@ -128,6 +140,20 @@ class Switch(Distribution):
 
     def unflatten(self, parents: tuple[int, ...]) -> Self:
         return self._of([case.unflatten(parents[1:]) for case in self.cases])
+
+    def started_from(self, other: Distribution) -> Self:
+        cases = getattr(other.free, "cases", ())
+        if len(cases) != len(self.cases):
+            raise Unsuitable(
+                f"start from a Switch of {len(self.cases)} cases",
+                repr(other),
+                "Use the same cases.",
+            )
+        pairs = zip(self.cases, cases, strict=True)
+        return self._of([case.started_from(start) for case, start in pairs])
+
+    def feasible(self) -> Self:
+        return self._of([case.feasible() for case in self.cases])
 
     def log_prob(self, value: Array) -> Array:
         """Return log p(value | parents), ``(n, n_cases, *further parents)``."""
@@ -290,6 +316,13 @@ class Fixed(Distribution):
 
     def log_prob(self, value: Array) -> Array:
         return self.dist.log_prob(value)
+
+    @property
+    def free(self) -> Distribution:
+        return self.dist
+
+    def started_from(self, other: Distribution) -> Self:
+        return self
 
     def fit(self, value: Array, weights: Array) -> Self:
         return self

@@ -130,6 +130,8 @@ def iterate(
     run = Run(problem, theta, assign, Convergence.on(problem, tol))
     for state in run.steps(whole("max_iter", max_iter, 0)):
         yield Step.of(problem, state)
+    if run.error is not None:
+        raise run.error
 
 
 def fit(

@@ -14,6 +14,7 @@ import numpy as np
 
 from latentem.data import Data, at_data, bound
 from latentem.distributions.arrays import Array
+from latentem.distributions.records import Record, Rows
 from latentem.em.assign import Soft
 from latentem.em.problem import Problem
 from latentem.em.theta import Theta
@@ -24,8 +25,10 @@ from latentem.inference.posterior import Posterior, one_hot
 
 Start = Callable[[Problem, np.random.Generator], tuple[Array | None, Posterior]]
 
-#: Rows for each joint state that a random start looks at: few, so that states begin apart.
-ROWS_PER_STATE = 40
+#: Rows for each state that a random start looks at: few, so that states begin apart.
+ROWS_PER_STATE = 10
+#: Weight of all other rows together, relative to these.
+BACKGROUND = 0.1
 
 
 def random(problem: Problem, rng: np.random.Generator) -> tuple[Array | None, Posterior]:
@@ -35,8 +38,8 @@ def random(problem: Problem, rng: np.random.Generator) -> tuple[Array | None, Po
     """
     sizes = problem.layout.elimination.sizes
     n = problem.data.n
-    count = min(n, max(ROWS_PER_STATE * max(sizes.values(), default=1), 200))
-    rows = _some_rows(problem.data, count, rng)
+    count = min(n, max(ROWS_PER_STATE * max(sizes.values(), default=1), 50))
+    rows = some_rows(problem.data, count, rng)
     tables = {name: rng.dirichlet(np.ones(k), size=len(rows)).T.copy() for name, k in sizes.items()}
     return rows, _with_labels(Posterior.independent(tables, len(rows)), problem.data, rows)
 
@@ -207,7 +210,7 @@ def _by_latent(given: Any, sizes: Mapping[str, int], what: str) -> Mapping[str, 
     return by_latent
 
 
-def _some_rows(data: Data, count: int, rng: np.random.Generator) -> Array:
+def some_rows(data: Data, count: int, rng: np.random.Generator) -> Array:
     """Return up to ``count`` rows drawn without repeats, among those with weight."""
     candidates = np.arange(data.n) if data.weights is None else np.flatnonzero(data.weights)
     if len(candidates) <= count:
@@ -243,7 +246,9 @@ def first_theta(problem: Problem, start: Start | Model | None, rng: np.random.Ge
     """
     _check_fit(problem)
     if isinstance(start, Model):
-        theta = problem.theta(_same_graph(problem, start), renew=True)
+        theta = problem.theta(_started(problem, start), renew=True)
+        feasible = {name: dist.feasible() for name, dist in theta.dists.items()}
+        theta = attrs.evolve(theta, dists=feasible)
     else:
         start = default_start(problem) if start is None else start
         rows, posterior = start(problem, rng)
@@ -251,6 +256,8 @@ def first_theta(problem: Problem, start: Start | Model | None, rng: np.random.Ge
         template = problem.theta(renew=True)
         if not template.is_parameterised:
             records = part.records(template, part.expectation(template, posterior))
+            if rows is not None and len(rows) < problem.data.n:
+                records = _with_background(problem, template, records, len(rows))
             dists = {
                 name: dist if dist.is_parameterised else _update(name, dist, records[name])
                 for name, dist in template.dists.items()
@@ -261,6 +268,27 @@ def first_theta(problem: Problem, start: Start | Model | None, rng: np.random.Ge
     return theta
 
 
+def _with_background(
+    problem: Problem, template: Theta, records: dict[str, Record], n_rows: int
+) -> dict[str, Record]:
+    """Add all rows, with little weight and all states alike, to the records of a few rows.
+
+    So a level that none of these rows has keeps a probability above zero.
+    """
+    data = problem.data
+    weights = np.ones(data.n) if data.weights is None else data.weights
+    scaled = attrs.evolve(data, weights=weights * (BACKGROUND * n_rows / weights.sum()))
+    sizes = problem.layout.elimination.sizes
+    alike = {name: np.full((k, 1), 1.0 / k) for name, k in sizes.items()}
+    everywhere = attrs.evolve(problem, data=scaled)
+    posterior = Posterior.independent(alike, data.n)
+    background = everywhere.records(template, everywhere.expectation(template, posterior))
+    return {
+        name: record if isinstance(record, Rows) else record + background[name]
+        for name, record in records.items()
+    }
+
+
 def _update(name: str, dist: Any, record: Any) -> Any:
     try:
         return dist.update(record)
@@ -268,7 +296,8 @@ def _update(name: str, dist: Any, record: Any) -> Any:
         raise DegenerateError(f"Node '{name}': {error}", node=name) from None
 
 
-def _same_graph(problem: Problem, start: Model) -> Model:
+def _started(problem: Problem, start: Model) -> Model:
+    """Return the declared model with the parameters of a start, which must fit it."""
     model = problem.model
     if not start.is_parameterised:
         raise ModelError("The model to start from must have parameters, got a template. Fit it.")
@@ -298,7 +327,13 @@ def _same_graph(problem: Problem, start: Model) -> Model:
                 f"{value.shape}, got {node.dist!r}. Use the family and dimension of the model.",
                 node=node.name,
             )
-    return start
+    started = {}
+    for name, dist in model.distributions.items():
+        try:
+            started[name] = dist.started_from(start[name])
+        except Unsuitable as error:
+            raise ModelError(f"Node '{name}' {error}", node=name) from None
+    return model.replace(started)
 
 
 def default_start(problem: Problem) -> Start:
@@ -319,7 +354,7 @@ def _check_fit(problem: Problem) -> None:
     for node in problem.model.observed:
         assert node.dist is not None
         try:
-            bound(node.name, node.dist, problem.data).check_fit()
+            bound(node.name, node.dist, problem.whole).check_fit()
         except Unsuitable as error:
             raise at_data(node.name, error) from None
 

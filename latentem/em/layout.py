@@ -9,8 +9,9 @@ import numpy as np
 
 from latentem.data import Data
 from latentem.distributions.arrays import Array
+from latentem.errors import TooLargeError
 from latentem.graph import Model, NodeKind
-from latentem.inference.elimination import Elimination
+from latentem.inference.elimination import LARGEST_TABLE, Elimination
 
 
 @attrs.frozen
@@ -103,6 +104,14 @@ class Layout:
         sizes = {node.name: node.n_states or 0 for node in model.latents}
         elimination = Elimination.of(model.graph, sizes)
         elimination.check()
+        for node in (*model.latents, *model.observed):
+            combinations = math.prod(model.parents_shape(node.name))
+            if combinations > LARGEST_TABLE:
+                raise TooLargeError(
+                    f"Node '{node.name}': its parents must have at most {LARGEST_TABLE:,} "
+                    f"combinations of states, got {combinations:,}. Use fewer states or parents.",
+                    node=node.name,
+                )
         return cls(
             tuple(family((node.name,)) for node in model.latents),
             tuple(family(tuple(names)) for names in together.values()),

@@ -86,7 +86,7 @@ def half_steps(problem: Problem, theta: Theta, assign: Assignment) -> Iterator[S
             state = attrs.evolve(state, records=records, terms=problem.q(finer, records))
         theta, events = relocate_vacant(problem, state.theta, theta, state.rule)
         terms = problem.q(theta, state.records)
-        m_row = _m_row(iteration, state, terms)
+        m_row = _m_row(problem, iteration, state, terms)
         if state.rule.is_monotone:
             _guard(iteration, state, m_row.objective, terms)
         # E: the posterior at the new θ.
@@ -122,24 +122,31 @@ def _after_e_step(
         # F = Q + T H, so that the entropy needs no pass of its own.
         0.0 if rule.is_hard else (objective - q) / rule.temperature,
         evidence,
-        _distortion(objective) if problem.model.requires_hard else None,
+        _distortion(problem, terms),
     )
     trace = (row,) if m_row is None else (m_row, row)
     return State(iteration, theta, rule, records, terms, objective, evidence, trace, events)
 
 
-def _m_row(iteration: int, state: State, terms: dict[str, Term]) -> HalfStep:
+def _m_row(problem: Problem, iteration: int, state: State, terms: dict[str, Term]) -> HalfStep:
     """Return the trace's row after an M-step: the posterior, and so its entropy, stay."""
     last = state.trace[-1]
     gain = sum(new.value - state.terms[name].value for name, new in terms.items())
     objective = last.objective + gain
-    distortion = None if last.distortion is None else _distortion(objective)
+    distortion = _distortion(problem, terms)
     return HalfStep(iteration, "M", objective, last.q + gain, last.entropy, None, distortion)
 
 
-def _distortion(objective: float) -> float:
-    """Return J = -F; a sum of dissimilarities is not below 0, though its rounding error may be."""
-    return max(-objective, 0.0)
+def _distortion(problem: Problem, terms: dict[str, Term]) -> float | None:
+    """Return J, minus the prototypes' terms of Q; None without prototypes.
+
+    A sum of dissimilarities is not below 0, though its rounding error may be.
+    """
+    names = problem.model.requires_hard
+    if not names:
+        return None
+    observed = [terms[name].value for name in names if not problem.model.by_name[name].is_latent]
+    return max(-sum(observed), 0.0)
 
 
 def _guard(iteration: int, state: State, objective: float, terms: dict[str, Term]) -> None:

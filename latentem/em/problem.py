@@ -98,18 +98,22 @@ class Problem:
     model : Model
     data : Data
     layout : Layout
+    whole : Data
+        All rows, from which reference points are taken, if this problem is on some rows only.
     """
 
     model: Model
     data: Data
     layout: Layout
+    whole: Data
 
     @classmethod
     def of(cls, model: Model, data: object, weights: object = None) -> Problem:
         """Bind data to a model; see `latentem.data.bind`."""
         if not isinstance(model, Model):
             raise ModelError(f"model must be a Model, got {model!r}. Make one: Model([z, x]).")
-        return cls(model, binding.bind(model, data, weights), Layout.of(model))
+        bound = binding.bind(model, data, weights)
+        return cls(model, bound, Layout.of(model), bound)
 
     def theta(self, model: Model | None = None, *, renew: bool = False) -> Theta:
         """Return the parameters of a model on this graph, bound to the data.
@@ -125,7 +129,7 @@ class Problem:
         dists = {}
         for name, dist in model.distributions.items():
             if name in self.data.values and (renew or getattr(dist, "reference", None) is None):
-                dist = binding.bound(name, dist, self.data)
+                dist = binding.bound(name, dist, self.whole)
             dists[name] = dist.flatten(model.parents_shape(name))
         return Theta(self.layout, dists)
 
@@ -190,6 +194,9 @@ class Problem:
             factors = self._factors(theta, data, attached)
             evidence, _ = self.layout.elimination.sum_product(factors)
             evidence = evidence + sum(self._base_rows(theta, data).values())
+            if not (evidence < np.inf).all():
+                bad = int((~(np.broadcast_to(evidence, data.n) < np.inf)).argmax())
+                self._refuse_impossible(theta, data, bad, rows.start)
             possible = evidence > LOG_ZERO / 10
             return np.broadcast_to(np.where(possible, evidence, -np.inf), data.n)
 
@@ -232,6 +239,13 @@ class Problem:
                 factors.append(Factor((name,), _label_table(data.labels[name], table.shape[1])))
         for family, stack in zip(self.layout.observed, attached, strict=True):
             log_density = stack.log_density()
+            if len(log_density) != family.n_combinations:
+                raise ModelError(
+                    f"Node '{family.names[0]}': log_prob must return one column for each of the "
+                    f"{family.n_combinations} combinations of the parents' states, got "
+                    f"{len(log_density)}. Broadcast it to (n, K).",
+                    node=family.names[0],
+                )
             factors.append(Factor(family.scope, family.at_observed(log_density, data)))
         return factors
 
@@ -241,8 +255,9 @@ class Problem:
         factors = self._factors(theta, data, attached)
         posterior = assign(self.layout.elimination, factors, rows)
         assert posterior.objective is not None
-        if not posterior.objective.min() > LOG_ZERO / 10:
-            impossible = ~(np.broadcast_to(posterior.objective, data.n) > LOG_ZERO / 10)
+        if not (posterior.objective.min() > LOG_ZERO / 10 and posterior.objective.max() < np.inf):
+            objective = np.broadcast_to(posterior.objective, data.n)
+            impossible = ~((objective > LOG_ZERO / 10) & (objective < np.inf))
             if data.weights is not None:
                 impossible &= data.weights > 0
             if impossible.any():
@@ -256,11 +271,11 @@ class Problem:
             for name in family.names:
                 value = data.values[name][bad : bad + 1]
                 log_density = theta.kernels[name].on(value).log_density()
-                if np.isnan(log_density).any():
+                if not (log_density < np.inf).all():  # NaN too
                     raise ModelError(
                         f"Node '{name}': {type(theta.dists[name]).__name__}.log_prob must be a "
-                        f"number or -inf, got NaN for row {row}, value {value[0]}. Check its "
-                        "formula and the support of the data.",
+                        f"number or -inf, got {log_density.max()} for row {row}, value {value[0]}. "
+                        "Check its formula and the support of the data.",
                         node=name,
                     )
                 if not (log_density > LOG_ZERO / 10).any():
@@ -389,7 +404,7 @@ class Problem:
 
     def take(self, rows: Array) -> Problem:
         """Return the problem on these rows only."""
-        return Problem(self.model, self.data[rows], self.layout)
+        return attrs.evolve(self, data=self.data[rows])
 
 
 def _weighted_sum(values: Array, data: Data) -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -72,6 +71,7 @@ class Fit:
     events: tuple[str, ...]
     _problem: Problem
     _assign: Assignment
+    _log_likelihood: float | None
 
     @classmethod
     def of(
@@ -85,13 +85,16 @@ class Fit:
     ) -> Fit:
         """Make the result of the state that a run ended in."""
         model = problem.to_model(state.theta)
+        known = state.log_likelihood
+        if known is None and not model.requires_hard:
+            known = total_evidence(problem, state.theta)
         return cls(
-            model, state.objective, trace, status, starts, tuple(events), problem, state.rule
+            model, state.objective, trace, status, starts, tuple(events), problem, state.rule, known
         )
 
     # -- numbers -------------------------------------------------------------------------------
 
-    @cached_property
+    @property
     def log_likelihood(self) -> float:
         """Log p(X | θ) of the θ returned, in nats: a total over rows, not a mean.
 
@@ -100,14 +103,13 @@ class Fit:
         ModelError
             For prototypes, which have no likelihood.
         """
-        if self.model.requires_hard:
+        if self._log_likelihood is None:
             raise ModelError(
                 f"log_likelihood must come from probability distributions, got {self.model} with "
                 f"{type(self.model[self.model.requires_hard[0]]).__name__}. "
                 "Read fit.distortion or fit.objective."
             )
-        problem = attrs.evolve(self._problem, model=self.model)
-        return total_evidence(problem, known_theta(problem))
+        return self._log_likelihood
 
     @property
     def distortion(self) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 
 from latentem.em.assign import Assignment
 from latentem.em.convergence import Convergence, is_small, whole
-from latentem.em.init import Start, default_start, first_theta, random
+from latentem.em.init import Start, default_start, first_theta, plus_plus, random, some_rows
 from latentem.em.loop import State, half_steps
 from latentem.em.problem import Problem
 from latentem.em.result import Ending, Fit
@@ -18,6 +18,7 @@ from latentem.em.theta import Theta
 from latentem.em.trace import HalfStep, Trace
 from latentem.errors import (
     ConvergenceWarning,
+    DataError,
     DegenerateError,
     DegenerateWarning,
     ModelError,
@@ -42,7 +43,7 @@ class Run:
         self.events: list[str] = []
         self.status = Status.ITERATION_LIMIT
         self.best: State | None = None
-        self.error: DegenerateError | None = None
+        self.error: DegenerateError | DataError | None = None
         self._steps = half_steps(problem, theta, assign)
         self._convergence = convergence
 
@@ -60,7 +61,7 @@ class Run:
                 return
             try:
                 state = next(self._steps)
-            except DegenerateError as error:
+            except (DegenerateError, DataError) as error:
                 self.status, self.error = Status.DEGENERATE, error
                 return
             self.states = [*self.states[-2:], state]
@@ -105,7 +106,7 @@ class Search:
         self.max_iter = max_iter
         self.watch = watch
         self.runs: list[Run] = []
-        self.failed: list[DegenerateError] = []
+        self.failed: list[DegenerateError | DataError] = []
         self.interrupted = False
 
     def run(self, starts: list[Start | Model | None], rng: np.random.Generator) -> None:
@@ -137,12 +138,12 @@ class Search:
         """Follow all starts for a while; then again and again the better half, twice as far."""
         n = self.problem.data.n
         part = self.problem
-        if n > SHORT_ROWS:
-            part = self.problem.take(np.sort(rng.choice(n, SHORT_ROWS, replace=False)))
+        if n > SHORT_ROWS and all(start in (random, plus_plus) for start in starts):
+            part = self.problem.take(some_rows(self.problem.data, SHORT_ROWS, rng))
         for start in starts:
             try:
                 self._begin(part, start, rng)
-            except DegenerateError as error:
+            except (DegenerateError, DataError) as error:
                 self.failed.append(error)
         _, keep = MANY_STARTS if is_small(self.problem) else FEW_STARTS
         limit = SHORT_ITERATIONS
@@ -153,10 +154,12 @@ class Search:
             if len(runs) <= keep:
                 break
             runs, limit = runs[: max(keep, len(runs) // 2)], 2 * limit
-        if part is not self.problem:  # the best goes on, on all rows
+        if part is not self.problem and runs:  # the best goes on, on all rows
             self.runs = [run for run in self.runs if run is not runs[0]]
             runs = [self._begin(self.problem, part.to_model(runs[0].last.theta), rng)]
         self._advance(runs, self.max_iter)
+        if runs and not runs[0].states:  # a row that the subsample's best thinks impossible
+            self._advance([self._begin(self.problem, starts[0], rng)], self.max_iter)
 
     def result(self) -> Fit:
         """Return the best run as a `Fit`, with the warnings that belong to it.

@@ -219,7 +219,7 @@ class ExpectedLogJoint:
         ModelError
             If the model has no parameters or another graph.
         """
-        if set(model.by_name) != set(self.problem.model.by_name):
+        if not same_graph(model, self.problem.model):
             raise ModelError(
                 f"Q must be evaluated at a model of the graph {self.problem.model}, "
                 f"got {model}. Use the same graph."
@@ -235,6 +235,16 @@ class ExpectedLogJoint:
     def __repr__(self) -> str:
         terms = ", ".join(f"{name}: {value:.6f}" for name, value in self.by_node.items())
         return f"Q = {self.total:.6f} nats ({terms})"
+
+
+def same_graph(a: Model, b: Model) -> bool:
+    """Return whether two models have the same nodes, parents in order, states and families."""
+    return set(a.by_name) == set(b.by_name) and all(
+        [p.name for p in node.given] == [p.name for p in b.by_name[name].given]
+        and node.n_states == b.by_name[name].n_states
+        and type(node.dist and node.dist.free) is type(b[name] and b[name].free)
+        for name, node in a.by_name.items()
+    )
 
 
 def values_of(terms: Mapping[str, Term]) -> dict[str, float]:
@@ -313,7 +323,8 @@ def total_evidence(problem: Problem, theta: Theta) -> float:
     weights = problem.data.weights
     if weights is None:
         return float(rows.sum())
-    return float(np.sum(rows * weights, where=weights > 0))
+    counted = weights > 0
+    return float(rows[counted] @ weights[counted])
 
 
 def log_joint(model: Model, data: Any, *, weights: Any = None) -> float:

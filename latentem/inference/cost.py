@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import attrs
 
 from latentem.graph import Model
@@ -74,6 +76,12 @@ def cost(model: Model, n: int) -> Cost:
     elimination = Elimination.of(model.graph, sizes)
     clique, cells = elimination.largest
     tables = [elimination.cells(bucket.clique) for bucket in elimination.buckets]
+    for node in model.observed:  # densities are tabled over all parents, observed ones too
+        combinations = math.prod(model.parents_shape(node.name))
+        if combinations > cells:
+            clique = tuple(parent.name for parent in model.discrete_parents(node.name))
+            cells = combinations
+        tables.append(combinations)
     rows = min(n, block_rows(cells))
     return Cost(
         tuple(bucket.variable for bucket in elimination.buckets),

@@ -83,7 +83,9 @@ class Elimination:
         TooLargeError
             If the largest clique has more than `LARGEST_TABLE` states.
         """
-        moral = nx.moral_graph(graph).subgraph(sizes)
+        names: nx.DiGraph[str] = nx.DiGraph(graph.edges)  # without attributes, which nest
+        names.add_nodes_from(graph)
+        moral = nx.moral_graph(names).subgraph(sizes)
         neighbours = {name: set(moral[name]) - {name} for name in sizes}
         buckets = []
         while neighbours:

@@ -141,15 +141,33 @@ class Posterior:
         """Sum the product of the conditionals over all latents but ``names``."""
         if not names:
             return np.ones(1)
-        letters = {name: i + 1 for i, name in enumerate(self.names)}  # 0 stands for the rows
         needed = set(names)
-        operands: list[Any] = []
+        factors: list[tuple[tuple[str, ...], Array]] = []
         for bucket, table in zip(self.elimination.buckets, self.conditionals, strict=True):
             if bucket.variable in needed:  # its separator comes later in the order
                 needed |= set(bucket.separator)
-                operands.append(np.broadcast_to(table, (*table.shape[:-1], self.n)))
-                operands.append([*(letters[name] for name in bucket.clique), 0])
-        output = [*(letters[name] for name in names), 0]
+                factors.append((bucket.clique, table))
+        for bucket in self.elimination.buckets:
+            variable = bucket.variable
+            if variable in needed and variable not in names:
+                touched = [factor for factor in factors if variable in factor[0]]
+                scopes = dict.fromkeys(name for scope, _ in touched for name in scope)
+                scope = tuple(name for name in scopes if name != variable)
+                factors = [factor for factor in factors if variable not in factor[0]]
+                factors.append((scope, self._product(touched, scope)))
+        return self._product(factors, tuple(names))
+
+    def _product(
+        self, factors: Sequence[tuple[tuple[str, ...], Array]], scope: tuple[str, ...]
+    ) -> Array:
+        """Return the product of factors, summed over all latents but those of a scope."""
+        names = dict.fromkeys(name for factor, _ in factors for name in factor)
+        letters = {name: i + 1 for i, name in enumerate(names)}  # 0 stands for the rows
+        operands: list[Any] = []
+        for clique, table in factors:
+            operands.append(np.broadcast_to(table, (*table.shape[:-1], self.n)))
+            operands.append([*(letters[name] for name in clique), 0])
+        output = [*(letters[name] for name in scope), 0]
         result: Array = np.einsum(*operands, output, optimize=True)
         return result
 
