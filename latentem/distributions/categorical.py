@@ -21,7 +21,7 @@ def _probabilities(value: Any) -> Array | None:
         raise ModelError(
             f"probs must be probabilities between 0 and 1, got {probs}. Divide counts by their sum."
         )
-    return None if probs is None else np.minimum(probs, 1.0)
+    return None if probs is None else np.asarray(np.minimum(probs, 1.0))
 
 
 def _pick(log_probs: Array, value: Array) -> Array:

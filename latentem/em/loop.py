@@ -122,7 +122,7 @@ def _after_e_step(
         # F = Q + T H, so that the entropy needs no pass of its own.
         0.0 if rule.is_hard else (objective - q) / rule.temperature,
         evidence,
-        _distortion(problem, terms),
+        _distortion(problem, objective, terms),
     )
     trace = (row,) if m_row is None else (m_row, row)
     return State(iteration, theta, rule, records, terms, objective, evidence, trace, events)
@@ -133,20 +133,21 @@ def _m_row(problem: Problem, iteration: int, state: State, terms: dict[str, Term
     last = state.trace[-1]
     gain = sum(new.value - state.terms[name].value for name, new in terms.items())
     objective = last.objective + gain
-    distortion = _distortion(problem, terms)
+    distortion = _distortion(problem, objective, terms)
     return HalfStep(iteration, "M", objective, last.q + gain, last.entropy, None, distortion)
 
 
-def _distortion(problem: Problem, terms: dict[str, Term]) -> float | None:
-    """Return J, minus the prototypes' terms of Q; None without prototypes.
+def _distortion(problem: Problem, objective: float, terms: dict[str, Term]) -> float | None:
+    """Return J, what is left of -F without the other nodes' terms of Q; None without prototypes.
 
     A sum of dissimilarities is not below 0, though its rounding error may be.
     """
-    names = problem.model.requires_hard
-    if not names:
+    hard = problem.model.requires_hard
+    if not hard:
         return None
-    observed = [terms[name].value for name in names if not problem.model.by_name[name].is_latent]
-    return max(-sum(observed), 0.0)
+    prototypes = {name for name in hard if not problem.model.by_name[name].is_latent}
+    others = sum(term.value for name, term in terms.items() if name not in prototypes)
+    return max(others - objective, 0.0)
 
 
 def _guard(iteration: int, state: State, objective: float, terms: dict[str, Term]) -> None:
