@@ -268,10 +268,10 @@ def bound(name: str, dist: Distribution, data: Data) -> Distribution:
 
     Rows without weight do not count.
     """
-    value = data.values[name]
-    if data.weights is not None and not data.weights.all():
-        value = value[data.weights > 0]
+    value, weights = data.values[name], data.weights
+    if weights is not None and not weights.all():
+        value, weights = value[weights > 0], weights[weights > 0]
     try:
-        return dist.bind(value)
+        return dist.bind(value, weights)
     except Unsuitable as error:
         raise at_data(name, error) from None

@@ -162,8 +162,11 @@ class Distribution(abc.ABC):
                     "Give one set of parameters for each combination of the parents' states.",
                 )
 
-    def bind(self, value: Array) -> Self:
-        """Return this template with what it takes from the data once (reference point, levels)."""
+    def bind(self, value: Array, weights: Array | None = None) -> Self:
+        """Return this template with what it takes from the data once (reference point, levels).
+
+        ``weights`` ``(n,)`` are the rows' own, None for ones.
+        """
         return self
 
     def check_fit(self) -> None:  # noqa: B027 (optional)

@@ -114,7 +114,7 @@ class Categorical(ExponentialFamily):
         states = "" if self.n_states is None else f"({self.n_states})"
         return check_integers(value, 0, high, f"Categorical{states}")
 
-    def bind(self, value: Array) -> Self:
+    def bind(self, value: Array, weights: Array | None = None) -> Self:
         if self.n_states is not None:
             return self
         n_states = int(value.max(initial=0)) + 1

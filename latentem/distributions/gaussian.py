@@ -244,8 +244,8 @@ class Gaussian(ExponentialFamily):
             )
         return array
 
-    def bind(self, value: Array) -> Self:
-        return attrs.evolve(self, reference=Reference.of(value, self.form))
+    def bind(self, value: Array, weights: Array | None = None) -> Self:
+        return attrs.evolve(self, reference=Reference.of(value, self.form, weights))
 
     def check_fit(self) -> None:
         if self.reference is None:

@@ -135,8 +135,8 @@ class Normal(ExponentialFamily):
             )
         return array
 
-    def bind(self, value: Array) -> Self:
-        return attrs.evolve(self, reference=Reference.of(value[:, None], Full()))
+    def bind(self, value: Array, weights: Array | None = None) -> Self:
+        return attrs.evolve(self, reference=Reference.of(value[:, None], Full(), weights))
 
     def check_fit(self) -> None:
         self.gaussian.check_fit()

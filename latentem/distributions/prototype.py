@@ -116,9 +116,9 @@ class Prototype(ExponentialFamily):
         self.dissimilarity_.check(array)
         return array  # in its own type: pixels may stay bytes until a block is worked on
 
-    def bind(self, value: Array) -> Self:
+    def bind(self, value: Array, weights: Array | None = None) -> Self:
         if isinstance(self.dissimilarity_, SquaredEuclidean):
-            return attrs.evolve(self, reference=Reference.of(value, Spherical()))
+            return attrs.evolve(self, reference=Reference.of(value, Spherical(), weights))
         return self
 
     def dissimilarity(self, value: Array, other: Array) -> Array:

@@ -43,15 +43,18 @@ class Reference:
     base: Reference | None = None
 
     @classmethod
-    def of(cls, value: Array, structure: Structure) -> Reference:
-        """Take centre and scale from data ``(n, d)``; a constant column has scale 1."""
-        centre = value.mean(axis=0, dtype=float)
+    def of(cls, value: Array, structure: Structure, weights: Array | None = None) -> Reference:
+        """Take centre and scale from weighted data ``(n, d)``; a constant column has scale 1."""
+        if weights is None:
+            centre = value.mean(axis=0, dtype=float)
+        else:
+            centre = (weights / weights.sum()) @ value
         high, low = value.max(axis=0).astype(float), value.min(axis=0).astype(float)
         reach = np.maximum(high - centre, centre - low)
         varies = high > low
         # Divided by the reach first, so that squares neither overflow nor underflow.
         unit = np.where(varies, reach, 1.0)
-        spread = np.where(varies, unit * np.sqrt(_mean_square(value, centre, unit)), 0.0)
+        spread = np.where(varies, unit * np.sqrt(_mean_square((value, centre, unit), weights)), 0.0)
         scale = structure.common_scale(spread)
         scale = np.where(scale > SMALLEST_SCALE, scale, 1.0)
         return cls(centre, scale, spread, float(np.max(reach / scale, initial=1.0)))
@@ -72,12 +75,17 @@ class Reference:
         return attrs.evolve(self, centres=centres, low=low, root=root, base=self)
 
 
-def _mean_square(value: Array, centre: Array, unit: Array, block: int = 16384) -> Array:
-    """Return the mean of ((value - centre) / unit)^2 by column, a block of rows at a time."""
+def _mean_square(
+    standard: tuple[Array, Array, Array], weights: Array | None, block: int = 16384
+) -> Array:
+    """Return the weighted mean of ((value - centre) / unit)^2, a block of rows at a time."""
+    value, centre, unit = standard
     total = np.zeros(value.shape[1])
     for start in range(0, len(value), block):
-        total += np.square((value[start : start + block] - centre) / unit).sum(axis=0)
-    return total / len(value)
+        rows = slice(start, start + block)
+        squares = np.square((value[rows] - centre) / unit)
+        total += squares.sum(axis=0) if weights is None else weights[rows] @ squares
+    return total / (len(value) if weights is None else weights.sum())
 
 
 def squared_distances(z: Array, centres: Array) -> Array:

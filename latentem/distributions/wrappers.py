@@ -132,8 +132,8 @@ class Switch(Distribution):
         for case in self.cases:
             case.check_fit()
 
-    def bind(self, value: Array) -> Self:
-        return self._of([case.bind(value) for case in self.cases])
+    def bind(self, value: Array, weights: Array | None = None) -> Self:
+        return self._of([case.bind(value, weights) for case in self.cases])
 
     def flatten(self, parents: tuple[int, ...]) -> Self:
         return self._of([case.flatten(parents[1:]) for case in self.cases])
@@ -302,8 +302,8 @@ class Fixed(Distribution):
     def check_parents(self, shape: tuple[int, ...]) -> None:
         self.dist.check_parents(shape)
 
-    def bind(self, value: Array) -> Self:
-        return attrs.evolve(self, dist=self.dist.bind(value))
+    def bind(self, value: Array, weights: Array | None = None) -> Self:
+        return attrs.evolve(self, dist=self.dist.bind(value, weights))
 
     def dissimilarity(self, value: Array, other: Array) -> Array:
         return self.dist.dissimilarity(value, other)

@@ -1,0 +1,240 @@
+"""What hostile or careless use must not do: change data, hang, blame the wrong node, or crash."""
+
+from __future__ import annotations
+
+import attrs
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.typing import NDArray
+
+import latentem as lem
+
+RNG = np.random.default_rng(0)
+BLOBS = np.r_[RNG.normal(0, 1, (60, 2)), RNG.normal(4, 2, (60, 2))]
+COUNTS = RNG.poisson([2] * 50 + [9] * 50)
+
+
+def mixture(dist: lem.Distribution, k: int = 2) -> lem.Model:
+    z = lem.latent("z", lem.Categorical(k))
+    return lem.Model([z, lem.observed("x", dist, given=z)])
+
+
+@attrs.frozen(eq=False)
+class Exponential(lem.ExponentialFamily):
+    rate: lem.Array | None = lem.parameter()  # noqa: RUF009 (a field)
+
+    def statistics(self, value: lem.Array) -> lem.Array:
+        return value[:, None]
+
+    def natural_parameters(self) -> tuple[lem.Array, lem.Array]:
+        assert self.rate is not None
+        return -self.rate[..., None], -np.log(self.rate)
+
+    def from_mean(self, mean: lem.Array, weight: lem.Array) -> Exponential:
+        with np.errstate(divide="ignore"):
+            return Exponential(1 / mean[..., 0])
+
+
+@attrs.frozen(eq=False)
+class OneColumn(lem.Distribution):
+    scale: lem.Array | None = None
+
+    def log_prob(self, value: lem.Array) -> lem.Array:
+        assert self.scale is not None
+        return -value[:, None] / self.scale[0]
+
+    def fit(self, value: lem.Array, weights: lem.Array) -> OneColumn:
+        return OneColumn(weights.T @ value / weights.sum(0))
+
+
+def test_integer_column_names_are_columns() -> None:
+    model = lem.Model([lem.observed("x", lem.Poisson())])
+    assert lem.fit(model, pd.DataFrame([3, 1, 4, 1, 5])).model["x"].rate == pytest.approx(2.8)
+
+
+def test_a_start_gives_parameters_to_the_declared_model_and_not_its_structure() -> None:
+    full = lem.fit(lem.models.gaussian_mixture(2), BLOBS, seed=0).model
+    with pytest.raises(lem.ModelError, match="Node 'x' must start from a diagonal covariance"):
+        lem.fit(lem.models.gaussian_mixture(2, "diagonal"), BLOBS, init=full)
+    counts = lem.fit(mixture(lem.Poisson()), COUNTS, seed=0).model
+    with pytest.raises(lem.ModelError, match="Node 'x' must start from a Normal, got a Poisson"):
+        lem.fit(mixture(lem.Normal()), COUNTS, init=counts)
+    z = lem.latent("z", lem.fixed(lem.Categorical(probs=[0.5, 0.5])))
+    held = lem.Model([z, lem.observed("x", lem.Poisson(), given=z)])
+    assert lem.fit(held, COUNTS, init=counts).model["z"].probs.tolist() == [0.5, 0.5]
+
+
+def test_results_do_not_change_with_the_users_arrays() -> None:
+    x = BLOBS.copy()
+    fit = lem.fit(lem.models.gaussian_mixture(1), x)
+    before = fit.log_likelihood
+    x *= 10
+    assert fit.log_likelihood == before == fit.objective
+    mean = np.zeros((2, 1))
+    gaussian = lem.Gaussian(mean=mean, covariance=np.ones((2, 1, 1)))
+    mean[:] = np.nan
+    assert np.isfinite(gaussian.mean).all()
+
+
+def test_a_density_without_maximum_is_named() -> None:
+    x = np.r_[np.zeros(20), np.random.default_rng(1).exponential(5, 50)]
+    with pytest.raises(lem.DegenerateError, match=r"Node 'x': Exponential .*rate"):
+        lem.fit(mixture(Exponential()), x, init=lem.init.from_labels(np.repeat([0, 1], [20, 50])))
+
+
+def test_a_log_prob_of_too_few_columns_is_named() -> None:
+    with pytest.raises(lem.ModelError, match=r"Node 'x': log_prob must .*2 combinations.* got 1\."):
+        lem.fit(mixture(OneColumn()), RNG.random(30), seed=0)
+
+
+def test_prototypes_within_a_switch_are_assigned_hard() -> None:
+    with pytest.raises(lem.ModelError, match=r"assign=lem\.hard"):
+        lem.fit(mixture(lem.Switch([lem.Prototype(), lem.Prototype("l1")])), BLOBS, seed=0)
+
+
+def test_the_distortion_is_that_of_the_prototypes_whatever_the_latent() -> None:
+    fit = lem.fit(mixture(lem.Prototype()), BLOBS, seed=0, assign=lem.hard)
+    residuals = BLOBS - fit.model["x"].prototypes[fit.predict()]
+    assert fit.distortion == pytest.approx(np.square(residuals).sum(), rel=1e-12)
+
+
+def test_q_refuses_the_same_nodes_with_parents_in_another_order() -> None:
+    a, b = (lem.latent(name, lem.Categorical(probs=[0.5, 0.5])) for name in "ab")
+    rate = np.array([[1.0, 5.0], [9.0, 20.0]])
+    model = lem.Model([a, b, lem.observed("y", lem.Poisson(rate=rate), given=[a, b])])
+    other = lem.Model([a, b, lem.observed("y", lem.Poisson(rate=rate.T), given=[b, a])])
+    data = {"y": COUNTS}
+    q = lem.expected_log_joint(model, data, lem.e_step(model, data))
+    assert q(model) == pytest.approx(q.total)
+    with pytest.raises(lem.ModelError, match="graph"):
+        q(other)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_cosine_k_means_seeds(seed: int) -> None:
+    x = np.random.default_rng(seed).normal(size=(60, 3))
+    fit = lem.fit(lem.models.kmeans(3, "cosine"), x, assign=lem.hard, seed=seed)
+    assert 0 < fit.distortion < 60
+
+
+def test_a_rare_level_survives_random_starts() -> None:
+    x = np.random.default_rng(0).integers(0, 3, 1000)
+    x[0] = 3
+    fit = lem.fit(mixture(lem.Categorical(4)), x, seed=0)
+    assert fit.log_likelihood >= np.sum(np.log(np.bincount(x) / 1000)[x]) - 1e-6
+
+
+def _many(n: int = 30_000) -> NDArray[np.float64]:
+    return np.random.default_rng(0).normal(size=(n, 2))
+
+
+def test_starts_of_all_rows_are_not_subsampled() -> None:
+    x = np.random.default_rng(0).poisson(3, 30_000)
+    labels = lem.init.from_labels(np.arange(30_000) % 2)
+    fit = lem.fit(mixture(lem.Poisson()), x, init=labels, restarts=2, max_iter=3, tol=0)
+    assert np.isfinite(fit.log_likelihood)
+
+
+@pytest.mark.filterwarnings("ignore::latentem.errors.DegenerateWarning")
+@pytest.mark.filterwarnings("ignore::latentem.errors.ConvergenceWarning")
+@pytest.mark.parametrize("seed", range(3))
+def test_subsamples_keep_the_reference_of_all_rows(seed: int) -> None:
+    spike = _many()
+    spike[:, 1] = 0
+    spike[0, 1] = 1
+    tied = _many()
+    tied[:9000] = 0
+    for x in (spike, tied):
+        fit = lem.fit(lem.models.gaussian_mixture(2), x, seed=seed, max_iter=5)
+        assert np.isfinite(fit.log_likelihood)
+    weights = np.zeros(30_000)
+    weights[[5, 17]] = 1
+    fit = lem.fit(lem.models.gaussian_mixture(2), _many(), weights=weights, seed=seed)
+    assert np.isfinite(fit.log_likelihood)
+
+
+@pytest.mark.filterwarnings("ignore::latentem.errors.DegenerateWarning")
+def test_a_start_below_the_floor_is_lifted_to_it() -> None:
+    x = np.r_[np.zeros(5), np.arange(1, 20.0)]
+    z = lem.latent("z", lem.Categorical(probs=[0.3, 0.7]))
+    tight = lem.Normal(mean=[0.0, 10.0], variance=[1e-14, 20.0])
+    start = lem.Model([z, lem.observed("x", tight, given=z)])
+    objective = lem.fit(mixture(lem.Normal()), x, init=start).trace["objective"]
+    assert (np.diff(objective) > -1e-8).all()
+
+
+@pytest.mark.parametrize("dissimilarity", ["squared_euclidean", "l1", "hamming"])
+def test_more_vacant_states_than_places_for_them(dissimilarity: str) -> None:
+    x = np.array([[0.0]] * 4 + [[1.0], [1.0], [4.0]])
+    labels = lem.init.from_labels([0, 1, 2, 3, 4, 4, 4])
+    fit = lem.fit(lem.models.kmeans(5, dissimilarity), x, assign=lem.hard, init=labels)
+    assert fit.distortion == 0
+    assert any("others stay" in event for event in fit.events)
+
+
+def test_a_prototype_that_is_no_row_is_kept_while_it_is_better() -> None:
+    def squared(value: lem.Array, prototype: lem.Array) -> lem.Array:
+        return np.square(value - prototype).sum(1)
+
+    start = lem.models.kmeans(2, squared).replace(
+        {"x": lem.Prototype(squared, prototypes=[[0.5], [10.5]])}
+    )
+    fit = lem.fit(start, np.array([[0.0], [1], [10], [11]]), assign=lem.hard)
+    assert fit.distortion == 1.0
+
+
+def test_switch_refuses_cases_of_different_shapes_and_takes_columns() -> None:
+    x = RNG.normal(size=50)
+    with pytest.raises(lem.DataError, match="suit all cases of Node 'x' alike"):
+        lem.fit(mixture(lem.Switch([lem.Normal(), lem.Gaussian()])), x, seed=0)
+    inflated = mixture(lem.Switch([lem.PointMass(0), lem.Poisson()]))
+    columns = lem.fit(inflated, COUNTS[:, None], seed=0).log_likelihood
+    assert columns == pytest.approx(lem.fit(inflated, COUNTS, seed=0).log_likelihood)
+
+
+def test_long_chains_of_latents() -> None:
+    n = 120
+    stay = np.array([[0.9, 0.1], [0.1, 0.9]])
+    latents = [lem.latent("z0", lem.Categorical(probs=[0.5, 0.5]))]
+    for i in range(1, n):
+        node = lem.latent(f"z{i}", lem.Categorical(probs=stay), given=latents[-1])
+        latents.append(node)
+    x = lem.observed("x", lem.Poisson(rate=[1.0, 3.0]), given=latents[0])
+    posterior = lem.e_step(lem.Model([*latents, x]), {"x": [1, 7]})
+    ends = posterior.marginal("z0", f"z{n - 1}")
+    expected = posterior.marginal("z0")[:, :, None] * np.linalg.matrix_power(stay, n - 1)
+    np.testing.assert_allclose(ends, expected, rtol=1e-10)
+
+
+def test_integer_weights_equal_repeats_even_at_the_floor() -> None:
+    weights = np.ones(len(BLOBS))
+    weights[0] = 60
+    rows = np.repeat(np.arange(len(BLOBS)), weights.astype(int))
+    labels = np.repeat([0, 1], 60)
+    with pytest.warns(lem.DegenerateWarning):
+        weighted = lem.fit(
+            mixture(lem.Gaussian(floor=0.5)),
+            BLOBS,
+            weights=weights,
+            init=lem.init.from_labels(labels),
+        )
+    with pytest.warns(lem.DegenerateWarning):
+        repeated = lem.fit(
+            mixture(lem.Gaussian(floor=0.5)), BLOBS[rows], init=lem.init.from_labels(labels[rows])
+        )
+    assert weighted.log_likelihood == pytest.approx(repeated.log_likelihood, rel=1e-10)
+
+
+def test_cost_counts_observed_parents() -> None:
+    z = lem.latent("z", lem.Categorical(3))
+    parents = [z, *(lem.observed(f"o{i}", lem.Categorical(1000)) for i in range(3))]
+    model = lem.Model([*parents, lem.observed("x", lem.Poisson(), given=parents)])
+    assert lem.cost(model, 10).largest_table == 3 * 1000**3
+    with pytest.raises(lem.TooLargeError, match="Node 'x'"):
+        lem.fit(model, {"o0": [1], "o1": [1], "o2": [1], "x": [2]})
+
+
+def test_level_codes_far_beyond_the_data_are_refused() -> None:
+    with pytest.raises(lem.DataError, match="levels 0, 1, 2"):
+        lem.fit(mixture(lem.Categorical()), [0, 1, 10**9], seed=0)
