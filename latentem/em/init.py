@@ -25,7 +25,8 @@ from latentem.inference.posterior import Posterior, one_hot
 
 Start = Callable[[Problem, np.random.Generator], tuple[Array | None, Posterior]]
 
-#: Rows for each state that a random start looks at: few, so that states begin apart.
+#: Rows for each state and column that a random start looks at: few, so that states begin apart,
+#: and enough to determine a state.
 ROWS_PER_STATE = 10
 #: Weight of all other rows together, relative to these.
 BACKGROUND = 0.1
@@ -38,7 +39,8 @@ def random(problem: Problem, rng: np.random.Generator) -> tuple[Array | None, Po
     """
     sizes = problem.layout.elimination.sizes
     n = problem.data.n
-    count = min(n, max(ROWS_PER_STATE * max(sizes.values(), default=1), 50))
+    width = max((value[0].size for value in problem.data.values.values()), default=1)
+    count = min(n, ROWS_PER_STATE * (1 + width) * max(sizes.values(), default=1))
     rows = some_rows(problem.data, count, rng)
     tables = {name: rng.dirichlet(np.ones(k), size=len(rows)).T.copy() for name, k in sizes.items()}
     return rows, _with_labels(Posterior.independent(tables, len(rows)), problem.data, rows)
