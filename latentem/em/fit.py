@@ -153,9 +153,11 @@ def fit(
 ) -> Fit:
     r"""Fit a model by expectation-maximisation.
 
-    By default: several short runs from different starts (on a subsample where data are many), the
-    best of which are continued to convergence (Biernacki, Celeux and Govaert, Computational
-    Statistics & Data Analysis 41, 2003). A model whose nodes all have parameters is the start.
+    By default: short runs from many starts, of which the better half is followed on, twice as far,
+    until few are left, and these to convergence (small EM: Biernacki, Celeux and Govaert,
+    Computational Statistics & Data Analysis 41, 2003; sequential halving: Karnin, Koren and Somekh,
+    ICML 2013). Where data are many the choice is made on a subsample of rows, and the best
+    continued on all. A model whose nodes all have parameters is the start.
 
     Parameters
     ----------
@@ -178,7 +180,8 @@ def fit(
     max_iter : int
         Largest number of iterations, each an M-step and an E-step, from one start.
     restarts : int, optional
-        Number of starts. By default as many as an expert would take, 1 for a given start.
+        Number of starts. By default 40 where an iteration costs next to nothing, else 4; 1 for a
+        given start.
     weights : array, (n,), optional
         Row weights: an integer weight equals repeating the row.
     lengths : None
