@@ -261,7 +261,7 @@ def test_what_a_fit_reports_belongs_together(case: Case) -> None:
 def test_iterate_takes_the_steps_of_fit(case: Case) -> None:
     start = _start(case)
     fit = _plain(case, 5, init=start)
-    steps = list(itertools.islice(lem.iterate(start, case.data), 6))
+    steps = list(lem.iterate(start, case.data, tol=0, max_iter=5))
     assert [step.iteration for step in steps] == list(range(6))
     ends = [row for row in fit.trace if row.phase == "E"]
     for step, row in zip(steps, ends, strict=True):

@@ -40,7 +40,8 @@ def random(problem: Problem, rng: np.random.Generator) -> tuple[Array | None, Po
     sizes = problem.layout.elimination.sizes
     n = problem.data.n
     width = max((value[0].size for value in problem.data.values.values()), default=1)
-    count = min(n, ROWS_PER_STATE * (1 + width) * max(sizes.values(), default=1))
+    largest = max(sizes.values(), default=1)
+    count = n if largest == 1 else min(n, ROWS_PER_STATE * (1 + width) * largest)
     rows = some_rows(problem.data, count, rng)
     tables = {name: rng.dirichlet(np.ones(k), size=len(rows)).T.copy() for name, k in sizes.items()}
     return rows, _with_labels(Posterior.independent(tables, len(rows)), problem.data, rows)
