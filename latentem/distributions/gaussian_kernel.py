@@ -42,7 +42,10 @@ class ResidualKernel(Kernel):
 
     def expected_log_prob(self, record: Statistics) -> tuple[float, float]:
         linear = self.linear
-        return expected_under(linear.dist, linear.eta, linear.log_normaliser, record)
+        value, size = expected_under(linear.dist, linear.eta, linear.log_normaliser, record)
+        # A whitened residual has an error of eps |W| times the values it is made of.
+        reach = self.reference.extent * np.linalg.norm(self.whitening, axis=(-2, -1))
+        return value, size + float((record.weight * reach)[self.residual].sum())
 
     def record_for(self, old: Kernel) -> Kernel | None:
         before = old.residual if isinstance(old, ResidualKernel) else np.zeros_like(self.residual)

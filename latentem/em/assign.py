@@ -94,6 +94,7 @@ class Tempered(Assignment):
     schedule: Callable[[int], float] | None
     beta: float
     is_settled: bool = True
+    length: int | None = None
 
     @property
     def temperature(self) -> float:  # type: ignore[override]
@@ -104,7 +105,8 @@ class Tempered(Assignment):
         if self.schedule is None:
             return self
         now, later = (_inverse_temperature(self.schedule(t)) for t in (iteration, iteration + 1))
-        return attrs.evolve(self, beta=now, is_settled=now == later)
+        settled = now == later if self.length is None else iteration >= self.length - 1
+        return attrs.evolve(self, beta=now, is_settled=settled)
 
     def __call__(
         self, elimination: Elimination, factors: Sequence[Factor], rows: slice
@@ -156,7 +158,8 @@ def tempered(beta: float | Sequence[float] | Callable[[int], float]) -> Assignme
         values = [_inverse_temperature(b) for b in beta]
         if not values:
             raise ModelError("tempered: beta must have at least one value, got none. Give one.")
-        return tempered(lambda iteration: values[min(iteration, len(values) - 1)])
+        last = len(values) - 1
+        return Tempered(lambda t: values[min(t, last)], values[0], last == 0, len(values))
     return Tempered(None, _inverse_temperature(beta))
 
 
