@@ -363,17 +363,20 @@ def _check_fit(problem: Problem) -> None:
 
 
 def _refuse_equal_states(problem: Problem, theta: Theta) -> None:
-    """Raise if the posterior of a latent is its prior in every row: a stationary point of EM."""
+    """Raise if the posterior is the prior in every row: a stationary point of EM."""
     if not problem.model.observed or problem.model.requires_hard:
         return
     rows = np.unique(np.linspace(0, problem.data.n - 1, min(problem.data.n, 1000)).astype(int))
     posterior = problem.take(rows).posterior(theta, Soft())
     prior = _prior(problem, theta)
-    for name, k in problem.layout.elimination.sizes.items():
-        if k == 1 or not list(problem.model.graph.successors(name)):
-            continue
-        table = posterior.table((name,))
-        if np.all(np.abs(table - prior.table((name,))) < 1e-12):
+    unchanged = all(
+        np.all(np.abs(after - before) < 1e-12)
+        for after, before in zip(posterior.conditionals, prior.conditionals, strict=True)
+    )
+    sizes = problem.layout.elimination.sizes
+    watched = [name for family in problem.layout.observed for name in family.scope]
+    for name in watched:
+        if unchanged and sizes[name] > 1:
             raise ModelError(
                 f"Node '{name}': the states must differ at the start because EM never tells equal "
                 "states apart, got the same density under all of them in every row. "
