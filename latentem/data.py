@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Self
 
 import attrs
 import narwhals.stable.v2 as nw
 import numpy as np
+from narwhals.exceptions import DuplicateError
 
 from latentem.distributions.arrays import Array
 from latentem.distributions.base import Distribution
@@ -58,8 +60,8 @@ def bind(model: Model, data: Any, weights: Any = None) -> Data:
     model : Model
     data : array, mapping or data frame
         An array (when one node is observed), a mapping from node names to arrays, or a data frame
-        of any library that narwhals reads. Values given for a latent make it observed; NaN and -1
-        stand for unknown ones.
+        of any library that narwhals reads. Values given for a latent make it observed; NaN, -1,
+        None and masked entries stand for unknown ones.
     weights : array, (n,), optional
         Row weights: an integer weight equals repeating the row.
 
@@ -82,20 +84,70 @@ def bind(model: Model, data: Any, weights: Any = None) -> Data:
         raise DataError("data must have at least one row, got none. Pass some data.")
     values = {node.name: _checked(node, columns[node.name]) for node in model.observed}
     labels = {
-        node.name: _labels(node, columns[node.name])
+        node.name: _states(node, columns[node.name], unknown=True)
         for node in model.latents
         if node.name in columns
     }
     return Data(n, values, labels, None if weights is None else _weights(weights, n))
 
 
+def bind_given(model: Model, data: Any, n: int) -> dict[str, Array]:
+    """Return the values of some nodes, latents included, in n rows.
+
+    Parameters
+    ----------
+    model : Model
+    data : mapping of str to array, (n, *event)
+    n : int
+
+    Raises
+    ------
+    DataError
+        If anything does not fit. The message names the node.
+    """
+    if not isinstance(data, Mapping):
+        raise DataError(
+            f"data must be a mapping from node names to arrays, got {_describe(data)}. "
+            "Pass {'z': ...} with the values of node 'z', and so on."
+        )
+    values = {}
+    for name, column in _from_mapping(model, data).items():
+        node = model.by_name[name]
+        if len(column) != n:
+            raise DataError(
+                f"data['{name}'] must have a value for each of the {n} rows to draw, "
+                f"got {len(column)}. Pass as many values as rows.",
+                node=name,
+            )
+        if node.n_states is not None:
+            column = _states(node, column, unknown=False)
+        elif node.dist is not None:
+            column = _checked(node, column)
+        values[name] = column
+    return values
+
+
 def _by_node(model: Model, data: Any) -> dict[str, Array]:
     """Return the raw array of each node that has one."""
-    frame = nw.from_native(data, eager_only=True, pass_through=True)
+    try:
+        frame = nw.from_native(data, eager_only=True, pass_through=True)
+    except DuplicateError:
+        name, count = Counter(data.columns).most_common(1)[0]
+        raise DataError(
+            f"data must have each column once, got {name!r} {count} times. Rename or drop one."
+        ) from None
     if isinstance(frame, nw.DataFrame):
         return _from_frame(model, frame)
     if isinstance(data, Mapping):
-        return _from_mapping(model, data)
+        columns = _from_mapping(model, data)
+        for node in model.observed:
+            if node.name not in columns:
+                raise DataError(
+                    f"data must have an entry '{node.name}' because Node '{node.name}' is "
+                    f"observed, got entries {list(data)}. Add it.",
+                    node=node.name,
+                )
+        return columns
     if len(model.observed) != 1:
         names = [node.name for node in model.observed]
         raise DataError(
@@ -103,7 +155,7 @@ def _by_node(model: Model, data: Any) -> dict[str, Array]:
             f"observed, got {_describe(data)}. Pass {{{', '.join(f'{n!r}: ...' for n in names)}}}."
         )
     node = model.observed[0]
-    return {node.name: _as_array(node.name, data)}
+    return {node.name: _as_array(node, data)}
 
 
 def _from_mapping(model: Model, data: Mapping[Any, Any]) -> dict[str, Array]:
@@ -113,14 +165,7 @@ def _from_mapping(model: Model, data: Mapping[Any, Any]) -> dict[str, Array]:
                 f"data must have entries for nodes of the model ({', '.join(model.by_name)}), "
                 f"got one for {name!r}. Rename or drop it."
             )
-    for node in model.observed:
-        if node.name not in data:
-            raise DataError(
-                f"data must have an entry '{node.name}' because Node '{node.name}' is observed, "
-                f"got entries {list(data)}. Add it.",
-                node=node.name,
-            )
-    return {name: _as_array(name, value) for name, value in data.items()}
+    return {name: _as_array(model.by_name[name], value) for name, value in data.items()}
 
 
 def _from_frame(model: Model, frame: nw.DataFrame[Any]) -> dict[str, Array]:
@@ -144,28 +189,29 @@ def _from_frame(model: Model, frame: nw.DataFrame[Any]) -> dict[str, Array]:
             )
         for name in wanted:
             dtype = frame.schema[name]
-            if not (dtype.is_numeric() or dtype == nw.Boolean):
+            if not (dtype.is_numeric() or dtype == nw.Boolean or node.is_latent):
                 raise DataError(
                     f"data['{name}'] must be numeric because it belongs to Node '{node.name}', "
                     f"got a column of type {dtype}. Encode it as numbers, or leave it out with "
                     "columns=[...].",
                     node=node.name,
                 )
-        parts = [_as_array(node.name, frame.get_column(name).to_numpy()) for name in wanted]
-        single = len(parts) == 1 and node.columns is None
-        arrays[node.name] = parts[0] if single else np.column_stack(parts)
+        parts = [_as_array(node, frame.get_column(name).to_numpy()) for name in wanted]
+        arrays[node.name] = parts[0] if len(parts) == 1 else np.column_stack(parts)
     return arrays
 
 
-def _as_array(name: str, value: Any) -> Array:
+def _as_array(node: Node, value: Any) -> Array:
+    name = node.name
     if isinstance(value, np.ma.MaskedArray):
-        if value.mask.any():
-            row = int(np.argwhere(value.mask)[0][0])
-            raise DataError(_missing_message(name, int(value.mask.sum()), row), node=name)
-        value = value.data
+        mask = np.ma.getmaskarray(value)
+        if mask.any() and not node.is_latent:
+            row = int(np.argwhere(mask)[0][0])
+            raise DataError(_missing_message(name, int(mask.sum()), row), node=name)
+        value = np.where(mask, np.array(None), value.data) if mask.any() else value.data
     try:
         array = np.asarray(value)
-        if array.dtype == object:
+        if array.dtype == object and not node.is_latent:
             array = array.astype(float)
     except (ValueError, TypeError) as error:
         raise DataError(
@@ -227,20 +273,40 @@ def at_data(name: str, error: Unsuitable) -> DataError:
     return DataError(f"data['{name}'] {error}".replace("{node}", f"Node '{name}'"), node=name)
 
 
-def _labels(node: Node, array: Array) -> Array:
-    """Return the known states of a latent, -1 where unknown."""
+def _states(node: Node, array: Array, *, unknown: bool) -> Array:
+    """Return the states ``(n,)`` of a discrete node; if some may be unknown, these as -1."""
     k = node.n_states or 0
-    unknown = np.isnan(array) if array.dtype.kind == "f" else array == -1
-    array = np.where(unknown, -1, array)
-    ok = array.ndim == 1 and array.dtype.kind in "biuf"
-    if not ok or not np.all((array >= -1) & (array < k) & (array == np.floor(array))):
-        raise DataError(
+
+    def refuse(actual: str) -> DataError:
+        allowed = "; use -1 or NaN for unknown ones" if unknown else ""
+        return DataError(
             f"data['{node.name}'] must be states from 0 to {k - 1}, one a row, because Node "
-            f"'{node.name}' is a latent of {k} states, got {_describe(array)} with values "
-            f"{np.unique(array)[:8]}. Encode the labels; use -1 or NaN for unknown ones.",
+            f"'{node.name}' has {k} states, got {actual}. Encode them as 0 to {k - 1}{allowed}.",
             node=node.name,
         )
-    return array.astype(np.intp)
+
+    if array.ndim != 1:
+        raise refuse(_describe(array))
+    if array.dtype.kind in "biuf":
+        states = array.astype(float)
+    else:
+        states = np.array([_number(entry) for entry in array])
+    if unknown:
+        states[np.isnan(states)] = -1
+    lowest = -1 if unknown else 0
+    ok = (states >= lowest) & (states < k) & (states == np.floor(states))
+    if not ok.all():
+        row = int(np.argmin(ok))
+        raise refuse(f"{array[row : row + 1].tolist()[0]!r} in row {row}")
+    return states.astype(np.intp)
+
+
+def _number(entry: Any) -> float:
+    """Return an entry of an array of objects: NaN for None, infinity for what is no number."""
+    if entry is None:
+        return float("nan")
+    real = int | float | np.integer | np.floating | np.bool_
+    return float(entry) if isinstance(entry, real) else float("inf")
 
 
 def _weights(weights: Any, n: int) -> Array:

@@ -78,25 +78,26 @@ class Unsuitable(ValueError):
         self.remedy = remedy
 
 
-def require(module: str, *, extra: str) -> ModuleType:
+def require(module: str, *, extra: str | None = None) -> ModuleType:
     """Import an optional dependency.
 
     Parameters
     ----------
     module : str
         Module to import.
-    extra : str
-        The extra of latentem that installs it.
+    extra : str, optional
+        The extra of latentem that installs it; without one, it is installed by its own name.
 
     Raises
     ------
     MissingExtraError
-        If it is not installed; the message names the extra.
+        If it is not installed; the message says how to.
     """
     try:
         return importlib.import_module(module)
     except ImportError as error:
+        wanted = module if extra is None else f"'latentem[{extra}]'"
         raise MissingExtraError(
             f"{module} is needed for this and is not installed. "
-            f"Install it with: pip install 'latentem[{extra}]'"
+            f"Install it with: pip install {wanted}"
         ) from error

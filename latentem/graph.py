@@ -261,11 +261,11 @@ class Model:
         if node.dist is None:
             return
         covariates = [p.name for p in node.given if p.n_states is None]
-        if covariates and not node.dist.takes_covariates:
+        if covariates:
             raise ModelError(
                 f"Node '{node.name}': the parents of a {type(node.dist).__name__} must have a "
-                f"known, finite number of states, got '{covariates[0]}' without. "
-                "Use a regression family for a continuous parent, or give its states, "
+                "known, finite number of states because no family supports covariates yet, "
+                f"got '{covariates[0]}' without. Leave it out, or give its states, "
                 "as in Categorical(4).",
                 node=node.name,
             )
@@ -359,6 +359,13 @@ class Model:
         """The nodes that only make sense under hard assignment."""
         return tuple(name for name, dist in self.distributions.items() if dist.requires_hard)
 
+    def same_graph(self, other: Model) -> bool:
+        """Return whether two models have the same nodes, parents in order, states and families."""
+        return set(self.by_name) == set(other.by_name) and all(
+            _signature(node) == _signature(other.by_name[name])
+            for name, node in self.by_name.items()
+        )
+
     def replace(self, distributions: Mapping[str, Distribution]) -> Self:
         """Return the same graph with other distributions at the named nodes.
 
@@ -436,6 +443,12 @@ class Model:
             for parent in node.given
         ]
         return "\n".join([*lines, "}"])
+
+
+def _signature(node: Node) -> tuple[list[str], int | None, type]:
+    """Return what a node of another model must share: parents, number of states and family."""
+    family = type(None if node.dist is None else node.dist.free)
+    return [parent.name for parent in node.given], node.n_states, family
 
 
 def _quoted(name: str) -> str:

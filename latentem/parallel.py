@@ -16,7 +16,10 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 from typing import Any, TypeVar
+
+from latentem.errors import ModelError
 
 #: Bytes of working arrays in a block.
 BLOCK_BYTES = 3 * 2**20
@@ -26,14 +29,15 @@ SMALLEST_PARALLEL = 50_000
 
 T = TypeVar("T")
 
-_threads: int | None = None
+_threads: ContextVar[int | None] = ContextVar("threads", default=None)
 _inside = threading.local()
 
 
 def n_threads() -> int:
     """Return the number of threads in use."""
-    if _threads is not None:
-        return _threads
+    chosen = _threads.get()
+    if chosen is not None:
+        return chosen
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -41,7 +45,7 @@ def n_threads() -> int:
 
 @contextlib.contextmanager
 def threads(n: int) -> Iterator[None]:
-    """Use n threads within a ``with`` block.
+    """Use n threads within a ``with`` block, in the thread that enters it.
 
     Examples
     --------
@@ -50,12 +54,13 @@ def threads(n: int) -> Iterator[None]:
     ...     parallel.n_threads()
     1
     """
-    global _threads
-    before, _threads = _threads, n
+    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+        raise ModelError(f"threads must be a whole number of at least 1, got {n!r}. Give one.")
+    token = _threads.set(n)
     try:
         yield
     finally:
-        _threads = before
+        _threads.reset(token)
 
 
 def block_rows(cells: int) -> int:
@@ -77,13 +82,13 @@ def map_blocks(function: Callable[[slice], T], n: int, cells: int) -> Iterator[T
     """
     rows = block_rows(cells)
     blocks = [slice(start, min(start + rows, n)) for start in range(0, n, rows)]
-    controller = _blas_controller() if n * cells >= SMALLEST_PARALLEL else None
-    if controller is None or getattr(_inside, "worker", False):
+    small = n * cells < SMALLEST_PARALLEL
+    if small or _blas.controller is None or getattr(_inside, "worker", False):
         # Within a worker (a distribution that uses the library itself) the pool is taken.
         yield from map(function, blocks)
         return
     workers = min(n_threads(), len(blocks))
-    with controller.limit(limits=1, user_api="blas"):
+    with _blas:
         if workers < 2:
             yield from map(function, blocks)
         else:
@@ -100,10 +105,38 @@ def _mark_worker() -> None:
     _inside.worker = True
 
 
-@functools.cache
-def _blas_controller() -> Any:
-    try:
-        from threadpoolctl import ThreadpoolController
-    except ImportError:
-        return None
-    return ThreadpoolController()
+class _SingleThreadedBlas:
+    """Holds BLAS to one thread while any thread of the program is within a ``with`` block.
+
+    The number of BLAS's threads belongs to the whole process: the first to enter limits it, and the
+    last to leave, in whatever order, gives it back as it was.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._limit: Any = None
+
+    @functools.cached_property
+    def controller(self) -> Any:
+        """The controller of the libraries loaded, None without threadpoolctl."""
+        try:
+            from threadpoolctl import ThreadpoolController
+        except ImportError:
+            return None
+        return ThreadpoolController()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._limit = self.controller.limit(limits=1, user_api="blas")
+            self._inside += 1
+
+    def __exit__(self, *exception: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._limit.restore_original_limits()
+
+
+_blas = _SingleThreadedBlas()

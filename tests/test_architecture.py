@@ -107,12 +107,13 @@ def test_only_the_graph_and_inference_import_networkx(path: Path) -> None:
 
 BELOW = {
     "errors": set(),
+    "seeds": {"errors"},
     "distributions": {"errors"},
     "parallel": {"errors"},
     "graph": {"errors", "distributions"},
     "data": {"errors", "distributions", "graph"},
-    "inference": {"errors", "distributions", "graph", "data", "parallel"},
-    "em": {"errors", "distributions", "graph", "data", "parallel", "inference"},
+    "inference": {"errors", "distributions", "graph", "data", "parallel", "seeds"},
+    "em": {"errors", "distributions", "graph", "data", "parallel", "seeds", "inference"},
     "models": {"errors", "distributions", "graph"},
 }
 

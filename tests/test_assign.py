@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
+import pickle
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import oracle
@@ -108,6 +109,18 @@ def test_a_schedule_is_a_value_for_each_iteration(faithful: np.ndarray) -> None:
         current = lem.m_step(current, faithful, posterior)
         posterior = lem.e_step(current, faithful, assign=lem.tempered(beta))
     np.testing.assert_allclose(by_list.model["x"].mean, current["x"].mean, rtol=1e-9)
+
+
+@pytest.mark.parametrize("values", [[0.5], [0.1, 0.3, 1.0], np.array([0.1, 1.0])])
+def test_a_schedule_is_a_value_that_can_be_stored(values: Sequence[float]) -> None:
+    rule = lem.tempered(values)
+    copied = pickle.loads(pickle.dumps(rule))
+    assert copied == rule == lem.tempered(list(values))
+    assert rule != lem.tempered([*values, 2.0])
+    for iteration in range(5):
+        now = copied.at(iteration)
+        assert 1 / now.temperature == pytest.approx(values[min(iteration, len(values) - 1)])
+        assert now.is_settled == (iteration >= len(values) - 1)
 
 
 def test_annealing_finds_the_optimum_from_a_hot_start(faithful: np.ndarray) -> None:

@@ -26,6 +26,8 @@ from registry import (
 
 import latentem as lem
 from latentem import parallel
+from latentem.em.assign import Assignment
+from latentem.em.problem import Problem
 from latentem.testing import check_model
 
 PLAIN = {"restarts": 1, "accelerate": None, "tol": 0.0}
@@ -666,6 +668,55 @@ def test_every_start_is_recorded_and_agreement_is_counted(faithful: np.ndarray) 
     assert max(known) == pytest.approx(fit.objective, rel=1e-12)
     close = sum(abs(objective - fit.objective) < 1e-6 * abs(fit.objective) for objective in known)
     assert fit.agreement == close
+
+
+def _many_rows() -> np.ndarray:
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(40_000, 2)) + 4.0 * rng.integers(0, 3, size=(40_000, 1))
+
+
+def test_on_many_rows_only_objectives_of_all_rows_are_compared() -> None:
+    x = _many_rows()
+    fit = lem.fit(lem.models.gaussian_mixture(3), x, seed=0)
+    assert len(fit.starts) == 4
+    assert sorted({start.n_rows for start in fit.starts}) == [20_000, 40_000]
+    (whole,) = [start for start in fit.starts if start.n_rows == len(x)]
+    assert whole.objective == fit.objective
+    assert fit.agreement == 1
+    assert "chosen on 20,000 rows, 1 followed on all" in fit.starts_line
+
+
+def test_an_interrupt_before_the_first_pass_over_all_rows_keeps_the_best_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    x = _many_rows()
+    plain = Problem.expectation
+
+    def interrupted(problem: Problem, theta: Any, source: Any) -> Any:
+        first_of_all = problem.data.n == len(x) and isinstance(source, Assignment)
+        if first_of_all and not seen:
+            seen.append(True)
+            raise KeyboardInterrupt
+        return plain(problem, theta, source)
+
+    seen: list[bool] = []
+    monkeypatch.setattr(Problem, "expectation", interrupted)
+    with pytest.warns(lem.ConvergenceWarning, match="Interrupted"):
+        fit = lem.fit(lem.models.gaussian_mixture(3), x, seed=0)
+    assert seen
+    monkeypatch.undo()
+    full = lem.fit(lem.models.gaussian_mixture(3), x, seed=0)
+    # The start that won, evaluated on all rows: close to where it would have gone.
+    assert fit.log_likelihood == pytest.approx(full.log_likelihood, rel=1e-3)
+    assert fit.log_likelihood == pytest.approx(lem.log_likelihood(fit.model, x), rel=1e-12)
+
+
+def test_a_rule_that_draws_runs_once_and_ends_by_its_limit() -> None:
+    x = np.concatenate([np.zeros(20), np.full(20, 9.0)]) + np.linspace(0, 1, 40)
+    fit = lem.fit(lem.models.gaussian_mixture(2), x[:, None], assign=lem.stochastic(0), seed=0)
+    assert len(fit.starts) == 1
+    assert fit.iterations == 500
+    assert fit.status is lem.Status.ITERATION_LIMIT
 
 
 def test_convergence_may_be_asked_of_the_parameters_too(faithful: np.ndarray) -> None:

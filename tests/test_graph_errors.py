@@ -159,6 +159,28 @@ def _covariate_of_a_plain_family() -> Any:
     return lem.Model([u, lem.observed("x", lem.Poisson(), given=u)])
 
 
+@attrs.frozen(eq=False)
+class _Regression(lem.Distribution):
+    takes_covariates = True
+
+    slope: lem.Array | None = None
+
+    def log_prob(self, value: lem.Array) -> lem.Array:
+        raise NotImplementedError
+
+    def fit(self, value: lem.Array, weights: lem.Array) -> _Regression:
+        raise NotImplementedError
+
+
+def _covariate_of_a_regression() -> Any:
+    u = lem.covariate("u")
+    return lem.Model([u, lem.observed("x", _Regression(), given=u)])
+
+
+def _point_masses(value: Any, k: int) -> Any:
+    return _mixture(k, lem.PointMass(value))
+
+
 def _class_for_instance() -> Any:
     return lem.observed("x", lem.Poisson)
 
@@ -189,6 +211,42 @@ REFUSED: list[tuple[Callable[[], Any], str, str | None]] = [
     (_continuous_latent, r"^Node 'z': .*must .*finite number of states.*, got .+\. .+", "z"),
     (_continuous_parent, r"^Node 'x': .*parents .*must .+, got 'u'.+\. .+", "x"),
     (_covariate_of_a_plain_family, r"^Node 'x': .*must .+, got 'u'.+\. .+", "x"),
+    (
+        _covariate_of_a_regression,
+        r"^Node 'x': .*must .+ no family supports covariates yet, got 'u'.+\. .+",
+        "x",
+    ),
+    (
+        lambda: _point_masses([0, 1], 3),
+        r"^Node 'x': PointMass must have one 'value', or .+ \(3,\), got shape \(2,\)\. .+",
+        "x",
+    ),
+    (
+        lambda: lem.Model([lem.observed("x", lem.PointMass([0, 1]))]),
+        r"^Node 'x': PointMass must have one 'value', got shape \(2,\)\. .+",
+        "x",
+    ),
+    (lambda: lem.PointMass("a"), r"^PointMass: value must be .*number.*, got 'a'\. .+", None),
+    (
+        lambda: lem.Gaussian(mean=[0.0, 0.0]),
+        r"^Gaussian: mean and covariance must be given both or neither, got only a mean\. .+",
+        None,
+    ),
+    (
+        lambda: lem.Gaussian(covariance=np.eye(2)),
+        r"^Gaussian: mean and covariance must .+, got only a covariance\. .+",
+        None,
+    ),
+    (
+        lambda: lem.Normal(mean=0.0),
+        r"^Normal: mean and variance must .+, got only a mean\. .+",
+        None,
+    ),
+    (
+        lambda: lem.Normal(variance=1.0),
+        r"^Normal: mean and variance must .+, got only a variance\. .+",
+        None,
+    ),
     (
         _class_for_instance,
         r"^Node 'x': .*must be a Distribution, got .+\. Call it: Poisson\(\)\.",
@@ -265,6 +323,36 @@ def test_construction_says_what_is_wrong_and_what_to_do(
         assert error.value.node == node
 
 
+def test_point_masses_take_one_value_or_one_for_each_state() -> None:
+    for value, expected in ((0, [0, 0, 0]), ([0, 1, 5], [0, 1, 5])):
+        model = _point_masses(value, 3)
+        start = model.replace({"z": lem.Categorical(probs=[0.2, 0.3, 0.5])})
+        draws = lem.sample(start, 50, seed=0)
+        assert draws["x"].tolist() == np.array(expected)[draws["z"]].tolist()
+    table = lem.PointMass([[0, 1, 2], [3, 4, 5]])
+    a, b = lem.latent("a", lem.Categorical(2)), lem.latent("b", lem.Categorical(3))
+    lem.Model([a, b, lem.observed("x", table, given=[a, b])])
+    with pytest.raises(lem.ModelError, match=r"Node 'x'"):
+        lem.Model([a, b, lem.observed("x", table, given=[b, a])])
+
+
+def test_a_covariate_that_nothing_depends_on_is_allowed() -> None:
+    u = lem.covariate("u")
+    model = lem.Model([u, lem.observed("x", lem.Poisson())])
+    assert lem.fit(model, {"u": [0.1, 0.2], "x": [1, 3]}).model["x"].rate == 2
+
+
+def test_same_graph_means_nodes_parents_states_and_families() -> None:
+    assert _mixture().same_graph(_known())
+    assert _known().same_graph(_mixture())
+    assert _mixture().same_graph(_mixture(dist=lem.fixed(_known()["x"])))
+    assert not _mixture().same_graph(_mixture(3))
+    assert not _mixture().same_graph(_mixture(dist=lem.Poisson()))
+    assert not _mixture().same_graph(lem.Model([lem.observed("x", lem.Gaussian())]))
+    u = lem.covariate("u")
+    assert lem.Model([u]).same_graph(lem.Model([u]))
+
+
 # -- data that do not fit --------------------------------------------------------------------------
 
 GOOD = np.random.default_rng(0).normal(size=(500, 2))
@@ -295,6 +383,38 @@ MISFITS: list[tuple[Callable[[], lem.Model], Any, str]] = [
         _known,
         {"x": GOOD, "z": np.full(500, 2)},
         r"^data\['z'\] must be states from 0 to 1.+ Node 'z' .+, got .+\. .+",
+    ),
+    (
+        _known,
+        {"x": GOOD[:2], "z": ["a", "b"]},
+        r"^data\['z'\] must be states from 0 to 1.+ Node 'z' .+, got 'a' in row 0\. "
+        r"Encode .+ 0 to 1.+ -1 or NaN for unknown",
+    ),
+    (
+        _known,
+        pd.DataFrame({"left": GOOD[:2, 0], "right": GOOD[:2, 1], "z": ["a", "b"]}),
+        r"^data\['z'\] must be states from 0 to 1.+ Node 'z' .+, got 'a' in row 0\. .+",
+    ),
+    (
+        _known,
+        {"x": GOOD[:2], "z": [1, "b"]},
+        r"^data\['z'\] must be states .+, got '1' in row 0\. .+ -1 or NaN for unknown",
+    ),
+    (
+        _known,
+        {"x": GOOD[:2], "z": np.array([None, "b"])},
+        r"^data\['z'\] must be states .+, got 'b' in row 1\. .+ -1 or NaN for unknown",
+    ),
+    (_known, {"x": GOOD[:2], "z": [0, 0.5]}, r"^data\['z'\] must .+, got 0\.5 in row 1\. .+"),
+    (
+        _known,
+        {"x": GOOD[:2], "z": [[0], [1]]},
+        r"^data\['z'\] must .+, got .+shape \(2, 1\)\. .+",
+    ),
+    (
+        _known,
+        pd.DataFrame(GOOD, columns=["a", "a"]),
+        r"^data must have each column once, got 'a' 2 times\. .+",
     ),
     (
         lambda: _mixture(dist=lem.Poisson()),
@@ -352,6 +472,142 @@ def test_weights_that_do_not_fit_are_refused(weights: Any, message: str) -> None
         lem.fit(_mixture(), GOOD, weights=weights, seed=0)
 
 
+UNKNOWN = [
+    [0, -1, 1, -1],
+    [0, np.nan, 1, np.nan],
+    [0, None, 1, None],
+    np.array([0, None, 1, None]),
+    np.ma.MaskedArray([0, 7, 1, 0], mask=[0, 1, 0, 1]),
+    np.ma.MaskedArray([0.0, 7.0, 1.0, np.nan], mask=[0, 1, 0, 1]),
+    np.ma.MaskedArray(np.array([0, 1, 1, 0], dtype=np.uint8), mask=[0, 1, 0, 1]),
+]
+
+
+def test_labels_in_a_data_frame_may_be_unknown_in_part() -> None:
+    few = {"left": GOOD[:3, 0], "right": GOOD[:3, 1]}
+    expected = lem.log_likelihood(_known(), {"x": GOOD[:3], "z": [0, -1, 1]})
+    for frame in (
+        pd.DataFrame({**few, "z": [0, None, 1]}),
+        pd.DataFrame({**few, "z": pd.array([0, None, 1], dtype="Int64")}),
+        pl.DataFrame({**few, "z": [0, None, 1]}),
+    ):
+        assert lem.log_likelihood(_known(), frame) == expected
+
+
+@pytest.mark.parametrize("labels", UNKNOWN)
+def test_labels_may_be_unknown_in_part(labels: Any) -> None:
+    few = GOOD[:4]
+    expected = lem.log_likelihood(_known(), {"x": few, "z": np.array([0, -1, 1, -1])})
+    assert lem.log_likelihood(_known(), {"x": few, "z": labels}) == expected
+    assert expected < lem.log_likelihood(_known(), few)
+
+
+def test_labels_of_narrow_types_are_states() -> None:
+    few = GOOD[:3]
+    expected = lem.log_joint(_known(), {"x": few, "z": [0, 1, 1]})
+    for dtype in (np.uint8, np.int8, bool, np.float32):
+        labels = np.array([0, 1, 1], dtype=dtype)
+        assert lem.log_joint(_known(), {"x": few, "z": labels}) == expected
+        masked = np.ma.MaskedArray(labels)
+        assert lem.log_joint(_known(), {"x": few, "z": masked}) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "message", "node"),
+    [
+        ({"y": [1, 2, 3]}, r"^data must have entries for nodes .+, got one for 'y'\. .+", None),
+        ([0, 1, 1], r"^data must be a mapping .+, got .+\. .+", None),
+        ({"z": [0, 1]}, r"^data\['z'\] must have .+ 3 rows .+, got 2\. .+", "z"),
+        ({"z": [0, 1, 2]}, r"^data\['z'\] must be states from 0 to 1.+, got 2 in row 2\. .+", "z"),
+        ({"z": [0, 1, -1]}, r"^data\['z'\] must be states .+, got -1 in row 2\. .+", "z"),
+        ({"z": [0, 1, 0.5]}, r"^data\['z'\] must be states .+, got 0\.5 in row 2\. .+", "z"),
+        ({"z": [0, 1, np.nan]}, r"^data\['z'\] must be states .+, got nan in row 2\. .+", "z"),
+        ({"z": ["a", "b", "a"]}, r"^data\['z'\] must be states .+, got 'a' in row 0\. .+", "z"),
+        ({"o": [0, 3, 1]}, r"^data\['o'\] must be states from 0 to 2.+, got 3 in row 1\. .+", "o"),
+        ({"x": [0.0, np.nan, 1.0]}, r"^data\['x'\] must .+, got .+\. .+", "x"),
+        ({"x": np.zeros((3, 2))}, r"^data\['x'\] must .+, got .+\. .+", "x"),
+        ({"x": 1.0}, r"^data\['x'\] must .+, got .+\. .+", "x"),
+    ],
+)
+def test_values_given_to_sample_are_checked(given: Any, message: str, node: str | None) -> None:
+    z = lem.latent("z", lem.Categorical(probs=[0.4, 0.6]))
+    o = lem.observed("o", lem.Categorical(probs=[[0.2, 0.3, 0.5]] * 2), given=z)
+    x = lem.observed("x", lem.Normal(mean=[0.0, 1.0, 2.0], variance=np.ones(3)), given=o)
+    with pytest.raises(lem.DataError, match=message) as error:
+        lem.sample(lem.Model([z, o, x]), 3, seed=0, data=given)
+    assert error.value.node == node
+
+
+def test_values_given_to_sample_are_kept() -> None:
+    given = {"z": [0, 1, 1], "x": GOOD[:3]}
+    draws = lem.sample(_known(), 3, seed=0, data=given)
+    assert draws["z"].tolist() == [0, 1, 1]
+    np.testing.assert_array_equal(draws["x"], GOOD[:3])
+    columns = lem.Model([lem.observed("x", lem.Gaussian()), lem.covariate("u")])
+    draws = lem.sample(columns, 2, data={"x": [1.0, 2.0], "u": [5, 6]})
+    assert draws["x"].shape == (2, 1)
+    assert draws["u"].tolist() == [5, 6]
+    assert lem.sample(_known(), 0, data={"z": np.zeros(0)})["x"].shape == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("dist", "value"),
+    [
+        (lem.Gaussian(mean=[0.0, 0.0], covariance=np.eye(2)), np.zeros((3, 3))),
+        (lem.Gaussian(mean=[0.0, 0.0], covariance=np.eye(2)), np.zeros((3, 2, 2))),
+        (lem.Normal(mean=0.0, variance=1.0), np.zeros((3, 2))),
+        (lem.Normal(mean=0.0, variance=1.0), ["a"]),
+        (lem.Poisson(rate=2.0), np.zeros((3, 2))),
+        (lem.Poisson(rate=2.0), ["a"]),
+        (lem.Categorical(probs=[0.5, 0.5]), np.zeros((3, 2))),
+        (lem.Categorical(probs=[0.5, 0.5]), ["a"]),
+        (lem.Bernoulli(probs=0.5), np.zeros((3, 2))),
+        (lem.PointMass(0), np.zeros((3, 2))),
+        (lem.PointMass(0), ["a"]),
+    ],
+)
+def test_log_prob_of_values_of_another_shape_names_the_family(
+    dist: lem.Distribution, value: Any
+) -> None:
+    family = type(dist).__name__
+    with pytest.raises(lem.DataError, match=rf"^{family}: value must .+, got .+") as error:
+        dist.log_prob(np.asarray(value))
+    assert "{" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "dist",
+    [
+        lem.Poisson(rate=[2.0, 0.0]),
+        lem.Categorical(probs=[[0.5, 0.5]] * 2),
+        lem.Bernoulli(probs=[0.5, 0.2]),
+        lem.PointMass([0, 1]),
+    ],
+)
+def test_log_prob_outside_the_support_is_minus_infinity(dist: lem.Distribution) -> None:
+    outside = dist.log_prob(np.array([0.5, -1.0, -3.5, np.inf, -np.inf, np.nan]))
+    assert outside.shape == (6, 2)
+    assert (outside == -np.inf).all()
+    inside = dist.log_prob(np.array([[0.0], [1.0]]))
+    np.testing.assert_array_equal(inside, dist.log_prob(np.array([0, 1])))
+    assert inside.max() > -np.inf
+
+
+@pytest.mark.parametrize(
+    "dist",
+    [lem.Categorical(2), lem.Bernoulli(), lem.Poisson(), lem.Normal(), lem.Gaussian()],
+)
+def test_a_family_without_parameters_is_neither_evaluated_nor_sampled(
+    dist: lem.Distribution,
+) -> None:
+    family = type(dist).__name__
+    message = rf"^{family} must have .+ to be evaluated or sampled, got a template\. .+"
+    with pytest.raises(lem.ModelError, match=message):
+        dist.sample(np.random.default_rng(0), np.zeros(3, dtype=int))  # type: ignore[attr-defined]
+    with pytest.raises(lem.ModelError, match=message):
+        dist.log_prob(np.zeros(3))
+
+
 def test_a_template_cannot_be_evaluated() -> None:
     for function in (lem.e_step, lem.log_likelihood):
         with pytest.raises(lem.ModelError, match=r"(?s)must .+, got .+\. .+"):
@@ -372,6 +628,31 @@ def test_arguments_of_fit_are_checked_by_name() -> None:
         (name,) = arguments
         with pytest.raises((ValueError, TypeError), match=rf"(?s){name}.* must .+, got .+"):
             lem.fit(_mixture(), GOOD, seed=0, **arguments)
+
+
+@pytest.mark.parametrize("init", ["kmeans", 3, np.zeros(500)])
+def test_a_start_that_is_none_is_refused_alike_everywhere(init: Any) -> None:
+    functions: list[Callable[..., Any]] = [
+        lem.fit,
+        lem.initialize,
+        lambda *args, **kwargs: next(lem.iterate(*args, **kwargs)),
+    ]
+    messages = set()
+    for function in functions:
+        with pytest.raises(
+            lem.ModelError, match=r"(?s)^init must be a start .+, got .+\. .+"
+        ) as error:
+            function(_mixture(), GOOD, init=init)
+        messages.add(str(error.value))
+    assert len(messages) == 1
+
+
+def test_iterate_and_initialize_start_from_a_model() -> None:
+    start = lem.initialize(_mixture(), GOOD, seed=0)
+    first = next(lem.iterate(_mixture(), GOOD, init=start))
+    np.testing.assert_array_equal(first.model["x"].mean, start["x"].mean)
+    again = lem.initialize(_mixture(), GOOD, init=start)
+    np.testing.assert_array_equal(again["x"].mean, start["x"].mean)
 
 
 @functools.cache
@@ -469,3 +750,25 @@ def test_columns_go_to_the_nodes_of_their_name() -> None:
     assert lem.log_likelihood(model, frame) == pytest.approx(expected, rel=1e-13)
     with pytest.raises(lem.DataError, match=r"data must be a mapping .* 4 nodes .*, got .+\. .+"):
         lem.log_likelihood(model, frame.to_numpy())
+
+
+@attrs.frozen(eq=False)
+class _Shape(lem.Distribution):
+    """A plug-in that says what shape of values it got."""
+
+    got: lem.Array | None = None
+
+    def log_prob(self, value: lem.Array) -> lem.Array:
+        return np.zeros((len(value), 1))
+
+    def fit(self, value: lem.Array, weights: lem.Array) -> _Shape:
+        return _Shape(np.array([value.ndim]))
+
+
+def test_a_node_with_one_column_gets_scalars() -> None:
+    frame = pd.DataFrame({"c": GOOD[:, 0], "d": GOOD[:, 1]})
+    for columns, ndim in ((["c"], 1), ("c", 1), (["c", "d"], 2)):
+        model = lem.Model([lem.observed("x", _Shape(), columns=columns)])
+        assert lem.fit(model, frame).model["x"].got == ndim
+    vector = lem.Model([lem.observed("x", lem.Gaussian(), columns=["c"])])
+    assert lem.fit(vector, frame).model["x"].mean.shape == (1,)

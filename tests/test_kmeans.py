@@ -319,3 +319,44 @@ def test_far_clusters_are_found_from_every_seed(seed: int) -> None:
     x = np.repeat(centres, 30, axis=0) + rng.normal(size=(150, 2))
     fit = lem.fit(lem.models.kmeans(5), x, assign=lem.hard, seed=seed)
     assert sorted(np.bincount(fit.predict())) == [30] * 5
+
+
+# -- digits ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("far", [1e3, 1e6, 1e8, 1e9])
+@pytest.mark.parametrize("spread", [0.1, 1e-3, 1e-6])
+def test_tight_clusters_keep_their_digits_however_wide_the_data(far: float, spread: float) -> None:
+    rng = np.random.default_rng(0)
+    offsets = spread * rng.normal(size=(3, 50, 2))
+    x = (np.array([0.0, 1.0, far])[:, None, None] + offsets).reshape(-1, 2)
+    fit = lem.fit(lem.models.kmeans(3), x, assign=lem.hard, seed=0)
+    labels = fit.predict()
+    assert [len(set(part)) for part in np.split(labels, 3)] == [1, 1, 1]
+    exact = 0.0
+    for rows in np.split(x, 3):
+        # From differences to a row of the cluster, which are exact.
+        near = rows - rows[0]
+        exact += float(((near - near.mean(axis=0)) ** 2).sum())
+    assert fit.distortion == pytest.approx(exact, rel=1e-7)
+    distortion = fit.trace["distortion"]
+    assert (np.diff(distortion) <= 1e-9 * distortion[:-1]).all()
+
+
+def test_one_step_at_a_time_relocates_as_a_fit_does() -> None:
+    x = np.array([[0.0], [1.0], [10.0], [11.0], [50.0]])
+    z = lem.latent("z", lem.Choice(3))
+    start = lem.Prototype(prototypes=[[0.0], [10.0], [1000.0]])
+    model = lem.Model([z, lem.observed("x", start, given=z)])
+    fit = lem.fit(model, x, assign=lem.hard, tol=0.0, max_iter=1)
+    new = lem.m_step(model, x, lem.e_step(model, x, assign=lem.hard))
+    np.testing.assert_allclose(new["x"].prototypes, fit.model["x"].prototypes, rtol=1e-15)
+    np.testing.assert_allclose(new["x"].prototypes[2], [50.0])
+    assert any("moved" in event for event in new["x"].events)
+
+
+def test_prototypes_have_no_information_criterion() -> None:
+    fit = lem.fit(lem.models.kmeans(2), np.arange(6.0)[:, None], assign=lem.hard, seed=0)
+    for name in ("icl", "aic", "bic", "log_likelihood"):
+        with pytest.raises(lem.ModelError, match="probability"):
+            getattr(fit, name)

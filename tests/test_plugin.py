@@ -237,3 +237,44 @@ def test_a_maximiser_that_returns_nan_is_named_not_spread() -> None:
 
     with pytest.raises(lem.DegenerateError, match=r"(?s)must .*finite.*, got .*nan.*\. .+"):
         lem.fit(_mixture(Broken()), X, seed=0)
+
+
+# -- a base measure that is the same for all values ------------------------------------------------
+
+
+@attrs.frozen(eq=False)
+class UnitNormal(lem.ExponentialFamily):
+    """N(mean, 1), whose base measure has a factor that depends on x and one that does not."""
+
+    mean: np.ndarray | None = None
+    apart: bool = False
+
+    def statistics(self, value: np.ndarray) -> np.ndarray:
+        return np.stack([value, value**2], axis=1)
+
+    def natural_parameters(self) -> tuple[np.ndarray, np.ndarray]:
+        half = np.full(self.mean.shape, -0.5)
+        constant = 0.0 if self.apart else 0.5 * math.log(2 * math.pi)
+        return np.stack([self.mean, half], axis=-1), 0.5 * self.mean**2 + constant
+
+    def log_base_measure(self, value: np.ndarray) -> float:
+        return -0.5 * math.log(2 * math.pi) if self.apart else 0.0
+
+    def from_mean(self, mean: np.ndarray, weight: np.ndarray) -> UnitNormal:
+        return attrs.evolve(self, mean=mean[..., 0])
+
+
+def test_a_constant_base_measure_counts() -> None:
+    value = np.array([0.0, 1.0, 5.0, 6.0])
+    for weights in (None, np.array([1.0, 2.0, 0.0, 3.0])):
+        runs = []
+        for apart in (False, True):
+            model = _start(UnitNormal(np.array([0.0, 4.0]), apart))
+            fit = _fit(model, value, max_iter=3, weights=weights)
+            step = lem.expected_log_joint(model, value, lem.e_step(model, value, weights=weights))
+            runs.append([
+                *fit.trace["objective"], *fit.trace["q"], fit.log_likelihood, step.total,
+                *fit.score_samples(), *lem.e_step(model, value).log_evidence,
+                *model["x"].log_prob(value).ravel(), fit.objective,
+            ])  # fmt: skip
+        np.testing.assert_allclose(runs[1], runs[0], rtol=1e-12)

@@ -365,4 +365,9 @@ def test_a_clique_that_is_too_large_is_refused_before_any_work_with_what_to_chan
     with pytest.raises(lem.TooLargeError, match=r"(?s)must .*got .*\. .+") as error:
         lem.e_step(model, data)
     assert all(f"z{i}" in str(error.value) for i in range(9))
+    for line in str(cost).splitlines():  # order, clique, memory, operations
+        assert line in str(error.value)
+    assert {line.split()[0] for line in str(cost).splitlines()} == {
+        "elimination", "largest", "memory", "operations",
+    }  # fmt: skip
     assert isinstance(error.value, ValueError)

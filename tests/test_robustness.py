@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import pickle
+import sys
+from collections.abc import Callable
+from typing import Any
+
 import attrs
 import numpy as np
 import pandas as pd
@@ -75,6 +80,95 @@ def test_results_do_not_change_with_the_users_arrays() -> None:
     gaussian = lem.Gaussian(mean=mean, covariance=np.ones((2, 1, 1)))
     mean[:] = np.nan
     assert np.isfinite(gaussian.mean).all()
+
+
+@pytest.mark.parametrize(
+    ("make", "arrays"),
+    [
+        (lem.Gaussian, {"mean": np.zeros((2, 1)), "covariance": np.ones((2, 1, 1))}),
+        (lem.Normal, {"mean": np.zeros(2), "variance": np.ones(2)}),
+        (lem.Poisson, {"rate": np.ones(2)}),
+        (lem.Categorical, {"probs": np.full((2, 2), 0.5)}),
+        (lem.Bernoulli, {"probs": np.full(2, 0.5)}),
+        (lem.PointMass, {"value": np.array([0, 1])}),
+        (lem.PointMass, {"value": np.array([0.5, 1.5])}),
+        (lem.Prototype, {"prototypes": np.zeros((2, 1))}),
+    ],
+)
+def test_a_distribution_does_not_change_with_the_users_arrays(
+    make: Callable[..., Any], arrays: dict[str, NDArray[Any]]
+) -> None:
+    dist = make(**arrays)
+    before = {name: array.copy() for name, array in arrays.items()}
+    for array in arrays.values():
+        array[...] = 7
+    for name, array in before.items():
+        np.testing.assert_array_equal(getattr(dist, name), array)
+
+
+def test_parameters_cannot_be_changed_in_place() -> None:
+    gaussian = lem.fit(lem.models.gaussian_mixture(2), BLOBS, seed=0, restarts=1).model["x"]
+    for array in (gaussian.mean, gaussian.covariance):
+        with pytest.raises(ValueError, match="read-only"):
+            array[...] = 0.0
+
+
+def test_a_nearly_singular_covariance_keeps_its_digits_in_a_pickle() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 1)) @ [[1.0, 1.0]]
+    x[:, 1] += 1e-9 * rng.normal(size=200)
+    model = lem.initialize(lem.models.gaussian_mixture(1), x, seed=0)
+    copied = pickle.loads(pickle.dumps(model))
+    assert lem.log_likelihood(copied, x) == lem.log_likelihood(model, x)
+
+
+@pytest.mark.parametrize("seed", [-1, "a", "1", 1.5, True, [0.5], np.array(1.5), object()])
+def test_seeds_that_are_none_are_refused(seed: Any) -> None:
+    model = lem.initialize(mixture(lem.Poisson()), COUNTS, seed=0)
+    fit = lem.fit(model, COUNTS, restarts=1)
+    calls: list[Callable[[], object]] = [
+        lambda: lem.fit(mixture(lem.Poisson()), COUNTS, seed=seed),
+        lambda: next(lem.iterate(mixture(lem.Poisson()), COUNTS, seed=seed)),
+        lambda: lem.initialize(mixture(lem.Poisson()), COUNTS, seed=seed),
+        lambda: lem.sample(model, 3, seed=seed),
+        lambda: fit.sample(3, seed=seed),
+        lambda: lem.stochastic(seed),
+        lambda: fit.posterior().sample(2, seed=seed),
+    ]
+    message = (
+        r"^seed must be None, a whole number of at least 0, or a numpy\.random\.Generator, "
+        r"got .+\. Give one\.$"
+    )
+    for call in calls:
+        with pytest.raises(lem.ModelError, match=message):
+            call()
+
+
+def test_seeds_may_be_of_any_kind_that_numpy_knows() -> None:
+    model = lem.initialize(mixture(lem.Poisson()), COUNTS, seed=0)
+    expected = lem.sample(model, 9, seed=3)["x"]
+    for seed in (
+        np.int64(3),
+        np.random.SeedSequence(3),
+        np.random.PCG64(3),
+        np.random.default_rng(3),
+    ):
+        np.testing.assert_array_equal(lem.sample(model, 9, seed=seed)["x"], expected)
+    assert len(lem.sample(model, 9, seed=None)["x"]) == 9
+
+
+def test_a_trace_says_which_data_frames_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    trace = lem.fit(mixture(lem.Poisson()), COUNTS, seed=0, restarts=1).trace
+    for backend in ("nonsense", "duckdb", 3, None):
+        message = r"^backend must be .*'pandas'.*'polars'.*'pyarrow'.*, got .+\. .+"
+        with pytest.raises(lem.ModelError, match=message) as error:
+            trace.to_dataframe(backend)
+        assert "pip install" not in str(error.value)
+    assert isinstance(trace.to_dataframe(pd), pd.DataFrame)
+    for module, advice in (("pandas", r"latentem\[pandas\]"), ("polars", "install polars")):
+        monkeypatch.setitem(sys.modules, module, None)
+        with pytest.raises(lem.MissingExtraError, match=rf"{module} is needed .*{advice}"):
+            trace.to_dataframe(module)
 
 
 def test_a_density_without_maximum_is_named() -> None:

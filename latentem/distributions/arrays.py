@@ -15,5 +15,14 @@ LOG_ZERO = -1e300
 
 
 def as_float_array(value: Any) -> Array | None:
-    """Return a parameter as a float array of its own; `None` (not yet known) stays `None`."""
-    return None if value is None else np.array(value, dtype=float)
+    """Return a parameter as a read-only float array of its own; `None` (not yet known) stays.
+
+    Nobody else's array is kept: a later change of it would change the distribution. What this
+    function made is returned as it is.
+    """
+    if value is None:
+        return None
+    own = type(value) is np.ndarray and value.dtype == float and value.flags.owndata
+    array: Array = value if own and not value.flags.writeable else np.array(value, dtype=float)
+    array.flags.writeable = False
+    return array

@@ -81,8 +81,6 @@ class Distribution(abc.ABC):
     requires_hard: ClassVar[bool] = False
     #: Number of axes of each parameter after the parents' ones, where the family knows it.
     trailing_axes: ClassVar[Mapping[str, int]] = {}
-    #: True for a distribution that takes continuous parents as regressors.
-    takes_covariates: ClassVar[bool] = False
 
     # -- the contract --------------------------------------------------------------------------
 
@@ -325,7 +323,7 @@ class ExponentialFamily(Distribution):
         """
 
     def log_base_measure(self, value: Array) -> Array | float:
-        """Return log h(x), ``(n,)``, or the constant 0."""
+        """Return log h(x), ``(n,)``, or a number if it is the same for all values."""
         return 0.0
 
     # -- what follows from the four ------------------------------------------------------------
@@ -334,9 +332,8 @@ class ExponentialFamily(Distribution):
         eta, log_normaliser = self.natural_parameters()
         product = np.tensordot(self.statistics(value), eta, axes=([1], [-1]))  # (n, *parents)
         product -= log_normaliser
-        base = self.log_base_measure(value)
-        if isinstance(base, np.ndarray):
-            product += base.reshape(base.shape + (1,) * (product.ndim - 1))
+        base = np.asarray(self.log_base_measure(value))
+        product += base.reshape(base.shape + (1,) * (product.ndim - 1))
         return np.where(product < LOG_ZERO / 10, -np.inf, product)
 
     def fit(self, value: Array, weights: Array) -> Self:

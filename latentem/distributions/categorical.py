@@ -10,7 +10,7 @@ import numpy as np
 
 from latentem.distributions.arrays import Array, as_float_array
 from latentem.distributions.base import ExponentialFamily, parameter
-from latentem.distributions.checks import check_integers
+from latentem.distributions.checks import check_column, check_integers, naming
 from latentem.errors import ModelError, Unsuitable
 
 
@@ -24,8 +24,18 @@ def _probabilities(value: Any) -> Array | None:
     return None if probs is None else np.asarray(np.minimum(probs, 1.0))
 
 
-def _pick(log_probs: Array, value: Array) -> Array:
+def _known(family: str, probs: Array | None) -> Array:
+    if probs is None:
+        raise ModelError(
+            f"{family} must have probs to be evaluated or sampled, got a template. Fit it."
+        )
+    return probs
+
+
+def _pick(family: str, log_probs: Array, value: Array) -> Array:
     """Return the log-probability of each value, ``(n, *parents)``, from a table over states."""
+    with naming(family):
+        value = check_column(np.asarray(value), family)
     possible = (value >= 0) & (value < log_probs.shape[-1]) & (value == np.floor(value))
     if possible.all():
         return np.moveaxis(log_probs[..., value.astype(np.intp)], -1, 0)
@@ -139,10 +149,9 @@ class Categorical(ExponentialFamily):
         np.equal(np.arange(len(out))[:, None], value, out=out, casting="unsafe")
 
     def natural_parameters(self) -> tuple[Array, Array]:
-        if self.probs is None:
-            raise ModelError("Categorical must have probs to be evaluated, got a template. Fit it.")
+        probs = _known("Categorical", self.probs)
         with np.errstate(divide="ignore"):
-            return np.log(self.probs), np.zeros(self.probs.shape[:-1])
+            return np.log(probs), np.zeros(probs.shape[:-1])
 
     def from_mean(self, mean: Array, weight: Array) -> Self:
         return attrs.evolve(self, probs=mean / mean.sum(axis=-1, keepdims=True))
@@ -150,12 +159,11 @@ class Categorical(ExponentialFamily):
     def log_prob(self, value: Array) -> Array:
         """Return log p(value | parents), ``(n, *parents)``; -inf outside the states."""
         eta, _ = self.natural_parameters()
-        return _pick(eta, np.asarray(value))
+        return _pick("Categorical", eta, value)
 
     def sample(self, rng: np.random.Generator, state: Array) -> Array:
         """Draw one state for each parent state, ``(n,)``."""
-        assert self.probs is not None
-        cumulative = np.cumsum(self.probs, axis=-1)
+        cumulative = np.cumsum(_known("Categorical", self.probs), axis=-1)
         # Scaled by the last sum, so that rounding cannot reach past the last possible state.
         draws = rng.random(len(state)) * cumulative[state, -1]
         state_drawn: Array = (draws[:, None] >= cumulative[state]).sum(axis=1)
@@ -218,11 +226,10 @@ class Bernoulli(ExponentialFamily):
         return np.stack([1.0 - value, np.asarray(value, dtype=float)]).T
 
     def natural_parameters(self) -> tuple[Array, Array]:
-        if self.probs is None:
-            raise ModelError("Bernoulli must have probs to be evaluated, got a template. Fit it.")
+        probs = _known("Bernoulli", self.probs)
         with np.errstate(divide="ignore"):
-            eta = np.stack([np.log1p(-self.probs), np.log(self.probs)], axis=-1)
-        return eta, np.zeros(self.probs.shape)
+            eta = np.stack([np.log1p(-probs), np.log(probs)], axis=-1)
+        return eta, np.zeros(probs.shape)
 
     def from_mean(self, mean: Array, weight: Array) -> Self:
         return attrs.evolve(self, probs=np.clip(mean[..., 1], 0.0, 1.0))
@@ -230,10 +237,10 @@ class Bernoulli(ExponentialFamily):
     def log_prob(self, value: Array) -> Array:
         """Return log p(value | parents), ``(n, *parents)``; -inf outside the states."""
         eta, _ = self.natural_parameters()
-        return _pick(eta, np.asarray(value))
+        return _pick("Bernoulli", eta, value)
 
     def sample(self, rng: np.random.Generator, state: Array) -> Array:
         """Draw one value for each parent state, ``(n,)``."""
-        assert self.probs is not None
-        draws: Array = (rng.random(len(state)) < self.probs[state]).astype(np.int64)
+        probs = _known("Bernoulli", self.probs)
+        draws: Array = (rng.random(len(state)) < probs[state]).astype(np.int64)
         return draws

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
 
 import numpy as np
 
 from latentem.distributions.arrays import Array
-from latentem.errors import ModelError, Unsuitable
+from latentem.errors import DataError, ModelError, Unsuitable
 
 # Squares of larger values leave the range of float64.
 LARGEST_VALUE = 1e150
+
+
+@contextmanager
+def naming(family: str) -> Iterator[None]:
+    """Turn `Unsuitable` into a `DataError` that names the family, where no node is known."""
+    try:
+        yield
+    except Unsuitable as error:
+        message = f"{family}: value {error}".replace("{node}", "the distribution")
+        raise DataError(message) from None
 
 
 def check_positive(instance: Any, attribute: Any, value: float) -> None:
@@ -45,19 +57,24 @@ def check_moments(
 ) -> None:
     """Raise `ModelError` unless the parameters a user gave make a Gaussian."""
 
-    def refuse(requirement: str, actual: object, remedy: str) -> None:
+    def refuse(requirement: str, actual: object, remedy: str) -> NoReturn:
         raise ModelError(f"{family}: {requirement}, got {actual}. {remedy}")
 
-    if mean is not None:
-        if mean.ndim == 0:
-            refuse("mean must be a vector", "a scalar", "Use Normal() for scalars.")
-        if not np.all(np.isfinite(mean)):
-            refuse("mean must be finite", mean, "Give finite means.")
-    if covariance is None:
+    if mean is None and covariance is None:
         return
+    if mean is None or covariance is None:
+        refuse(
+            f"mean and {what} must be given both or neither",
+            f"only a {what if mean is None else 'mean'}",
+            "Give both, or neither to fit them.",
+        )
+    if mean.ndim == 0:
+        refuse("mean must be a vector", "a scalar", "Use Normal() for scalars.")
+    if not np.all(np.isfinite(mean)):
+        refuse("mean must be finite", mean, "Give finite means.")
     if covariance.ndim < 2 or covariance.shape[-1] != covariance.shape[-2]:
         refuse("covariance must be matrices (*parents, d, d)", f"shape {covariance.shape}", "")
-    if mean is not None and covariance.shape != (*mean.shape, mean.shape[-1]):
+    if covariance.shape != (*mean.shape, mean.shape[-1]):
         refuse(
             f"{what} must have one entry (a d x d matrix for vectors) for each mean",
             f"shapes {mean.shape} and {covariance.shape}",
@@ -78,17 +95,24 @@ def check_moments(
         ) from None
 
 
-def check_integers(value: Array, low: int, high: int | None, meaning: str) -> Array:
-    """Return values as integers from ``low`` to ``high`` (inclusive), or raise `Unsuitable`."""
-    allowed = f"be integers from {low} to {high}" if high is not None else f"be integers >= {low}"
-    requirement = f"{allowed} because {{node}} is {meaning}"
+def check_column(value: Array, meaning: str) -> Array:
+    """Return numbers ``(n,)``, of a column ``(n, 1)`` too, or raise `Unsuitable`."""
     if value.ndim == 2 and value.shape[1] == 1:
         value = value[:, 0]
     if value.ndim != 1:
         raise Unsuitable(f"be a column, shape (n,), because {{node}} is {meaning}",
                          f"shape {value.shape}")  # fmt: skip
     if value.dtype.kind not in "biuf":
-        raise Unsuitable(requirement, f"an array of {value.dtype}", "Encode it as integers.")
+        raise Unsuitable(f"be numbers because {{node}} is {meaning}",
+                         f"an array of {value.dtype}", "Encode it as numbers.")  # fmt: skip
+    return value
+
+
+def check_integers(value: Array, low: int, high: int | None, meaning: str) -> Array:
+    """Return values as integers from ``low`` to ``high`` (inclusive), or raise `Unsuitable`."""
+    allowed = f"be integers from {low} to {high}" if high is not None else f"be integers >= {low}"
+    requirement = f"{allowed} because {{node}} is {meaning}"
+    value = check_column(value, meaning)
     if value.dtype.kind == "f" and not np.array_equal(value, np.floor(value)):
         row = int(np.flatnonzero(value != np.floor(value))[0])
         raise Unsuitable(requirement, f"{value[row]:g} at row {row}")

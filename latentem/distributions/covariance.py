@@ -23,11 +23,7 @@ class Structure(abc.ABC):
 
     @abc.abstractmethod
     def n_moments(self, d: int) -> int:
-        """Return the number q of second moments needed."""
-
-    @abc.abstractmethod
-    def n_parameters(self, d: int) -> int:
-        """Return the number of free parameters of one matrix."""
+        """Return q, the number of second moments needed: as many as one matrix has parameters."""
 
     @abc.abstractmethod
     def moments_into(self, out: Array, z: Array) -> None:
@@ -69,9 +65,6 @@ class Full(Structure):
     def n_moments(self, d: int) -> int:
         return d * (d + 1) // 2
 
-    def n_parameters(self, d: int) -> int:
-        return d * (d + 1) // 2
-
     def moments_into(self, out: Array, z: Array) -> None:
         start = 0
         for i in range(len(z)):
@@ -106,9 +99,6 @@ class Diagonal(Structure):
     def n_moments(self, d: int) -> int:
         return d
 
-    def n_parameters(self, d: int) -> int:
-        return d
-
     def moments_into(self, out: Array, z: Array) -> None:
         np.square(z, out=out)
 
@@ -135,9 +125,6 @@ class Spherical(Structure):
     name: ClassVar[str] = "spherical"
 
     def n_moments(self, d: int) -> int:
-        return 1
-
-    def n_parameters(self, d: int) -> int:
         return 1
 
     def moments_into(self, out: Array, z: Array) -> None:

@@ -10,12 +10,12 @@ import numpy as np
 
 from latentem.distributions.arrays import Array, as_float_array
 from latentem.distributions.base import Distribution, ExponentialFamily
-from latentem.distributions.checks import check_moments, check_positive, check_real
+from latentem.distributions.checks import check_moments, check_positive, check_real, naming
 from latentem.distributions.covariance import STRUCTURES, Full, Structure, exceeds
 from latentem.distributions.gaussian_kernel import ResidualKernel
 from latentem.distributions.kernels import Kernel, LinearKernel, TemplateKernel
 from latentem.distributions.records import Statistics
-from latentem.distributions.reference import SMALLEST_SCALE, Reference, squared_distances, two_sum
+from latentem.distributions.reference import SMALLEST_SCALE, Reference, squared_distances
 from latentem.errors import ModelError, Unsuitable
 
 LOG_2PI = float(np.log(2 * np.pi))
@@ -40,10 +40,10 @@ def whiten(covariance: Array) -> tuple[Array, Array]:
     return np.linalg.inv(root), log_root
 
 
-def _covariance_or_structure(covariance: Any) -> Array | Structure:
+def _covariance_or_structure(covariance: Any) -> Array | Structure | None:
     if isinstance(covariance, Structure):
         return covariance
-    if isinstance(covariance, str):
+    if covariance is None or isinstance(covariance, str):
         if covariance not in STRUCTURES:
             names = ", ".join(map(repr, STRUCTURES))
             raise ModelError(
@@ -51,7 +51,7 @@ def _covariance_or_structure(covariance: Any) -> Array | Structure:
                 f"got {covariance!r}. Choose one of these."
             )
         return STRUCTURES[covariance]
-    return np.asarray(covariance, dtype=float)
+    return as_float_array(covariance)
 
 
 def _structure(structure: Any) -> Structure | None:
@@ -71,7 +71,7 @@ class Whitening:
     Attributes
     ----------
     covariance : array, (K, d, d)
-        The very array it belongs to: for any other it does not count.
+        The one it belongs to: for any other it does not count.
     matrix : array, (K, d, d)
     log_root : array, (K,)
         log|covariance| / 2.
@@ -174,8 +174,8 @@ class Gaussian(ExponentialFamily):
         mean, covariance = self.parameters.values()
         if mean is None or covariance is None:
             raise ModelError(
-                "Gaussian must have a mean and a covariance to be evaluated, got a template. "
-                "Fit it, or give both."
+                "Gaussian must have a mean and a covariance to be evaluated or sampled, "
+                "got a template. Fit it, or give both."
             )
         return mean, covariance
 
@@ -185,7 +185,7 @@ class Gaussian(ExponentialFamily):
         mean, _ = self.known()
         d = mean.shape[-1]
         n_covariances = 1 if self.shared else mean.size // d
-        return mean.size + n_covariances * self.form.n_parameters(d)
+        return mean.size + n_covariances * self.form.n_moments(d)
 
     def keep(self, old: Self, states: Array) -> Self:
         kept = super().keep(old, states)
@@ -285,7 +285,7 @@ class Gaussian(ExponentialFamily):
         """Return mean and whitening W about the reference, and log|covariance| / 2."""
         mean, covariance = self.known()
         reference = self.reference
-        if self.whitening is not None and self.whitening.covariance is covariance:
+        if self.whitening is not None and np.array_equal(self.whitening.covariance, covariance):
             whitening, log_root = self.whitening.matrix, self.whitening.log_root
             if reference is not None:
                 whitening = whitening * reference.scale
@@ -297,12 +297,8 @@ class Gaussian(ExponentialFamily):
             log_root = log_root + np.log(scale).sum()
         if reference is None:
             return mean, whitening, log_root
-        difference = mean - (reference.centre if reference.centres is None else reference.centres)
-        if self.rounding is not None:
-            difference = difference + self.rounding
-        if reference.low is not None:
-            difference = difference - reference.low
-        return difference / reference.scale, whitening, log_root
+        rounding = 0.0 if self.rounding is None else self.rounding
+        return reference.standardise_means(mean, rounding), whitening, log_root
 
     def natural_parameters(self) -> tuple[Array, Array]:
         return self._natural(*self.standard_form())
@@ -369,10 +365,7 @@ class Gaussian(ExponentialFamily):
         reference = self.reference
         if reference is None:
             return attrs.evolve(self, mean=z_mean, covariance=z_covariance, at_floor=None)
-        centre = reference.centre if reference.centres is None else reference.centres
-        mean, rounding = two_sum(centre, reference.scale * z_mean)
-        if reference.low is not None:
-            rounding = rounding + reference.low
+        mean, rounding = reference.means(z_mean)
         return attrs.evolve(
             self,
             mean=mean,
@@ -393,7 +386,8 @@ class Gaussian(ExponentialFamily):
         """Return log p(value | parents), ``(n, *parents)``, in residual form."""
         mean, covariance = self.known()
         parents, d = mean.shape[:-1], mean.shape[-1]
-        value = self.check(np.asarray(value))
+        with naming("Gaussian"):
+            value = self.check(np.asarray(value))
         rounding = np.zeros_like(mean) if self.rounding is None else self.rounding
         whitening, log_root = whiten(covariance.reshape(-1, d, d))
         columns = [

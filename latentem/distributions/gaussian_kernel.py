@@ -8,7 +8,13 @@ import attrs
 import numpy as np
 
 from latentem.distributions.arrays import Array
-from latentem.distributions.kernels import Attached, Kernel, LinearKernel, expected_under
+from latentem.distributions.kernels import (
+    Attached,
+    Kernel,
+    LinearKernel,
+    RecordingKernel,
+    expected_under,
+)
 from latentem.distributions.records import Statistics
 from latentem.distributions.reference import Reference
 
@@ -50,32 +56,6 @@ class ResidualKernel(Kernel):
     def record_for(self, old: Kernel) -> Kernel | None:
         before = old.residual if isinstance(old, ResidualKernel) else np.zeros_like(self.residual)
         return RecordingKernel(old, self) if (self.residual & ~before).any() else None
-
-
-@attrs.frozen(eq=False)
-class RecordingKernel(Kernel):
-    """The densities of one kernel with the records of another."""
-
-    density: Kernel
-    recorder: Kernel
-
-    def on(self, value: Array) -> Attached:
-        return _AttachedRecording(self.density.on(value), self.recorder.on(value))
-
-    def expected_log_prob(self, record: Statistics) -> tuple[float, float]:
-        return self.density.expected_log_prob(record)
-
-
-@attrs.frozen(eq=False)
-class _AttachedRecording(Attached):
-    density: Attached
-    recorder: Attached
-
-    def log_density(self) -> Array:
-        return self.density.log_density()
-
-    def record(self, weights: Array) -> Any:
-        return self.recorder.record(weights)
 
 
 @attrs.frozen(eq=False)

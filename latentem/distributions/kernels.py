@@ -195,6 +195,32 @@ class _AttachedTemplate(Attached):
         return Statistics(weights.sum(axis=1), total, 0.0, getattr(self.dist, "reference", None))
 
 
+@attrs.frozen(eq=False)
+class RecordingKernel(Kernel):
+    """The densities of one kernel with the records of another."""
+
+    density: Kernel
+    recorder: Kernel
+
+    def on(self, value: Array) -> Attached:
+        return _AttachedRecording(self.density.on(value), self.recorder.on(value))
+
+    def expected_log_prob(self, record: Statistics) -> tuple[float, float]:
+        return self.density.expected_log_prob(record)
+
+
+@attrs.frozen(eq=False)
+class _AttachedRecording(Attached):
+    density: Attached
+    recorder: Attached
+
+    def log_density(self) -> Array:
+        return self.density.log_density()
+
+    def record(self, weights: Array) -> Any:
+        return self.recorder.record(weights)
+
+
 def not_parameterised(dist: Distribution) -> str:
     """Return the message for a template that was asked for a density."""
     name = type(dist).__name__

@@ -10,13 +10,13 @@ import numpy as np
 
 from latentem.distributions.arrays import Array, as_float_array
 from latentem.distributions.base import ExponentialFamily
-from latentem.distributions.checks import check_moments, check_positive, check_real
+from latentem.distributions.checks import check_moments, check_positive, check_real, naming
 from latentem.distributions.covariance import Full
 from latentem.distributions.gaussian import Gaussian
 from latentem.distributions.kernels import Attached, Kernel, LinearKernel, TemplateKernel
 from latentem.distributions.records import Statistics
 from latentem.distributions.reference import Reference
-from latentem.errors import Unsuitable
+from latentem.errors import ModelError, Unsuitable
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -107,6 +107,15 @@ class Normal(ExponentialFamily):
     def state_arrays(self) -> dict[str, Array | None]:
         return {**self.parameters, "rounding": self.rounding, "at_floor": self.at_floor}
 
+    def known(self) -> tuple[Array, Array]:
+        """Return mean and variance, or raise `ModelError`."""
+        if self.mean is None or self.variance is None:
+            raise ModelError(
+                "Normal must have a mean and a variance to be evaluated or sampled, "
+                "got a template. Fit it, or give both."
+            )
+        return self.mean, self.variance
+
     @property
     def n_parameters(self) -> int:
         """Free parameters: the means, and the variances (one if shared)."""
@@ -169,14 +178,15 @@ class Normal(ExponentialFamily):
 
     def log_prob(self, value: Array) -> Array:
         """Return log p(value | parents), ``(n, *parents)``, in residual form."""
-        return self.gaussian.log_prob(np.asarray(value))
+        self.known()
+        with naming("Normal"):
+            value = self.check(np.asarray(value))
+        return self.gaussian.log_prob(value)
 
     def sample(self, rng: np.random.Generator, state: Array) -> Array:
         """Draw one value for each state index, ``(n,)``."""
-        if self.mean is None or self.variance is None:
-            self.gaussian.known()
-            raise AssertionError
-        return rng.normal(self.mean[state], np.sqrt(self.variance[state]))
+        mean, variance = self.known()
+        return rng.normal(mean[state], np.sqrt(variance[state]))
 
     def kernel(self) -> Kernel:
         if not self.is_parameterised:

@@ -9,7 +9,17 @@ import numpy as np
 
 from latentem.distributions.arrays import LOG_ZERO, Array
 from latentem.distributions.base import Distribution, ExponentialFamily
-from latentem.errors import Unsuitable
+from latentem.distributions.checks import check_column, naming
+from latentem.errors import ModelError, Unsuitable
+
+
+def _numbers(value: Any) -> Array:
+    array = np.array(value)
+    if array.dtype.kind not in "biuf":
+        raise ModelError(
+            f"PointMass: value must be a number, or one for each state, got {value!r}. Give one."
+        )
+    return array
 
 
 @attrs.frozen(eq=False)
@@ -23,6 +33,12 @@ class PointMass(ExponentialFamily):
     Parameters
     ----------
     value : float or array, (\*parents,)
+        One value, or one for each combination of the parents' states.
+
+    Raises
+    ------
+    ModelError
+        If a value is no number.
 
     Examples
     --------
@@ -32,7 +48,7 @@ class PointMass(ExponentialFamily):
     array([  0., -inf])
     """
 
-    value: Array = attrs.field(converter=np.asarray)
+    value: Array = attrs.field(converter=_numbers)
 
     @property
     def parameters(self) -> dict[str, Array | None]:
@@ -43,14 +59,14 @@ class PointMass(ExponentialFamily):
         return {"value": self.value}
 
     def check(self, value: Array) -> Array:
-        if value.ndim == 2 and value.shape[1] == 1:
-            value = value[:, 0]
-        if value.ndim != 1 or value.dtype.kind not in "biuf":
+        return check_column(value, "a PointMass")
+
+    def check_parents(self, shape: tuple[int, ...]) -> None:
+        if self.value.shape not in ((), shape):
+            each = f", or one for each of its parents' states {shape}" if shape else ""
             raise Unsuitable(
-                "be a column of numbers because {node} has a PointMass",
-                f"shape {value.shape} of {value.dtype}",
+                f"have one 'value'{each}", f"shape {self.value.shape}", "Give as many values."
             )
-        return value
 
     @property
     def n_parameters(self) -> int:
@@ -96,7 +112,9 @@ class PointMass(ExponentialFamily):
 
     def log_prob(self, value: Array) -> Array:
         """Return 0 where the value is the one, else -inf: ``(n, *parents)``."""
-        same = np.asarray(value).reshape(-1, *(1,) * self.value.ndim) == self.value
+        with naming("PointMass"):
+            value = check_column(np.asarray(value), "a PointMass")
+        same = value.reshape(-1, *(1,) * self.value.ndim) == self.value
         return np.where(same, 0.0, -np.inf)
 
     def sample(self, rng: np.random.Generator, state: Array) -> Array:

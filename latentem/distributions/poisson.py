@@ -11,7 +11,7 @@ from scipy.special import gammaln
 
 from latentem.distributions.arrays import Array, as_float_array
 from latentem.distributions.base import ExponentialFamily, parameter
-from latentem.distributions.checks import check_integers
+from latentem.distributions.checks import check_column, check_integers, naming
 from latentem.errors import ModelError
 
 
@@ -69,11 +69,18 @@ class Poisson(ExponentialFamily):
     def statistics(self, value: Array) -> Array:
         return value[:, None].astype(float)
 
-    def natural_parameters(self) -> tuple[Array, Array]:
+    def known(self) -> Array:
+        """Return the rate, or raise `ModelError`."""
         if self.rate is None:
-            raise ModelError("Poisson must have a rate to be evaluated, got a template. Fit it.")
+            raise ModelError(
+                "Poisson must have a rate to be evaluated or sampled, got a template. Fit it."
+            )
+        return self.rate
+
+    def natural_parameters(self) -> tuple[Array, Array]:
+        rate = self.known()
         with np.errstate(divide="ignore"):
-            return np.log(self.rate)[..., None], self.rate
+            return np.log(rate)[..., None], rate
 
     def log_base_measure(self, value: Array) -> Array:
         return -gammaln(value + 1.0)
@@ -82,16 +89,18 @@ class Poisson(ExponentialFamily):
         return attrs.evolve(self, rate=mean[..., 0])
 
     def log_prob(self, value: Array) -> Array:
-        """Return log p(value | parents), ``(n, *parents)``."""
-        value = self.check(np.asarray(value))
+        """Return log p(value | parents), ``(n, *parents)``; -inf for what is no count."""
         eta, rate = self.natural_parameters()
-        x = value.reshape(-1, *(1,) * rate.ndim)
+        with naming("Poisson"):
+            value = check_column(np.asarray(value), "Poisson")
+        value = value.reshape(-1, *(1,) * rate.ndim)
+        possible = (value >= 0) & (value < np.inf) & (value == np.floor(value))
+        x = np.where(possible, value, 0)
         # A rate of 0 has eta = -inf, and 0 * -inf stands for log 0^0 = 0.
         linear = np.zeros((len(x), *rate.shape))
         np.multiply(x, eta[..., 0], where=np.broadcast_to(x > 0, linear.shape), out=linear)
-        return linear - rate - gammaln(x + 1.0)
+        return np.where(possible, linear - rate - gammaln(x + 1.0), -np.inf)
 
     def sample(self, rng: np.random.Generator, state: Array) -> Array:
         """Draw one count for each parent state, ``(n,)``."""
-        assert self.rate is not None
-        return rng.poisson(self.rate[state])
+        return rng.poisson(self.known()[state])

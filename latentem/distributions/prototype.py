@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Self
 
 import attrs
@@ -10,7 +10,7 @@ import numpy as np
 
 from latentem.distributions.arrays import Array, as_float_array
 from latentem.distributions.base import Distribution, ExponentialFamily
-from latentem.distributions.checks import check_real
+from latentem.distributions.checks import check_real, naming
 from latentem.distributions.covariance import Spherical
 from latentem.distributions.dissimilarity import (
     Cosine,
@@ -19,9 +19,20 @@ from latentem.distributions.dissimilarity import (
     as_dissimilarity,
     unit,
 )
-from latentem.distributions.kernels import Kernel, RowKernel
-from latentem.distributions.reference import Reference, two_sum
+from latentem.distributions.kernels import (
+    Attached,
+    Kernel,
+    LinearKernel,
+    RecordingKernel,
+    RowKernel,
+    expected_under,
+)
+from latentem.distributions.records import Statistics
+from latentem.distributions.reference import Reference
 from latentem.errors import ModelError, Unsuitable
+
+# Relative error allowed in the distances to a prototype before they are taken from residuals.
+LARGEST_ERROR = 1e-11
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -65,6 +76,8 @@ class Prototype(ExponentialFamily):
     prototypes: Array | None = attrs.field(default=None, converter=as_float_array)
     reference: Reference | None = attrs.field(default=None, kw_only=True)
     rounding: Array | None = attrs.field(default=None, kw_only=True)
+    # Mean squared distance of the rows of each state to its prototype.
+    within: Array | None = attrs.field(default=None, kw_only=True)
     vacant: Array | None = attrs.field(default=None, kw_only=True)
     relocated: tuple[str, ...] = attrs.field(default=(), kw_only=True)
 
@@ -80,7 +93,7 @@ class Prototype(ExponentialFamily):
 
     @property
     def state_arrays(self) -> dict[str, Array | None]:
-        return {"prototypes": self.prototypes, "rounding": self.rounding}
+        return {"prototypes": self.prototypes, "rounding": self.rounding, "within": self.within}
 
     @property
     def events(self) -> tuple[str, ...]:
@@ -129,7 +142,8 @@ class Prototype(ExponentialFamily):
     def log_prob(self, value: Array) -> Array:
         """Return minus the dissimilarities, ``(n, *parents)``."""
         prototypes = self._known()
-        value = _in_floats(self.check(np.asarray(value)))
+        with naming("Prototype"):
+            value = _in_floats(self.check(np.asarray(value)))
         flat = prototypes.reshape(-1, prototypes.shape[-1])
         return -self.dissimilarity_.between(value, flat).reshape(len(value), *prototypes.shape[:-1])
 
@@ -182,14 +196,27 @@ class Prototype(ExponentialFamily):
         prototypes = self._known()
         if isinstance(self.dissimilarity_, Cosine):
             return unit(prototypes), np.ones(prototypes.shape[:-1])
-        unit_square, m = 1.0, prototypes
+        m, unit_square = prototypes, 1.0
         if self.reference is not None:
             low = 0.0 if self.rounding is None else self.rounding
-            m = (prototypes - self.reference.centre + low) / self.reference.scale
-            unit_square = float(self.reference.scale[0] ** 2)
+            m = self.reference.standardise_means(prototypes, low)
+            unit_square = self._unit_square
         ones = np.ones((*m.shape[:-1], 1))
         eta = unit_square * np.concatenate([2.0 * m, -ones], axis=-1)
         return eta, unit_square * np.square(m).sum(axis=-1)
+
+    @property
+    def _unit_square(self) -> float:
+        """The square of the reference's scale, which all columns share."""
+        assert self.reference is not None
+        return float(self.reference.scale[0] ** 2)
+
+    def from_statistics(self, record: Statistics) -> Self:
+        # The record may be about a centre of its own for each state.
+        return super(Prototype, self.about(record.reference)).from_statistics(record)
+
+    def about(self, reference: Reference | None) -> Self:
+        return self if reference is self.reference else attrs.evolve(self, reference=reference)
 
     def from_mean(self, mean: Array, weight: Array) -> Self:
         clean = attrs.evolve(self, vacant=None, relocated=())
@@ -199,13 +226,34 @@ class Prototype(ExponentialFamily):
             mean = np.where(cancelled, np.eye(mean.shape[-1])[0], mean)
             return attrs.evolve(clean, prototypes=unit(mean))
         m = mean[..., :-1]
+        within = np.maximum(mean[..., -1] - np.square(m).sum(axis=-1), 0.0)
         if self.reference is None:
-            return attrs.evolve(clean, prototypes=m)
-        prototypes, rounding = two_sum(self.reference.centre, self.reference.scale * m)
-        return attrs.evolve(clean, prototypes=prototypes, rounding=rounding)
+            return attrs.evolve(clean, prototypes=m, within=within)
+        prototypes, rounding = self.reference.means(m)
+        return attrs.evolve(
+            clean,
+            prototypes=prototypes,
+            rounding=rounding,
+            within=self._unit_square * within,
+            reference=self.reference.base or self.reference,
+        )
 
     def kernel(self) -> Kernel:
-        return super().kernel() if self._is_linear else RowKernel(self)
+        """Return the linear form, for tight states the residual form; rows for what has neither."""
+        if not self._is_linear:
+            return RowKernel(self)
+        linear = super().kernel()
+        if not isinstance(linear, LinearKernel) or self.reference is None:
+            return linear
+        within = np.zeros(len(linear.eta)) if self.within is None else self.within
+        error = np.finfo(float).eps * self.reference.extent**2 * self._unit_square
+        residual = error > LARGEST_ERROR * within
+        if not residual.any():
+            return linear
+        centre = np.where(residual[:, None], self._known(), self.reference.centre)
+        low = np.zeros_like(centre) if self.rounding is None else self.rounding
+        low = np.where(residual[:, None], low, 0.0)
+        return ResidualPrototypes(linear, self.reference.of_states(centre, low), residual)
 
     # -- the policy for states without rows ----------------------------------------------------
 
@@ -219,18 +267,82 @@ class Prototype(ExponentialFamily):
         prototypes = self._known().copy()
         before = self.dissimilarity_.between(_in_floats(rows), prototypes).min(axis=1)
         prototypes[states] = rows
-        rounding = None
-        if self.rounding is not None:
-            rounding = self.rounding.copy()
-            rounding[states] = 0.0
+        rounding, within = (None if a is None else a.copy() for a in (self.rounding, self.within))
+        for array in (rounding, within):
+            if array is not None:
+                array[states] = 0.0
         sentences = tuple(
             f"state {state} had lost all its rows and moved to the worst represented one, "
             f"at dissimilarity {distance:.4g}"
             for state, distance in zip(states, before, strict=True)
         )
         return attrs.evolve(
-            self, prototypes=prototypes, rounding=rounding, vacant=None, relocated=sentences
+            self,
+            prototypes=prototypes,
+            rounding=rounding,
+            within=within,
+            vacant=None,
+            relocated=sentences,
         )
+
+
+@attrs.frozen(eq=False)
+class ResidualPrototypes(Kernel):
+    """The second tier for prototypes: squared distances of some states from residuals x - m.
+
+    z.z - 2 m.z + m.m loses the digits of a distance that is small beside the extent of the data;
+    residuals do not, and their moments make the next prototypes. The price is a loop over these
+    states.
+    """
+
+    linear: LinearKernel
+    reference: Reference  # centred at the prototypes of these states
+    residual: Array  # (K,), which states
+
+    def on(self, value: Array) -> Attached:
+        return _AttachedPrototypes(self, _in_floats(value), self.linear.on(value))
+
+    def expected_log_prob(self, record: Statistics) -> tuple[float, float]:
+        linear = self.linear
+        value, size = expected_under(linear.dist, linear.eta, linear.log_normaliser, record)
+        # A residual has an error of eps times the values it is made of; it enters twice.
+        reach = self.reference.extent * float(self.reference.scale[0])
+        spread = np.sqrt(np.abs(record.total[:, -1]) * record.weight) * self.reference.scale[0]
+        return value, size + 2 * reach * float(spread[self.residual].sum())
+
+    def record_for(self, old: Kernel) -> Kernel | None:
+        before = getattr(old, "residual", np.zeros_like(self.residual))
+        return RecordingKernel(old, self) if (self.residual & ~before).any() else None
+
+
+@attrs.frozen(eq=False)
+class _AttachedPrototypes(Attached):
+    kernel: ResidualPrototypes
+    value: Array  # (rows, d)
+    linear: Attached
+
+    def _residuals(self) -> Iterator[tuple[Any, Array]]:
+        """Yield each state in residual form with x - m, ``(rows, d)``."""
+        reference = self.kernel.reference
+        assert reference.centres is not None
+        assert reference.low is not None
+        for state in np.flatnonzero(self.kernel.residual):
+            yield state, (self.value - reference.centres[state]) - reference.low[state]
+
+    def log_density(self) -> Array:
+        log_density = self.linear.log_density()
+        for state, residuals in self._residuals():
+            np.einsum("nd,nd->n", residuals, residuals, out=log_density[state])
+            log_density[state] *= -1.0
+        return log_density
+
+    def record(self, weights: Array) -> Statistics:
+        total = self.linear.record(weights).total.copy()
+        for state, residuals in self._residuals():
+            residuals /= self.kernel.reference.scale
+            total[state, :-1] = weights[state] @ residuals
+            total[state, -1] = weights[state] @ np.einsum("nd,nd->n", residuals, residuals)
+        return Statistics(weights.sum(axis=1), total, 0.0, self.kernel.reference)
 
 
 def _in_floats(value: Array) -> Array:

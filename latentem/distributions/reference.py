@@ -70,8 +70,21 @@ class Reference:
         np.subtract(value.T, self.centre[:, None], out=z)
         z /= self.scale[:, None]
 
-    def of_states(self, centres: Array, low: Array, root: Array) -> Reference:
-        """Return the reference with a centre and a scale for each state."""
+    def standardise_means(self, mean: Array, rounding: Array | float) -> Array:
+        """Return (mean + rounding - centre) / scale, for a mean ``(K, d)`` of each state."""
+        difference = mean - (self.centre if self.centres is None else self.centres) + rounding
+        if self.low is not None:
+            difference = difference - self.low
+        return difference / self.scale
+
+    def means(self, standard: Array) -> tuple[Array, Array]:
+        """Undo `standardise_means`: the means, and what their rounding lost."""
+        centre = self.centre if self.centres is None else self.centres
+        mean, rounding = two_sum(centre, self.scale * standard)
+        return mean, rounding if self.low is None else rounding + self.low
+
+    def of_states(self, centres: Array, low: Array, root: Array | None = None) -> Reference:
+        """Return the reference with a centre, and a scale if given, for each state."""
         return attrs.evolve(self, centres=centres, low=low, root=root, base=self)
 
 

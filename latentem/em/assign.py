@@ -26,6 +26,7 @@ from latentem.distributions.arrays import Array
 from latentem.errors import ModelError
 from latentem.inference.elimination import Elimination, Factor, at_states
 from latentem.inference.posterior import Posterior
+from latentem.seeds import generator
 
 
 class Assignment(abc.ABC):
@@ -85,6 +86,16 @@ class Hard(Assignment):
         value, states = elimination.max_product(factors)
         posterior = Posterior.certain(states, elimination.sizes, _length(rows))
         return attrs.evolve(posterior, objective=value)
+
+
+@attrs.frozen
+class Schedule:
+    """One value for each iteration from 0 on; the last one stays."""
+
+    values: tuple[float, ...]
+
+    def __call__(self, iteration: int) -> float:
+        return self.values[min(iteration, len(self.values) - 1)]
 
 
 @attrs.frozen
@@ -155,11 +166,10 @@ def tempered(beta: float | Sequence[float] | Callable[[int], float]) -> Assignme
     if callable(beta):
         return Tempered(beta, _inverse_temperature(beta(0)), is_settled=False)
     if isinstance(beta, Sequence | np.ndarray):
-        values = [_inverse_temperature(b) for b in beta]
+        values = tuple(_inverse_temperature(b) for b in beta)
         if not values:
             raise ModelError("tempered: beta must have at least one value, got none. Give one.")
-        last = len(values) - 1
-        return Tempered(lambda t: values[min(t, last)], values[0], last == 0, len(values))
+        return Tempered(Schedule(values), values[0], len(values) == 1, len(values))
     return Tempered(None, _inverse_temperature(beta))
 
 
@@ -224,7 +234,7 @@ def stochastic(rng: np.random.Generator | int | None = None) -> Assignment:
     >>> lem.stochastic(0).is_monotone
     False
     """
-    return Stochastic(np.random.default_rng(rng))
+    return Stochastic(generator(rng))
 
 
 soft = Soft()

@@ -10,20 +10,19 @@ import attrs
 import numpy as np
 
 from latentem.em.assign import Assignment, soft
-from latentem.em.convergence import Convergence, whole
+from latentem.em.convergence import Convergence
 from latentem.em.init import Start, first_theta
 from latentem.em.loop import State
 from latentem.em.problem import Problem
 from latentem.em.progress import Progress
 from latentem.em.result import Fit
-from latentem.em.search import Run, Search, choose_starts
-from latentem.em.steps import ExpectedLogJoint, check_assign, values_of
+from latentem.em.search import Run, Search, choose_max_iter, choose_starts
+from latentem.em.steps import ExpectedLogJoint, check_assign, check_init, values_of
 from latentem.em.trace import HalfStep
 from latentem.errors import ModelError
 from latentem.graph import Model
 from latentem.inference.posterior import Posterior
-
-DEFAULT_MAX_ITER = 10_000
+from latentem.seeds import generator
 
 
 @attrs.frozen(eq=False, slots=False, repr=False)
@@ -84,7 +83,7 @@ def iterate(
     init: Start | Model | None = None,
     assign: Assignment = soft,
     tol: float = 1e-6,
-    max_iter: int = DEFAULT_MAX_ITER,
+    max_iter: int | None = None,
     weights: Any = None,
     seed: int | np.random.Generator | None = None,
 ) -> Iterator[Step]:
@@ -101,8 +100,8 @@ def iterate(
         The assignment rule.
     tol : float
         As in `fit`; 0 goes on to ``max_iter``.
-    max_iter : int
-        Number of iterations after the start.
+    max_iter : int, optional
+        Number of iterations after the start, as in `fit`.
     weights : array, (n,), optional
         Row weights.
     seed : int or numpy.random.Generator, optional
@@ -125,10 +124,11 @@ def iterate(
     True
     """
     check_assign(model, assign)
+    check_init(init)
     problem = Problem.of(model, data, weights)
-    theta = first_theta(problem, init, np.random.default_rng(seed))
+    theta = first_theta(problem, init, generator(seed))
     run = Run(problem, theta, assign, Convergence.on(problem, tol))
-    for state in run.steps(whole("max_iter", max_iter, 0)):
+    for state in run.steps(choose_max_iter(assign, max_iter)):
         yield Step.of(problem, state)
     if run.error is not None:
         raise run.error
@@ -143,7 +143,7 @@ def fit(
     accelerate: None = None,
     tol: float = 1e-6,
     parameter_tol: float | None = None,
-    max_iter: int = DEFAULT_MAX_ITER,
+    max_iter: int | None = None,
     restarts: int | None = None,
     weights: Any = None,
     lengths: Any = None,
@@ -177,11 +177,12 @@ def fit(
     parameter_tol : float, optional
         If given, parameters must change by less than this too, relative to the largest in their
         array.
-    max_iter : int
-        Largest number of iterations, each an M-step and an E-step, from one start.
+    max_iter : int, optional
+        Largest number of iterations, each an M-step and an E-step, from one start. By default
+        10,000; 500 under an assignment that draws, which never converges.
     restarts : int, optional
         Number of starts. By default 40 where an iteration costs next to nothing, else 4; 1 for a
-        given start.
+        given start, and under an assignment that draws.
     weights : array, (n,), optional
         Row weights: an integer weight equals repeating the row.
     lengths : None
@@ -224,11 +225,11 @@ def fit(
     """
     check_assign(model, assign)
     _check_options(accelerate, lengths)
-    max_iter = whole("max_iter", max_iter, 0)
+    max_iter = choose_max_iter(assign, max_iter)
     problem = Problem.of(model, data, weights)
     convergence = Convergence.on(problem, tol, parameter_tol)
-    rng = np.random.default_rng(seed)
-    starts = choose_starts(problem, init, restarts)
+    rng = generator(seed)
+    starts = choose_starts(problem, init, restarts, assign)
     with Progress(progress, len(starts)) as display:
 
         def watch(run: Run, state: State) -> None:

@@ -1,7 +1,8 @@
 """Starts. A start is a posterior; the ordinary M-step makes θ of it.
 
 A start is called with the problem and a random generator and returns the rows it speaks about (or
-None for all) and a posterior of these rows.
+None for all) and a posterior of these rows, or something that gives one of any block of them: so
+that labels need not be expanded to a table of all rows.
 """
 
 from __future__ import annotations
@@ -16,23 +17,71 @@ from latentem.data import Data, at_data, bound
 from latentem.distributions.arrays import Array
 from latentem.distributions.records import Record, Rows
 from latentem.em.assign import Soft
-from latentem.em.problem import Problem
+from latentem.em.problem import Beliefs, Problem
 from latentem.em.theta import Theta
-from latentem.errors import DataError, DegenerateError, ModelError, Unsuitable
+from latentem.errors import DataError, ModelError, Unsuitable
 from latentem.graph import Model
 from latentem.inference.elimination import Factor
 from latentem.inference.posterior import Posterior, one_hot
 
-Start = Callable[[Problem, np.random.Generator], tuple[Array | None, Posterior]]
+Start = Callable[[Problem, np.random.Generator], tuple[Array | None, Beliefs]]
+#: Gives probabilities ``(states, rows)`` of one latent for a block of rows.
+Table = Callable[[slice], Array]
 
 #: Rows for each state and column that a random start looks at: few, so that states begin apart,
 #: and enough to determine a state.
 ROWS_PER_STATE = 10
 #: Weight of all other rows together, relative to these.
 BACKGROUND = 0.1
+#: Rows whose random responsibilities come from one stream.
+DRAWN_TOGETHER = 256
 
 
-def random(problem: Problem, rng: np.random.Generator) -> tuple[Array | None, Posterior]:
+@attrs.frozen(eq=False)
+class Guess:
+    """Independent beliefs about each latent, made for a block of rows when it is read.
+
+    Attributes
+    ----------
+    tables : dict of str to callable
+        For each latent, what gives its probabilities ``(states, rows)``.
+    labels : dict of str to array, (n,)
+        Known states of latents, -1 where unknown, which the data give.
+    """
+
+    tables: dict[str, Table]
+    labels: dict[str, Array]
+
+    def __getitem__(self, rows: slice) -> Posterior:
+        """Return the posterior of a block of rows."""
+        tables = {name: table(rows) for name, table in self.tables.items()}
+        for name, labels in self.labels.items():
+            known, k = labels[rows], len(tables[name])
+            tables[name] = np.where(known == -1, tables[name], one_hot(known, k))
+        return Posterior.independent(tables, rows.stop - rows.start)
+
+
+def _random_table(k: int, rng: np.random.Generator) -> Table:
+    """Return responsibilities uniform on the simplex, the same in whatever blocks they are read."""
+    key, alpha = int(rng.integers(2**63)), np.ones(k)
+
+    def table(rows: slice) -> Array:
+        first = rows.start // DRAWN_TOGETHER
+        chunks = range(first, -(-rows.stop // DRAWN_TOGETHER))
+        draws = [np.random.default_rng([key, c]).dirichlet(alpha, DRAWN_TOGETHER) for c in chunks]
+        offset = first * DRAWN_TOGETHER
+        drawn: Array = np.concatenate(draws)[rows.start - offset : rows.stop - offset].T
+        return drawn
+
+    return table
+
+
+def _label_table(states: Array, k: int, share: float = 0.0) -> Table:
+    """Return certainty of the states ``(n,)``, but for a share left to all alike."""
+    return lambda rows: (1.0 - share) * one_hot(states[rows], k) + share / k
+
+
+def random(problem: Problem, rng: np.random.Generator) -> tuple[Array | None, Beliefs]:
     """Start from random responsibilities, uniform on the simplex, on a random subset of rows.
 
     With all of many rows, every state's average would begin at the overall one.
@@ -43,11 +92,11 @@ def random(problem: Problem, rng: np.random.Generator) -> tuple[Array | None, Po
     largest = max(sizes.values(), default=1)
     count = n if largest == 1 else min(n, ROWS_PER_STATE * (1 + width) * largest)
     rows = some_rows(problem.data, count, rng)
-    tables = {name: rng.dirichlet(np.ones(k), size=len(rows)).T.copy() for name, k in sizes.items()}
-    return rows, _with_labels(Posterior.independent(tables, len(rows)), problem.data, rows)
+    labels = {name: known[rows] for name, known in problem.data.labels.items()}
+    return rows, Guess({name: _random_table(k, rng) for name, k in sizes.items()}, labels)
 
 
-def plus_plus(problem: Problem, rng: np.random.Generator) -> tuple[Array | None, Posterior]:
+def plus_plus(problem: Problem, rng: np.random.Generator) -> tuple[Array | None, Beliefs]:
     """Start from seeds far apart, each row with its nearest seed (k-means++).
 
     For nodes that have a dissimilarity and latent parents. Each seed is a row drawn with
@@ -80,14 +129,13 @@ def plus_plus(problem: Problem, rng: np.random.Generator) -> tuple[Array | None,
         labels = _seed(dissimilarity, int(np.prod(shape)), data, rng)
         for name, state in zip(scope, np.unravel_index(labels, shape), strict=True):
             states.setdefault(name, state)
-    tables = {}
-    for name, k in sizes.items():
-        if name in states:
-            share = _share_for_others(problem, name)
-            tables[name] = (1.0 - share) * one_hot(states[name], k) + share / k
-        else:
-            tables[name] = rng.dirichlet(np.ones(k), size=data.n).T.copy()
-    return None, _with_labels(Posterior.independent(tables, data.n), data, None)
+    tables = {
+        name: _label_table(states[name], k, _share_for_others(problem, name))
+        if name in states
+        else _random_table(k, rng)
+        for name, k in sizes.items()
+    }
+    return None, Guess(tables, data.labels)
 
 
 def _share_for_others(problem: Problem, name: str) -> float:
@@ -143,10 +191,10 @@ def from_labels(labels: Any) -> Start:
         States of the latent, or of each latent by name.
     """
 
-    def start(problem: Problem, rng: np.random.Generator) -> tuple[Array | None, Posterior]:
+    def start(problem: Problem, rng: np.random.Generator) -> tuple[Array | None, Beliefs]:
         sizes = problem.layout.elimination.sizes
         states = _by_latent(labels, sizes, "labels")
-        tables = {}
+        tables: dict[str, Table] = {}
         for name, k in sizes.items():
             given = np.asarray(states[name])
             valid = given.shape == (problem.data.n,) and given.dtype.kind in "biuf"
@@ -157,8 +205,8 @@ def from_labels(labels: Any) -> Start:
                     f"{np.unique(given)[:8]}. Encode them so.",
                     node=name,
                 )
-            tables[name] = one_hot(given, k)
-        return None, Posterior.independent(tables, problem.data.n)
+            tables[name] = _label_table(given, k)
+        return None, Guess(tables, {})
 
     return start
 
@@ -172,7 +220,7 @@ def from_posterior(posterior: Any) -> Start:
         Responsibilities of the latent, or of each latent by name.
     """
 
-    def start(problem: Problem, rng: np.random.Generator) -> tuple[Array | None, Posterior]:
+    def start(problem: Problem, rng: np.random.Generator) -> tuple[Array | None, Beliefs]:
         n, sizes = problem.data.n, problem.layout.elimination.sizes
         if isinstance(posterior, Posterior):
             if posterior.elimination.sizes != sizes or posterior.n != n:
@@ -191,7 +239,7 @@ def from_posterior(posterior: Any) -> Start:
                     f"to 1 in each row, got shape {table.shape}. Normalise the rows.",
                     node=name,
                 )
-            tables[name] = np.ascontiguousarray(table.T)
+            tables[name] = table.T
         return None, Posterior.independent(tables, n)
 
     return start
@@ -221,21 +269,6 @@ def some_rows(data: Data, count: int, rng: np.random.Generator) -> Array:
     return np.sort(rng.choice(candidates, size=count, replace=False))
 
 
-def _with_labels(posterior: Posterior, data: Data, rows: Array | None) -> Posterior:
-    """Make a start certain of the labels that the data give."""
-    if not data.labels:
-        return posterior
-    tables = {}
-    for name, k in posterior.elimination.sizes.items():
-        table = posterior.table((name,))
-        labels = data.labels.get(name)
-        if labels is not None:
-            labels = labels if rows is None else labels[rows]
-            table = np.where(labels == -1, table, one_hot(labels, k))
-        tables[name] = table
-    return Posterior.independent(tables, posterior.n)
-
-
 # -- from a start to θ -------------------------------------------------------------------------
 
 
@@ -261,11 +294,8 @@ def first_theta(problem: Problem, start: Start | Model | None, rng: np.random.Ge
             records = part.records(template, part.expectation(template, posterior))
             if rows is not None and len(rows) < problem.data.n:
                 records = _with_background(problem, template, records, len(rows))
-            dists = {
-                name: dist if dist.is_parameterised else _update(name, dist, records[name])
-                for name, dist in template.dists.items()
-            }
-            template = attrs.evolve(template, dists=dists)
+            known = {name for name, dist in template.dists.items() if dist.is_parameterised}
+            template = problem.m_step(template, records, keep=known)
         theta = template
     _refuse_equal_states(problem, theta)
     return theta
@@ -282,7 +312,7 @@ def _with_background(
     weights = np.ones(data.n) if data.weights is None else data.weights
     scaled = attrs.evolve(data, weights=weights * (BACKGROUND * n_rows / weights.sum()))
     sizes = problem.layout.elimination.sizes
-    alike = {name: np.full((k, 1), 1.0 / k) for name, k in sizes.items()}
+    alike = {name: np.full((k, 1), 1.0 / k) for name, k in sizes.items()}  # 1 for all rows
     everywhere = attrs.evolve(problem, data=scaled)
     posterior = Posterior.independent(alike, data.n)
     background = everywhere.records(template, everywhere.expectation(template, posterior))
@@ -290,13 +320,6 @@ def _with_background(
         name: record if isinstance(record, Rows) else record + background[name]
         for name, record in records.items()
     }
-
-
-def _update(name: str, dist: Any, record: Any) -> Any:
-    try:
-        return dist.update(record)
-    except DegenerateError as error:
-        raise DegenerateError(f"Node '{name}': {error}", node=name) from None
 
 
 def _started(problem: Problem, start: Model) -> Model:

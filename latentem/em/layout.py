@@ -9,9 +9,9 @@ import numpy as np
 
 from latentem.data import Data
 from latentem.distributions.arrays import Array
-from latentem.errors import TooLargeError
 from latentem.graph import Model, NodeKind
-from latentem.inference.elimination import LARGEST_TABLE, Elimination
+from latentem.inference.cost import Cost
+from latentem.inference.elimination import Elimination
 
 
 @attrs.frozen
@@ -82,8 +82,8 @@ class Layout:
     elimination: Elimination
 
     @classmethod
-    def of(cls, model: Model) -> Layout:
-        """Lay out a model.
+    def of(cls, model: Model, n: int) -> Layout:
+        """Lay out a model for n rows of data.
 
         Raises
         ------
@@ -101,22 +101,17 @@ class Layout:
         for node in model.observed:
             key = tuple(parent.name for parent in model.discrete_parents(node.name))
             together.setdefault(key, []).append(node.name)
-        sizes = {node.name: node.n_states or 0 for node in model.latents}
-        elimination = Elimination.of(model.graph, sizes)
-        elimination.check()
-        for node in (*model.latents, *model.observed):
-            combinations = math.prod(model.parents_shape(node.name))
-            if combinations > LARGEST_TABLE:
-                raise TooLargeError(
-                    f"Node '{node.name}': its parents must have at most {LARGEST_TABLE:,} "
-                    f"combinations of states, got {combinations:,}. Use fewer states or parents.",
-                    node=node.name,
-                )
+        elimination = Elimination.of(model)
+        Cost.of(model, elimination, n).check()
         return cls(
             tuple(family((node.name,)) for node in model.latents),
             tuple(family(tuple(names)) for names in together.values()),
             elimination,
         )
+
+    def family_of(self, name: str) -> Family:
+        """Return the family an observed node belongs to."""
+        return next(family for family in self.observed if name in family.names)
 
     @property
     def cells(self) -> int:

@@ -13,8 +13,8 @@ import numpy as np
 
 from latentem.distributions.records import Record
 from latentem.em.assign import Assignment
+from latentem.em.maximise import maximise
 from latentem.em.problem import Expectation, Problem, Term
-from latentem.em.relocate import relocate_vacant
 from latentem.em.theta import Theta
 from latentem.em.trace import HalfStep
 from latentem.errors import ObjectiveDecreasedError
@@ -74,25 +74,23 @@ def half_steps(problem: Problem, theta: Theta, assign: Assignment) -> Iterator[S
         If F falls by more than rounding; names the node whose term of Q fell.
     """
     rule = assign.at(0)
-    state = _after_e_step(problem, 0, theta, rule, problem.e_step(theta, rule))
+    state = _after_e_step(problem, 0, theta, rule, problem.expectation(theta, rule))
     yield state
     for iteration in itertools.count(1):
         # M: each node's maximiser, on its expected statistics.
-        theta = problem.m_step(state.theta, state.records)
-        finer = problem.finer(state.theta, theta)
-        if finer is not None:  # a state has become too tight for these statistics: take them again
-            records = problem.records(finer, problem.e_step(finer, state.rule))
-            theta = problem.m_step(finer, records)
-            state = attrs.evolve(state, records=records, terms=problem.q(finer, records))
-        theta, events = relocate_vacant(problem, state.theta, theta, state.rule)
+        maximum = maximise(problem, state.theta, state.records, state.rule)
+        theta = maximum.theta
+        if maximum.records is not state.records:
+            terms = problem.q(state.theta, maximum.records)
+            state = attrs.evolve(state, records=maximum.records, terms=terms)
         terms = problem.q(theta, state.records)
         m_row = _m_row(problem, iteration, state, terms)
         if state.rule.is_monotone:
             _guard(iteration, state, m_row.objective, terms)
         # E: the posterior at the new θ.
         rule = assign.at(iteration)
-        expectation = problem.e_step(theta, rule)
-        new = _after_e_step(problem, iteration, theta, rule, expectation, m_row, events)
+        expectation = problem.expectation(theta, rule)
+        new = _after_e_step(problem, iteration, theta, rule, expectation, m_row, maximum.events)
         if rule.is_monotone and rule == state.rule:
             _guard(iteration, state, new.objective, terms)
         state = new

@@ -12,7 +12,9 @@ hands each node its part; Q at any θ is read off the record without touching th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Container, Sequence
+from functools import cached_property
+from typing import Protocol
 
 import attrs
 import numpy as np
@@ -21,7 +23,7 @@ from latentem import data as binding
 from latentem.data import Data
 from latentem.distributions.arrays import LOG_ZERO, Array
 from latentem.distributions.base import ExponentialFamily
-from latentem.distributions.kernels import AttachedStack, LinearKernel
+from latentem.distributions.kernels import AttachedStack
 from latentem.distributions.records import Counts, Record, StackRecord
 from latentem.em.assign import Assignment
 from latentem.em.layout import Family, Layout
@@ -62,6 +64,13 @@ class Expectation:
             self.objective + other.objective,
             (self.evidence or 0.0) + (other.evidence or 0.0) if known else None,
         )
+
+
+class Beliefs(Protocol):
+    """Probabilities of the latents in each row, read a block of rows at a time: a posterior."""
+
+    def __getitem__(self, rows: slice) -> Posterior:
+        """Return those of a block of rows."""
 
 
 @attrs.frozen(eq=False)
@@ -113,7 +122,7 @@ class Problem:
         if not isinstance(model, Model):
             raise ModelError(f"model must be a Model, got {model!r}. Make one: Model([z, x]).")
         bound = binding.bind(model, data, weights)
-        return cls(model, bound, Layout.of(model), bound)
+        return cls(model, bound, Layout.of(model, bound.n), bound)
 
     def theta(self, model: Model | None = None, *, renew: bool = False) -> Theta:
         """Return the parameters of a model on this graph, bound to the data.
@@ -142,54 +151,47 @@ class Problem:
 
     # -- the E-step ----------------------------------------------------------------------------
 
-    def e_step(self, theta: Theta, assign: Assignment) -> Expectation:
-        """Return the expected statistics under the posterior at theta."""
+    def expectation(self, theta: Theta, source: Assignment | Beliefs) -> Expectation:
+        """Return the expected statistics under the posterior at theta, or under given beliefs."""
 
         def expect(rows: slice) -> Expectation:
-            block = self._infer(theta, rows, assign)
+            block = self.block(theta, rows, source)
             data, posterior = block.data, block.posterior
-            assert posterior.objective is not None
-            evidence = posterior.evidence
             stacks, counts = self._statistics(block.attached, data, posterior)
+            objective, evidence = posterior.objective, posterior.evidence
             return Expectation(
                 stacks,
                 counts,
-                _weighted_sum(posterior.objective, data),
+                0.0 if objective is None else _weighted_sum(objective, data),
                 None if evidence is None else _weighted_sum(evidence, data),
             )
 
-        return self._sum(expect, theta)
+        parts = map_blocks(expect, self.data.n, theta.cells)
+        total = next(parts)
+        for part in parts:
+            total = total + part
+        return total
 
     def posterior(self, theta: Theta, assign: Assignment) -> Posterior:
         """Return the posterior of all rows at theta."""
 
-        def block(rows: slice) -> Posterior:
-            inferred = self._infer(theta, rows, assign)
-            posterior = inferred.posterior
-            base = sum(self._base_rows(theta, inferred.data).values())
+        def infer(rows: slice) -> Posterior:
+            block = self.block(theta, rows, assign)
+            posterior = block.posterior
+            base = sum(self._base_rows(theta, block.data).values())
             return attrs.evolve(
                 posterior,
-                weights=inferred.data.weights,
+                weights=block.data.weights,
                 objective=None if posterior.objective is None else posterior.objective + base,
                 evidence=None if posterior.evidence is None else posterior.evidence + base,
             )
 
-        return concatenate(list(map_blocks(block, self.data.n, theta.cells)))
+        return concatenate(list(map_blocks(infer, self.data.n, theta.cells)))
 
-    def expectation(self, theta: Theta, posterior: Posterior) -> Expectation:
-        """Return the expected statistics under a given posterior."""
-
-        def block(rows: slice) -> Expectation:
-            data, attached = self._attach(theta, rows)
-            stacks, counts = self._statistics(attached, data, posterior[rows])
-            return Expectation(stacks, counts, 0.0, None)
-
-        return self._sum(block, theta)
-
-    def log_evidence(self, theta: Theta, assign: Assignment) -> Array:
+    def log_evidence(self, theta: Theta) -> Array:
         """Return log p(x) of each row, ``(n,)``; -inf for a row that is impossible."""
 
-        def block(rows: slice) -> Array:
+        def infer(rows: slice) -> Array:
             data, attached = self._attach(theta, rows)
             factors = self._factors(theta, data, attached)
             evidence, _ = self.layout.elimination.sum_product(factors)
@@ -200,14 +202,23 @@ class Problem:
             possible = evidence > LOG_ZERO / 10
             return np.broadcast_to(np.where(possible, evidence, -np.inf), data.n)
 
-        return np.concatenate(list(map_blocks(block, self.data.n, theta.cells)))
+        return np.concatenate(list(map_blocks(infer, self.data.n, theta.cells)))
 
-    def _sum(self, block: Callable[[slice], Expectation], theta: Theta) -> Expectation:
-        parts = map_blocks(block, self.data.n, theta.cells)
-        total = next(parts)
-        for part in parts:
-            total = total + part
-        return total
+    def block(self, theta: Theta, rows: slice, source: Assignment | Beliefs) -> Block:
+        """Return a block of data with its posterior."""
+        data, attached = self._attach(theta, rows)
+        if not isinstance(source, Assignment):
+            return Block(data, attached, source[rows])
+        posterior = source(self.layout.elimination, self._factors(theta, data, attached), rows)
+        assert posterior.objective is not None
+        if not (posterior.objective.min() > LOG_ZERO / 10 and posterior.objective.max() < np.inf):
+            objective = np.broadcast_to(posterior.objective, data.n)
+            impossible = ~((objective > LOG_ZERO / 10) & (objective < np.inf))
+            if data.weights is not None:
+                impossible &= data.weights > 0
+            if impossible.any():
+                self._refuse_impossible(theta, data, int(impossible.argmax()), rows.start)
+        return Block(data, attached, posterior)
 
     def _attach(self, theta: Theta, rows: slice) -> tuple[Data, tuple[AttachedStack, ...]]:
         """Return a block of data, and the stacks of kernels on it."""
@@ -248,21 +259,6 @@ class Problem:
                 )
             factors.append(Factor(family.scope, family.at_observed(log_density, data)))
         return factors
-
-    def _infer(self, theta: Theta, rows: slice, assign: Assignment) -> Block:
-        """Return a block of data with its posterior."""
-        data, attached = self._attach(theta, rows)
-        factors = self._factors(theta, data, attached)
-        posterior = assign(self.layout.elimination, factors, rows)
-        assert posterior.objective is not None
-        if not (posterior.objective.min() > LOG_ZERO / 10 and posterior.objective.max() < np.inf):
-            objective = np.broadcast_to(posterior.objective, data.n)
-            impossible = ~((objective > LOG_ZERO / 10) & (objective < np.inf))
-            if data.weights is not None:
-                impossible &= data.weights > 0
-            if impossible.any():
-                self._refuse_impossible(theta, data, int(impossible.argmax()), rows.start)
-        return Block(data, attached, posterior)
 
     def _refuse_impossible(self, theta: Theta, data: Data, bad: int, first_row: int) -> None:
         """Raise the error that says which row has no density, and which node is to blame."""
@@ -333,30 +329,19 @@ class Problem:
             records.update(zip(family.names, stack.split(sums), strict=True))
         return records
 
-    def m_step(self, theta: Theta, records: dict[str, Record]) -> Theta:
-        """Return the parameters that maximise Q, node by node."""
-        dists = {}
+    def m_step(
+        self, theta: Theta, records: dict[str, Record], *, keep: Container[str] = ()
+    ) -> Theta:
+        """Return the parameters that maximise Q, node by node; those of nodes to keep stay."""
+        dists = dict(theta.dists)
         for name, dist in theta.dists.items():
+            if name in keep:
+                continue
             try:
                 dists[name] = dist.update(records[name])
             except DegenerateError as error:
                 raise DegenerateError(f"Node '{name}': {error}", node=name) from None
         return Theta(self.layout, dists)
-
-    def finer(self, theta: Theta, new: Theta) -> Theta | None:
-        """Return theta with kernels that take finer records, if the M-step's result calls for it.
-
-        None if the records were precise enough. The densities are those of theta.
-        """
-        finer = {
-            name: kernel.record_for(theta.kernels[name]) for name, kernel in new.kernels.items()
-        }
-        if not any(finer.values()):
-            return None
-        copy = Theta(theta.layout, theta.dists)
-        kernels = {name: finer[name] or kernel for name, kernel in theta.kernels.items()}
-        copy.__dict__["kernels"] = kernels
-        return copy
 
     def q(self, theta: Theta, records: dict[str, Record]) -> dict[str, Term]:
         """Return Q at theta under the records, node by node."""
@@ -367,44 +352,53 @@ class Problem:
                 value, magnitude = record.expected_log_prob(theta.latent_tables[name].T)
             else:
                 value, magnitude = theta.kernels[name].expected_log_prob(record)
-            terms[name] = Term(value + self.log_base(theta).get(name, 0.0), magnitude)
+            terms[name] = Term(value + self._log_base(theta).get(name, 0.0), magnitude)
         return terms
-
-    def log_base(self, theta: Theta) -> dict[str, float]:
-        """Return the log base measures of the nodes whose kernels leave them out; constants."""
-        cached: dict[str, float] | None = self.__dict__.get("_log_base")
-        if cached is None:
-
-            def block(rows: slice) -> dict[str, float]:
-                data = self.data[rows]
-                base = self._base_rows(theta, data)
-                return {name: _weighted_sum(values, data) for name, values in base.items()}
-
-            cached = {}
-            for part in map_blocks(block, self.data.n, theta.cells):
-                for name, value in part.items():
-                    cached[name] = cached.get(name, 0.0) + value
-            self.__dict__["_log_base"] = cached
-        return cached
-
-    def _base_rows(self, theta: Theta, data: Data) -> dict[str, Array]:
-        """Return the log base measures ``(rows,)`` that are not constant 0."""
-        rows = {}
-        for name, kernel in theta.kernels.items():
-            if isinstance(kernel, LinearKernel):
-                assert isinstance(kernel.dist, ExponentialFamily)
-                base = kernel.dist.log_base_measure(data.values[name])
-                if isinstance(base, np.ndarray):
-                    rows[name] = base
-        return rows
 
     def base_total(self, theta: Theta) -> float:
         """Return the constant that `Expectation.objective` leaves out."""
-        return sum(self.log_base(theta).values())
+        return sum(self._log_base(theta).values())
+
+    def _log_base(self, theta: Theta) -> dict[str, float]:
+        """Return the log base measures of the nodes whose kernels leave them out."""
+        return {name: self._base[name] for name in theta.linear if name in self._base}
+
+    @cached_property
+    def _base(self) -> dict[str, float]:
+        """The log base measures of exponential families, where not 0; constants of the data."""
+        families = {
+            name: dist.free
+            for name, dist in self.model.distributions.items()
+            if name in self.data.values and isinstance(dist.free, ExponentialFamily)
+        }
+
+        def block(rows: slice) -> dict[str, float]:
+            data = self.data[rows]
+            return {
+                name: _weighted_sum(_base_measure(family, data.values[name]), data)
+                for name, family in families.items()
+            }
+
+        totals = dict.fromkeys(families, 0.0)
+        for part in map_blocks(block, self.data.n, cells=2):
+            for name, value in part.items():
+                totals[name] += value
+        return {name: value for name, value in totals.items() if value != 0.0}
+
+    def _base_rows(self, theta: Theta, data: Data) -> dict[str, Array]:
+        """Return the log base measures, ``(rows,)`` each, that the nodes' kernels leave out."""
+        return {
+            name: _base_measure(family, data.values[name]) for name, family in theta.linear.items()
+        }
 
     def take(self, rows: Array) -> Problem:
         """Return the problem on these rows only."""
         return attrs.evolve(self, data=self.data[rows])
+
+
+def _base_measure(family: ExponentialFamily, value: Array) -> Array:
+    """Return log h(x), ``(rows,)``, or ``(1,)`` if it is the same for all."""
+    return np.atleast_1d(np.asarray(family.log_base_measure(value), dtype=float))
 
 
 def _weighted_sum(values: Array, data: Data) -> float:
@@ -421,8 +415,3 @@ def _label_table(labels: Array, k: int) -> Array:
     """Return log-evidence ``(k, rows)``: -inf for all states but the known one."""
     possible = (labels == np.arange(k)[:, None]) | (labels == -1)
     return np.where(possible, 0.0, -np.inf)
-
-
-def family_of(layout: Layout, name: str) -> Family:
-    """Return the family an observed node belongs to."""
-    return next(family for family in layout.observed if name in family.names)

@@ -35,11 +35,14 @@ class Ending:
     objective : float or None
         F at its end; None if it never had one.
     iterations : int
+    n_rows : int
+        Number of rows that the objective is of: short runs on many data see a part of them.
     """
 
     status: Status
     objective: float | None
     iterations: int
+    n_rows: int
 
 
 @attrs.frozen(eq=False, slots=False, repr=False)
@@ -133,20 +136,30 @@ class Fit:
         return self.trace.rows[-1].iteration
 
     @property
+    def _on_all_rows(self) -> list[Ending]:
+        """The starts whose objectives may be compared with the fit's."""
+        return [start for start in self.starts if start.n_rows == self._problem.data.n]
+
+    @property
     def agreement(self) -> int:
-        """Number of starts that converged to the best objective, to 1e-6 of its size."""
+        """Number of starts that came to the best objective, to 1e-6 of its size.
+
+        Of those that were followed to their end on all rows.
+        """
         scale = 1e-6 * max(1.0, abs(self.objective))
-        ends = [s.objective for s in self.starts if s.status is self.status]
+        ends = [s.objective for s in self._on_all_rows if s.status is self.status]
         return sum(end is not None and abs(end - self.objective) <= scale for end in ends)
 
     @property
     def starts_line(self) -> str:
         """How far the starts agree, in words."""
-        finished = sum(start.status is not Status.ITERATION_LIMIT for start in self.starts)
-        return (
-            f"{len(self.starts)}: {finished} went to the end, "
-            f"{self.agreement} of them to this optimum"
-        )
+        whole = self._on_all_rows
+        finished = sum(start.status is not Status.ITERATION_LIMIT for start in whole)
+        shown = f"{len(self.starts)}: "
+        if len(whole) < len(self.starts):
+            rows = min(start.n_rows for start in self.starts)
+            shown += f"chosen on {rows:,} rows, {len(whole)} followed on all; "
+        return f"{shown}{finished} went to the end, {self.agreement} of them to this optimum"
 
     @property
     def n_parameters(self) -> int:
@@ -172,9 +185,10 @@ class Fit:
         -2 log p(X, Z* | θ) + df log n with Z* the most probable states (Biernacki, Celeux and
         Govaert, IEEE PAMI 22, 2000).
         """
+        _ = self.log_likelihood  # raises for prototypes, saying why
         problem = attrs.evolve(self._problem, model=self.model)
         theta = known_theta(problem)
-        expectation = problem.e_step(theta, Hard())
+        expectation = problem.expectation(theta, Hard())
         joint = expectation.objective + problem.base_total(theta)
         return -2 * joint + self.n_parameters * math.log(self._problem.data.total_weight)
 
@@ -222,7 +236,7 @@ class Fit:
         if self.model.requires_hard:
             _ = self.log_likelihood  # raises, saying why
         problem = Problem.of(self.model, self._problem.data if data is None else data)
-        return problem.log_evidence(known_theta(problem), soft)
+        return problem.log_evidence(known_theta(problem))
 
     def sample(self, n: int, seed: int | np.random.Generator | None = None) -> dict[str, Array]:
         """Draw n rows from the fitted model; see `latentem.sample`."""

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from latentem.data import bind_given
 from latentem.distributions.arrays import Array
 from latentem.distributions.base import sampler
 from latentem.em.steps import check_probability
 from latentem.errors import DataError, ModelError
 from latentem.graph import Model, NodeKind
+from latentem.seeds import generator
 
 
 def sample(
@@ -38,6 +39,8 @@ def sample(
     ------
     ModelError
         If a node has no parameters or is no probability distribution.
+    DataError
+        If the values given do not fit the model.
     MissingMethodError
         If a distribution has no method ``sample``.
 
@@ -53,12 +56,12 @@ def sample(
     if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 0:
         raise DataError(f"n must be a whole number of rows, got {n!r}. Give one of at least 0.")
     check_probability(model, "a sample")
-    rng = np.random.default_rng(seed)
-    given: Mapping[str, Any] = {} if data is None else data
+    rng = generator(seed)
+    given = {} if data is None else bind_given(model, data, int(n))
     draws: dict[str, Array] = {}
     for node in model.order:
         if node.name in given:
-            draws[node.name] = np.asarray(given[node.name])
+            draws[node.name] = given[node.name]
             continue
         if node.kind is NodeKind.COVARIATE or node.dist is None or not node.dist.is_parameterised:
             raise ModelError(

@@ -14,6 +14,7 @@ from latentem.em.loop import State, half_steps
 from latentem.em.problem import Problem
 from latentem.em.result import Ending, Fit
 from latentem.em.status import Status
+from latentem.em.steps import check_init
 from latentem.em.theta import Theta
 from latentem.em.trace import HalfStep, Trace
 from latentem.errors import (
@@ -21,7 +22,7 @@ from latentem.errors import (
     DataError,
     DegenerateError,
     DegenerateWarning,
-    ModelError,
+    ObjectiveDecreasedError,
 )
 from latentem.graph import Model
 
@@ -29,6 +30,8 @@ from latentem.graph import Model
 SHORT_ROWS, SHORT_ITERATIONS = 20_000, 40
 #: Starts on small data, and how many of them are continued to the end; and on other data.
 MANY_STARTS, FEW_STARTS = (40, 4), (4, 1)
+#: Largest number of iterations, and for rules that draw the number of them, unless it is given.
+MANY_ITERATIONS, DRAWN_ITERATIONS = 10_000, 500
 
 
 class Run:
@@ -64,6 +67,10 @@ class Run:
             except (DegenerateError, DataError) as error:
                 self.status, self.error = Status.DEGENERATE, error
                 return
+            except ObjectiveDecreasedError as error:
+                self.status = Status.DECREASED
+                error.add_note(self.status.value)
+                raise
             self.states = [*self.states[-2:], state]
             self.rows += state.trace
             self.events += [f"iteration {state.iteration}: {e}" for e in state.events]
@@ -78,9 +85,10 @@ class Run:
     @property
     def ending(self) -> Ending:
         """How the run stands."""
+        n = self.problem.data.n
         if not self.states:
-            return Ending(self.status, None, 0)
-        return Ending(self.status, self.last.objective, self.states[-1].iteration)
+            return Ending(self.status, None, 0, n)
+        return Ending(self.status, self.last.objective, self.states[-1].iteration, n)
 
     @property
     def rank(self) -> tuple[bool, bool, float]:
@@ -154,12 +162,17 @@ class Search:
             if len(runs) <= keep:
                 break
             runs, limit = runs[: max(keep, len(runs) // 2)], 2 * limit
-        if part is not self.problem and runs:  # the best goes on, on all rows
-            self.runs = [run for run in self.runs if run is not runs[0]]
-            runs = [self._begin(self.problem, part.to_model(runs[0].last.theta), rng)]
-        self._advance(runs, self.max_iter)
-        if runs and not runs[0].states:  # a row that the subsample's best thinks impossible
-            self._advance([self._begin(self.problem, starts[0], rng)], self.max_iter)
+        if part is self.problem or not runs:
+            self._advance(runs, self.max_iter)
+            return
+        # The best goes on, on all rows. Until its first state there it stands for itself.
+        best = runs[0]
+        whole_run = self._begin(self.problem, part.to_model(best.last.theta), rng)
+        self._advance([whole_run], 0)
+        if not whole_run.states:  # some row is impossible under the subsample's best
+            whole_run = self._begin(self.problem, starts[0], rng)
+        self.runs = [run for run in self.runs if run is not best]
+        self._advance([whole_run], self.max_iter)
 
     def result(self) -> Fit:
         """Return the best run as a `Fit`, with the warnings that belong to it.
@@ -181,7 +194,7 @@ class Search:
             best = Run(self.problem, theta, self.assign, self.convergence)
             next(best.steps(0))
         endings = [run.ending for run in self.runs]
-        endings += [Ending(Status.DEGENERATE, None, 0) for _ in self.failed]
+        endings += [Ending(Status.DEGENERATE, None, 0, self.problem.data.n) for _ in self.failed]
         fit = Fit.of(
             best.problem,
             best.last,
@@ -199,6 +212,8 @@ class Search:
             message = f"Interrupted at iteration {iteration}; the best fit so far is returned."
             warnings.warn(message, ConvergenceWarning, stacklevel=4)
         elif best.status is Status.ITERATION_LIMIT and self.convergence.tol > 0:
+            if not self.assign.is_monotone:
+                return  # draws never settle: the limit is how such a fit is meant to end
             message = f"After {self.max_iter} iterations: {best.status.value}"
             warnings.warn(message, ConvergenceWarning, stacklevel=4)
         elif best.status is Status.DEGENERATE:
@@ -233,17 +248,20 @@ def same_optimum(a: Run, b: Run) -> bool:
     return abs(objective - b.last.objective) <= 1e-6 * max(1.0, abs(objective))
 
 
+def choose_max_iter(assign: Assignment, max_iter: int | None) -> int:
+    """Return the largest number of iterations; fewer by default for a rule that never settles."""
+    if max_iter is None:
+        return MANY_ITERATIONS if assign.is_monotone else DRAWN_ITERATIONS
+    return whole("max_iter", max_iter, 0)
+
+
 def choose_starts(
-    problem: Problem, init: Start | Model | None, restarts: int | None
+    problem: Problem, init: Start | Model | None, restarts: int | None, assign: Assignment
 ) -> list[Start | Model | None]:
     """Return the starts to try, in order."""
     if init is None and problem.model.is_parameterised:
         init = problem.model
-    if init is not None and not isinstance(init, Model) and not callable(init):
-        raise ModelError(
-            f"init must be a start or a model with parameters, got {init!r}. "
-            "Pass lem.init.plus_plus, lem.init.random, lem.init.from_labels(...) or a Model."
-        )
+    check_init(init)
     hidden = [
         name
         for name, k in problem.layout.elimination.sizes.items()
@@ -252,7 +270,8 @@ def choose_starts(
     if restarts is None:
         given = init is not None and init not in (random, default_start(problem))
         many, _ = MANY_STARTS if is_small(problem) else FEW_STARTS
-        restarts = many if hidden and not given else 1
+        # A rule that draws leaves a poor optimum by itself.
+        restarts = many if hidden and not given and assign.is_monotone else 1
     restarts = whole("restarts", restarts, 1)
     if init is not None:
         return [init] * restarts

@@ -14,11 +14,13 @@ from latentem.distributions.arrays import LOG_ZERO
 from latentem.distributions.records import Record
 from latentem.em.assign import Assignment, soft
 from latentem.em.init import Start, first_theta
+from latentem.em.maximise import maximise
 from latentem.em.problem import Problem, Term
 from latentem.em.theta import Theta
 from latentem.errors import DataError, ModelError
 from latentem.graph import Model
 from latentem.inference.posterior import Posterior
+from latentem.seeds import generator
 
 
 def check_assign(model: Model, assign: Assignment) -> None:
@@ -37,12 +39,22 @@ def check_assign(model: Model, assign: Assignment) -> None:
             )
 
 
+def check_init(init: Any) -> None:
+    """Raise unless it is a start, a model to start from, or None for the default."""
+    if init is not None and not isinstance(init, Model) and not callable(init):
+        raise ModelError(
+            f"init must be a start or a model with parameters, got {init!r}. "
+            "Pass lem.init.plus_plus, lem.init.random, lem.init.from_labels(...) or a Model."
+        )
+
+
 def check_probability(model: Model, what: str) -> None:
     """Raise unless all nodes are probability distributions."""
     for name in model.requires_hard:
         raise ModelError(
             f"Node '{name}': {what} must come from a probability distribution, got "
-            f"{model[name]!r}. Declare densities, such as Gaussian(covariance='spherical').",
+            f"{model[name]!r}, which only makes sense under hard assignment. "
+            "Declare a density in its place.",
             node=name,
         )
 
@@ -63,7 +75,7 @@ def initialize(
     model: Model,
     data: Any,
     *,
-    init: Start | None = None,
+    init: Start | Model | None = None,
     weights: Any = None,
     seed: int | np.random.Generator | None = None,
 ) -> Model:
@@ -74,8 +86,9 @@ def initialize(
     model : Model
         Nodes that have parameters keep them.
     data : array, mapping or data frame
-    init : start, optional
-        One of `latentem.init`; by default k-means++ seeding where a node has a dissimilarity.
+    init : start or Model, optional
+        One of `latentem.init`, by default k-means++ seeding where a node has a dissimilarity; or a
+        model whose parameters to take.
     weights : array, (n,), optional
         Row weights.
     seed : int or numpy.random.Generator, optional
@@ -100,8 +113,9 @@ def initialize(
     >>> lem.initialize(model, np.array([[0.0], [1.0], [8.0], [9.0]]), seed=0).is_parameterised
     True
     """
+    check_init(init)
     problem = Problem.of(model, data, weights)
-    return problem.to_model(first_theta(problem, init, np.random.default_rng(seed)))
+    return problem.to_model(first_theta(problem, init, generator(seed)))
 
 
 def e_step(model: Model, data: Any, *, assign: Assignment = soft, weights: Any = None) -> Posterior:
@@ -187,7 +201,7 @@ def m_step(model: Model, data: Any, posterior: Posterior) -> Model:
     problem = _with_posterior(model, data, posterior)
     theta = problem.theta()
     records = problem.records(theta, problem.expectation(theta, posterior))
-    return problem.to_model(problem.m_step(theta, records))
+    return problem.to_model(maximise(problem, theta, records, posterior).theta)
 
 
 @attrs.frozen(eq=False, repr=False, slots=False)
@@ -219,7 +233,7 @@ class ExpectedLogJoint:
         ModelError
             If the model has no parameters or another graph.
         """
-        if not same_graph(model, self.problem.model):
+        if not model.same_graph(self.problem.model):
             raise ModelError(
                 f"Q must be evaluated at a model of the graph {self.problem.model}, "
                 f"got {model}. Use the same graph."
@@ -235,16 +249,6 @@ class ExpectedLogJoint:
     def __repr__(self) -> str:
         terms = ", ".join(f"{name}: {value:.6f}" for name, value in self.by_node.items())
         return f"Q = {self.total:.6f} nats ({terms})"
-
-
-def same_graph(a: Model, b: Model) -> bool:
-    """Return whether two models have the same nodes, parents in order, states and families."""
-    return set(a.by_name) == set(b.by_name) and all(
-        [p.name for p in node.given] == [p.name for p in b.by_name[name].given]
-        and node.n_states == b.by_name[name].n_states
-        and type(node.dist and node.dist.free) is type(b[name] and b[name].free)
-        for name, node in a.by_name.items()
-    )
 
 
 def values_of(terms: Mapping[str, Term]) -> dict[str, float]:
@@ -319,7 +323,7 @@ def log_likelihood(model: Model, data: Any, *, weights: Any = None) -> float:
 def total_evidence(problem: Problem, theta: Theta) -> float:
     """Return the weighted sum of log p(x), rows without weight left out."""
     check_probability(problem.model, "a likelihood")
-    rows = problem.log_evidence(theta, soft)
+    rows = problem.log_evidence(theta)
     weights = problem.data.weights
     if weights is None:
         return float(rows.sum())

@@ -8,8 +8,8 @@ import attrs
 import numpy as np
 
 from latentem.distributions.arrays import Array
-from latentem.distributions.base import Distribution
-from latentem.distributions.kernels import Kernel, Stack
+from latentem.distributions.base import Distribution, ExponentialFamily
+from latentem.distributions.kernels import Kernel, LinearKernel, Stack
 from latentem.em.layout import Layout
 
 
@@ -22,19 +22,40 @@ class Theta:
     layout : Layout
     dists : dict of str to Distribution
         By node name, each with exactly one parents' axis.
+    others : dict of str to Kernel
+        Kernels to use in place of the distributions' own, by node name.
     """
 
     layout: Layout
     dists: dict[str, Distribution]
+    others: dict[str, Kernel] = attrs.field(factory=dict)
 
     @cached_property
     def kernels(self) -> dict[str, Kernel]:
         """The kernels of the observed nodes."""
         return {
-            name: self.dists[name].kernel()
+            name: self.others.get(name) or self.dists[name].kernel()
             for family in self.layout.observed
             for name in family.names
         }
+
+    @cached_property
+    def linear(self) -> dict[str, ExponentialFamily]:
+        """The families of the kernels that leave out the base measure."""
+        kernels = self.kernels.items()
+        return {name: k.dist for name, k in kernels if isinstance(k, LinearKernel)}
+
+    def finer(self, old: Theta) -> Theta | None:
+        """Return ``old`` with kernels whose records are precise enough to make this θ of them.
+
+        None if its own are. The densities are those of ``old``.
+        """
+        others = dict(old.others)
+        for name, kernel in self.kernels.items():
+            recorder = kernel.record_for(old.kernels[name])
+            if recorder is not None:
+                others[name] = recorder
+        return attrs.evolve(old, others=others) if others != old.others else None
 
     @cached_property
     def stacks(self) -> tuple[Stack, ...]:

@@ -6,10 +6,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import attrs
+import narwhals.stable.v2 as nw
 import numpy as np
 
 from latentem.distributions.arrays import Array
-from latentem.errors import require
+from latentem.errors import ModelError, require
+
+#: The data frames that a trace can become: those that narwhals holds in memory.
+BACKENDS = ("pandas", "polars", "pyarrow", "modin", "cudf")
 
 
 @attrs.frozen
@@ -70,10 +74,27 @@ class Trace:
         return np.array([np.nan if value is None else value for value in values])
 
     def to_dataframe(self, backend: Any = "pandas") -> Any:
-        """Return the trace as a data frame of ``backend``, such as "pandas" or "polars"."""
-        require(backend, extra="pandas")
-        import narwhals.stable.v2 as nw
+        """Return the trace as a data frame.
 
+        Parameters
+        ----------
+        backend : str or module
+            "pandas", "polars", "pyarrow", "modin" or "cudf".
+
+        Raises
+        ------
+        ModelError
+            If it is not one of these.
+        MissingExtraError
+            If it is not installed.
+        """
+        chosen = nw.Implementation.from_backend(backend)
+        if chosen.value not in BACKENDS:
+            raise ModelError(
+                f"backend must be one of {', '.join(map(repr, BACKENDS))}, got {backend!r}. "
+                "Choose one of these."
+            )
+        require(chosen.value, extra="pandas" if chosen.is_pandas() else None)
         columns = {name: self[name] for name in self.columns}
         return nw.from_dict(columns, backend=backend).to_native()
 

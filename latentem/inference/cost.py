@@ -1,14 +1,19 @@
-"""What exact inference on a model costs: a dry run."""
+"""What exact inference on a model costs: a dry run, and the refusal of what is too large."""
 
 from __future__ import annotations
 
 import math
+from typing import Self
 
 import attrs
 
+from latentem.errors import TooLargeError
 from latentem.graph import Model
 from latentem.inference.elimination import Elimination
 from latentem.parallel import block_rows
+
+#: Largest table, in cells a row, that exact inference agrees to build (8 MB a row).
+LARGEST_TABLE = 1_000_000
 
 
 @attrs.frozen
@@ -22,6 +27,7 @@ class Cost:
     cliques : tuple of tuple of str
         The clique of each.
     largest_clique : tuple of str
+        The nodes whose joint states make the largest table.
     largest_table : int
         Cells a row of the largest table.
     memory : int
@@ -30,6 +36,8 @@ class Cost:
         Table cells touched in one E-step on all rows.
     n : int
         Number of rows.
+    child : str or None
+        The observed node whose parents the largest clique are, None for a clique of latents.
     """
 
     order: tuple[str, ...]
@@ -39,6 +47,44 @@ class Cost:
     memory: int
     operations: int
     n: int
+    child: str | None
+
+    @classmethod
+    def of(cls, model: Model, elimination: Elimination, n: int) -> Self:
+        """Count what an elimination order costs on n rows."""
+        clique, cells = elimination.largest
+        child = None
+        tables = [elimination.cells(bucket.clique) for bucket in elimination.buckets]
+        for node in model.observed:  # densities are tabled over all parents, observed ones too
+            combinations = math.prod(model.parents_shape(node.name))
+            if combinations > cells:
+                clique = tuple(parent.name for parent in model.discrete_parents(node.name))
+                cells, child = combinations, node.name
+            tables.append(combinations)
+        rows = min(n, block_rows(cells))
+        return cls(
+            tuple(bucket.variable for bucket in elimination.buckets),
+            tuple(bucket.clique for bucket in elimination.buckets),
+            clique,
+            cells,
+            8 * rows * sum(tables),
+            n * sum(tables),
+            n,
+            child,
+        )
+
+    def check(self) -> None:
+        """Raise `TooLargeError` if the largest table is beyond `LARGEST_TABLE`."""
+        if self.largest_table <= LARGEST_TABLE:
+            return
+        who = "Model: a clique" if self.child is None else f"Node '{self.child}': its parents"
+        raise TooLargeError(
+            f"{who} must have at most {LARGEST_TABLE:,} joint states because a table of them is "
+            f"held for each row of a block, got {self.largest_table:,} for "
+            f"{{{', '.join(self.largest_clique)}}}. Use fewer states, or fewer parents of one "
+            f"node. Exact inference would take:\n{self}",
+            node=self.child,
+        )
 
     def __str__(self) -> str:
         order = ", ".join(self.order) or "nothing to eliminate"
@@ -72,23 +118,4 @@ def cost(model: Model, n: int) -> Cost:
     >>> lem.cost(lem.Model([a, b, y]), 1000).largest_table
     100
     """
-    sizes = {node.name: node.n_states or 0 for node in model.latents}
-    elimination = Elimination.of(model.graph, sizes)
-    clique, cells = elimination.largest
-    tables = [elimination.cells(bucket.clique) for bucket in elimination.buckets]
-    for node in model.observed:  # densities are tabled over all parents, observed ones too
-        combinations = math.prod(model.parents_shape(node.name))
-        if combinations > cells:
-            clique = tuple(parent.name for parent in model.discrete_parents(node.name))
-            cells = combinations
-        tables.append(combinations)
-    rows = min(n, block_rows(cells))
-    return Cost(
-        tuple(bucket.variable for bucket in elimination.buckets),
-        tuple(bucket.clique for bucket in elimination.buckets),
-        clique,
-        cells,
-        8 * rows * sum(tables),
-        n * sum(tables),
-        n,
-    )
+    return Cost.of(model, Elimination.of(model), n)

@@ -25,10 +25,7 @@ import numpy as np
 from networkx.algorithms.approximation.treewidth import min_fill_in_heuristic
 
 from latentem.distributions.arrays import Array
-from latentem.errors import TooLargeError
-
-#: Largest table, in cells a row, that exact inference agrees to build (8 MB a row).
-LARGEST_TABLE = 1_000_000
+from latentem.graph import Model
 
 
 @attrs.frozen
@@ -68,21 +65,9 @@ class Elimination:
     buckets: tuple[Bucket, ...]
 
     @classmethod
-    def of(cls, graph: nx.DiGraph[str], sizes: dict[str, int]) -> Elimination:
-        """Find a min-fill order on the moralised graph of these latents.
-
-        Parameters
-        ----------
-        graph : networkx.DiGraph
-            The model's graph.
-        sizes : dict
-            The number of states of each latent.
-
-        Raises
-        ------
-        TooLargeError
-            If the largest clique has more than `LARGEST_TABLE` states.
-        """
+    def of(cls, model: Model) -> Elimination:
+        """Find a min-fill order of the latents on the moralised graph of a model."""
+        graph, sizes = model.graph, {node.name: node.n_states or 0 for node in model.latents}
         names: nx.DiGraph[str] = nx.DiGraph(graph.edges)  # without attributes, which nest
         names.add_nodes_from(graph)
         moral = nx.moral_graph(names).subgraph(sizes)
@@ -108,18 +93,6 @@ class Elimination:
     def cells(self, names: Iterable[str]) -> int:
         """Return the number of joint states of these latents."""
         return math.prod(self.sizes[name] for name in names)
-
-    def check(self) -> None:
-        """Raise `TooLargeError` if the largest table is beyond the limit."""
-        clique, cells = self.largest
-        if cells > LARGEST_TABLE:
-            raise TooLargeError(
-                f"The largest clique of the graph must have at most {LARGEST_TABLE:,} states "
-                f"because its table is held for every row, got {cells:,} for "
-                f"{{{', '.join(clique)}}} (order of elimination: "
-                f"{', '.join(b.variable for b in self.buckets)}). Use fewer states, or fewer "
-                "latents that share a child."
-            )
 
     def place(self, scope: Sequence[str]) -> int | None:
         """Return the bucket that takes a factor of this scope, None for a constant."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, Self
 
 import attrs
@@ -11,6 +12,7 @@ import numpy as np
 from latentem.distributions.arrays import Array
 from latentem.errors import ModelError
 from latentem.inference.elimination import Bucket, Elimination, Factor, at_states
+from latentem.seeds import generator
 
 
 @attrs.frozen(eq=False, slots=False, repr=False)
@@ -110,11 +112,9 @@ class Posterior:
         """The weights of the rows, ``(n,)``."""
         return np.ones(self.n) if self.weights is None else self.weights
 
+    @cached_property
     def _beliefs(self) -> tuple[Array, ...]:
-        """Return p(v, separator | x) for each latent, axes as in the conditionals."""
-        cached: tuple[Array, ...] | None = self.__dict__.get("_cached_beliefs")
-        if cached is not None:
-            return cached
+        """p(v, separator | x) for each latent, axes as in the conditionals."""
         beliefs: dict[int, Array] = {}
         buckets = self.elimination.buckets
         for i in reversed(range(len(buckets))):
@@ -126,13 +126,11 @@ class Posterior:
                 beliefs[i] = self.conditionals[i] * marginal
             else:
                 beliefs[i] = self.conditionals[i]
-        result = tuple(beliefs[i] for i in range(len(buckets)))
-        self.__dict__["_cached_beliefs"] = result
-        return result
+        return tuple(beliefs[i] for i in range(len(buckets)))
 
     def table(self, names: Sequence[str]) -> Array:
         """Return p(names | x), k-major: ``(*states, n)``, its last axis 1 if equal for all rows."""
-        for bucket, belief in zip(self.elimination.buckets, self._beliefs(), strict=True):
+        for bucket, belief in zip(self.elimination.buckets, self._beliefs, strict=True):
             if set(names) <= set(bucket.clique):
                 return _marginalised(belief, bucket.clique, names)
         return self._contract(names)
@@ -226,7 +224,7 @@ class Posterior:
         -------
         dict of str to array, (n, rows)
         """
-        rng = np.random.default_rng(seed)
+        rng = generator(seed)
         draws = [self.draw(rng) for _ in range(n)]
         empty = np.empty((0, self.n), dtype=np.intp)
         return {name: np.stack([d[name] for d in draws]) if draws else empty for name in self.names}
@@ -250,7 +248,7 @@ class Posterior:
         """
         weights = self.row_weights
         total = 0.0
-        for belief, conditional in zip(self._beliefs(), self.conditionals, strict=True):
+        for belief, conditional in zip(self._beliefs, self.conditionals, strict=True):
             log = np.log(conditional, where=conditional > 0, out=np.zeros(conditional.shape))
             rows = -(belief * log).reshape(-1, np.shape(belief * log)[-1]).sum(axis=0)
             total += float(np.broadcast_to(rows, self.n) @ weights)

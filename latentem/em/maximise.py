@@ -1,0 +1,102 @@
+"""The M-step: each node's maximiser, and what becomes of states that lost all their rows."""
+
+from __future__ import annotations
+
+import attrs
+import numpy as np
+
+from latentem.distributions.arrays import Array
+from latentem.distributions.base import Distribution
+from latentem.distributions.records import Record
+from latentem.em.assign import Assignment
+from latentem.em.problem import Beliefs, Problem
+from latentem.em.theta import Theta
+from latentem.parallel import map_blocks
+
+
+@attrs.frozen(eq=False)
+class Maximum:
+    """What an M-step finds.
+
+    Attributes
+    ----------
+    theta : Theta
+        The parameters that maximise Q.
+    records : dict of str to Record
+        Those it was made of: the ones given, or finer ones.
+    events : tuple of str
+        What the maximisers had to do besides maximising.
+    """
+
+    theta: Theta
+    records: dict[str, Record]
+    events: tuple[str, ...]
+
+
+def maximise(
+    problem: Problem, theta: Theta, records: dict[str, Record], source: Assignment | Beliefs
+) -> Maximum:
+    """Return the maximum of Q under the posterior that ``source`` gives at ``theta``.
+
+    Where a state has become too tight for its records they are taken again, to more digits.
+    """
+    new = problem.m_step(theta, records)
+    finer = new.finer(theta)
+    if finer is not None:
+        records = problem.records(finer, problem.expectation(finer, source))
+        new = problem.m_step(finer, records)
+    new, events = _relocated(problem, theta, new, source)
+    return Maximum(new, records, events)
+
+
+def _relocated(
+    problem: Problem, old: Theta, new: Theta, source: Assignment | Beliefs
+) -> tuple[Theta, tuple[str, ...]]:
+    """Move vacant states to the rows represented worst, and collect what the maximisers report.
+
+    The objective cannot fall by it: a vacant state has no weight in Q, and in the next E-step a
+    further prototype can only shorten distances.
+    """
+    events = []
+    dists: dict[str, Distribution] = {}
+    for name, dist in new.dists.items():
+        if dist.vacant is not None:
+            count = int(np.count_nonzero(dist.vacant))
+            rows = worst_rows(problem, old, name, source, count)
+            if len(rows) < count:
+                events.append(
+                    f"node '{name}': {count} states had lost all their rows and only {len(rows)} "
+                    "distinct rows are not represented exactly; the others stay without rows"
+                )
+            if len(rows):
+                dist = dist.relocate(rows)
+        dists[name] = dist
+        events += [f"node '{name}': {event}" for event in dist.events]
+    return attrs.evolve(new, dists=dists), tuple(events)
+
+
+def worst_rows(
+    problem: Problem, theta: Theta, name: str, source: Assignment | Beliefs, count: int
+) -> Array:
+    """Return up to ``count`` distinct values of a node with the lowest expected log-density."""
+    family = problem.layout.family_of(name)
+
+    def block(rows: slice) -> Array:
+        """Return the expected log-density of each row, 0 for one without weight."""
+        part = problem.block(theta, rows, source)
+        data = part.data
+        weights = family.over_parents(part.posterior.table(family.scope), data)
+        log_density = theta.kernels[name].on(data.values[name]).log_density()
+        weights = np.broadcast_to(weights, log_density.shape)
+        represented: Array = np.einsum("kn,kn->n", weights, log_density)
+        return represented if data.weights is None else represented * (data.weights > 0)
+
+    represented = np.concatenate(list(map_blocks(block, problem.data.n, theta.cells)))
+    values = problem.data.values[name]
+    chosen: list[int] = []
+    while len(chosen) < count and represented.min() < 0:
+        worst = int(represented.argmin())
+        chosen.append(worst)
+        same = (values == values[worst]).reshape(len(values), -1).all(axis=1)
+        represented[same] = 0.0
+    return values[chosen]

@@ -1,0 +1,84 @@
+"""Blocks and threads: several fits at once, and BLAS's own threads given back."""
+
+from __future__ import annotations
+
+import threading
+import tracemalloc
+
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_info
+
+import latentem as lem
+from latentem import parallel
+
+
+def _blas_threads() -> list[int]:
+    return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+
+
+def test_fits_in_threads_of_the_user_leave_blas_as_it_was() -> None:
+    before = _blas_threads()
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(20_000, 3)) + rng.integers(0, 3, size=(20_000, 1))
+    start = lem.initialize(lem.models.gaussian_mixture(3), x, seed=0)
+    alone = lem.fit(start, x, tol=0.0, max_iter=3)
+    found: list[float] = []
+    during: list[int] = []
+
+    def run(iterations: int) -> None:
+        fit = lem.fit(start, x, tol=0.0, max_iter=iterations, on_step=look)
+        found.append(fit.trace["objective"][6])
+
+    def look(step: lem.Step) -> None:
+        during.extend(_blas_threads())
+
+    # Of different lengths, so that the first to begin is not the last to end.
+    runs = [threading.Thread(target=run, args=(m,)) for m in (3, 12, 5, 9)]
+    for thread in runs:
+        thread.start()
+    for thread in runs:
+        thread.join()
+    assert found == [alone.trace["objective"][6]] * 4
+    assert during
+    assert _blas_threads() == before
+
+
+def test_the_number_of_threads_belongs_to_the_thread_that_asked() -> None:
+    seen: list[int] = []
+    default = parallel.n_threads()
+    with parallel.threads(default + 3):
+        thread = threading.Thread(target=lambda: seen.append(parallel.n_threads()))
+        thread.start()
+        thread.join()
+        assert parallel.n_threads() == default + 3
+    assert seen == [default] == [parallel.n_threads()]
+
+
+@pytest.mark.parametrize("n", [0, -1, 1.5, "two", True])
+def test_a_number_of_threads_that_is_none_is_refused(n: int) -> None:
+    with (
+        pytest.raises(lem.ModelError, match=r"threads must be .*, got .*\. .+"),
+        parallel.threads(n),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("init", ["random", "plus_plus", "from_labels"])
+@pytest.mark.parametrize("prototypes", [False, True])
+def test_a_fit_never_holds_a_table_of_all_rows(init: str, prototypes: bool) -> None:
+    n, k = 60_000, 40
+    rng = np.random.default_rng(0)
+    labels = rng.integers(k, size=n)
+    x = (labels + 0.1 * rng.normal(size=n))[:, None]
+    make = {"from_labels": lambda: lem.init.from_labels(labels)}
+    start = make.get(init, lambda: getattr(lem.init, init))()
+    model = lem.models.kmeans(k) if prototypes else lem.models.gaussian_mixture(k)
+    assign = lem.hard if prototypes else lem.soft
+    with parallel.threads(1):
+        tracemalloc.start()
+        lem.fit(model, x, init=start, assign=assign, restarts=1, max_iter=2, tol=0.0, seed=0)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    # A table of all rows and states has 19 MB; a block's working arrays have 3 MB each.
+    assert peak < 8 * n * k
