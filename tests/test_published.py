@@ -192,7 +192,8 @@ def test_linkage_of_dempster_laird_and_rubin_step_by_step() -> None:
 
 
 def test_role_conflict_three_classes_and_its_slow_convergence(table: Table) -> None:
-    # Goodman 1974: -503.3011, some 3,000 plain EM steps.
+    # Goodman 1974: -503.3011, some 3,000 plain EM steps. Of 40 starts, the default, only one to
+    # four lead there (and none for one seed in twelve), so take more.
     data = {name: column - 1 for name, column in table("values").items()}
-    fit = lem.fit(_latent_classes(3, list(data)), data, seed=0)
+    fit = lem.fit(_latent_classes(3, list(data)), data, seed=0, restarts=100)
     assert fit.log_likelihood == pytest.approx(-503.3011, abs=FIGURE)
