@@ -6,6 +6,7 @@ import importlib
 from typing import Any
 
 from latentem import datasets, errors, models
+from latentem.comparison import Comparison, Selection, compare, select
 from latentem.distributions import (
     Array,
     Bernoulli,
@@ -24,7 +25,9 @@ from latentem.distributions import (
     parameter,
 )
 from latentem.em import init
+from latentem.em.align import Alignment, align, permute_states
 from latentem.em.assign import hard, soft, stochastic, tempered
+from latentem.em.bootstrap import Bootstrap
 from latentem.em.fit import Step, fit, iterate
 from latentem.em.result import Fit
 from latentem.em.sampling import sample
@@ -57,10 +60,13 @@ from latentem.inference.posterior import Posterior
 __version__ = "0.1.0"
 
 __all__ = [
+    "Alignment",
     "Array",
     "Bernoulli",
+    "Bootstrap",
     "Categorical",
     "Choice",
+    "Comparison",
     "ConvergenceWarning",
     "DataError",
     "DegenerateError",
@@ -82,11 +88,14 @@ __all__ = [
     "Poisson",
     "Posterior",
     "Prototype",
+    "Selection",
     "Status",
     "Step",
     "Switch",
     "TooLargeError",
     "Trace",
+    "align",
+    "compare",
     "cost",
     "covariate",
     "datasets",
@@ -107,7 +116,9 @@ __all__ = [
     "models",
     "observed",
     "parameter",
+    "permute_states",
     "sample",
+    "select",
     "soft",
     "stochastic",
     "tempered",

@@ -98,6 +98,7 @@ def demo(out: Folder = Path("latentem-demo"), seed: Seed = 0) -> None:
     for name, draw in pictures.items():
         _save_picture(out / name, draw)
     typer.echo(f"Pictures in {out.resolve()}: {', '.join(pictures)}")
+    _end(mixture, k_means)
 
 
 @fit_commands.command("gmm")
@@ -116,6 +117,7 @@ def fit_gmm(
     fit = _fit(lem.models.gaussian_mixture(k, covariance=covariance.value), table, seed)
     _print_mixture(fit, table)
     results.write(fit, table)
+    _end(fit)
 
 
 @fit_commands.command("kmeans")
@@ -133,6 +135,7 @@ def fit_kmeans(
     fit = _fit(lem.models.kmeans(k), table, seed, lem.hard)
     _print_k_means(fit, table)
     results.write(fit, table)
+    _end(fit)
 
 
 def _names(columns: str | None) -> list[str] | None:
@@ -155,6 +158,12 @@ def _fit(model: lem.Model, table: Dataset, seed: int, assign: Assignment = lem.s
     for note in notes:
         typer.echo(f"latentem: {note.message}", err=True)
     return fit
+
+
+def _end(*fits: lem.Fit) -> None:
+    """End the command as an interrupted one if a fit was interrupted: 128 + SIGINT."""
+    if any(fit.interrupted for fit in fits):
+        raise typer.Exit(130)
 
 
 def _print_mixture(fit: lem.Fit, table: Dataset) -> None:

@@ -21,7 +21,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0, or 2 after one sentence on standard error; 130 when interrupted.
+        0, or 2 after one sentence on standard error; 130 when interrupted, after the results of
+        the best fit so far if there was one.
     """
     try:
         for library in ("rich", "typer"):

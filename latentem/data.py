@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Self
 
 import attrs
-import narwhals.stable.v2 as nw
 import numpy as np
-from narwhals.exceptions import DuplicateError
 
+from latentem.columns import at_data, by_node, describe, encoded, from_mapping
 from latentem.distributions.arrays import Array
 from latentem.distributions.base import Distribution
 from latentem.errors import DataError, Unsuitable
 from latentem.graph import Model, Node
+
+#: Weights beyond it, or all below its inverse, overflow or underflow in sums.
+LARGEST_WEIGHT = 1e100
 
 
 @attrs.frozen(eq=False)
@@ -26,44 +27,97 @@ class Data:
     n : int
         Number of rows.
     values : dict of str to array, (n, *event)
-        The values of the observed nodes.
-    labels : dict of str to array, (n,)
-        The known states of latents, -1 where unknown.
+        The values of the observed nodes. A missing entry is NaN where the node is in ``gapped``;
+        elsewhere it holds some valid value, which nothing may depend on.
+    labels : dict of str to array, (n,) or (n, states)
+        What is known of latents: a state, -1 where unknown, or a probability for each state. Also
+        of observed parents with missing entries, which are latent in these rows.
     weights : array, (n,), or None
         The weights of the rows, None for ones.
+    missing : dict of str to array, (n,)
+        For nodes with missing entries the rows, as a mask, in which there is nothing of them.
+    gapped : frozenset of str
+        The nodes with values of which a part may be missing.
+    order : array, (n,), or None
+        The rows as given, in the order they stand here: where values have gaps, rows with the same
+        gaps stand together. None if they stand as given.
     """
 
     n: int
     values: dict[str, Array]
     labels: dict[str, Array]
     weights: Array | None = None
+    missing: dict[str, Array] = attrs.field(factory=dict)
+    gapped: frozenset[str] = frozenset()
+    order: Array | None = None
 
     def __getitem__(self, rows: slice | Array) -> Self:
         """Return these rows."""
-        values = {name: value[rows] for name, value in self.values.items()}
-        labels = {name: label[rows] for name, label in self.labels.items()}
+        values, labels, missing = (
+            {name: array[rows] for name, array in arrays.items()}
+            for arrays in (self.values, self.labels, self.missing)
+        )
         weights = None if self.weights is None else self.weights[rows]
         n = rows.stop - rows.start if isinstance(rows, slice) else len(rows)
-        return attrs.evolve(self, n=n, values=values, labels=labels, weights=weights)
+        order = None if self.order is None else self.order[rows]
+        return attrs.evolve(
+            self, n=n, values=values, labels=labels, weights=weights, missing=missing, order=order
+        )
+
+    def row(self, i: int) -> int:
+        """Return the number of a row as given."""
+        return i if self.order is None else int(self.order[i])
+
+    def imputed(self, rng: np.random.Generator) -> Self:
+        """Return the data with each missing part of a value drawn from its column."""
+        values = dict(self.values)
+        for name in sorted(self.gapped):
+            values[name] = values[name].copy()
+            for column in values[name].T:
+                gaps = np.isnan(column)
+                column[gaps] = rng.choice(column[~gaps], size=np.count_nonzero(gaps))
+        return attrs.evolve(self, values=values, gapped=frozenset())
+
+    @property
+    def places(self) -> Array | None:
+        """Where the rows as given stand here."""
+        return None if self.order is None else np.argsort(self.order)
 
     @property
     def total_weight(self) -> float:
         """The sum of the weights."""
         return float(self.n) if self.weights is None else float(self.weights.sum())
 
+    @property
+    def row_weights(self) -> Array:
+        """The weights of the rows, ``(n,)``."""
+        return np.ones(self.n) if self.weights is None else self.weights
 
-def bind(model: Model, data: Any, weights: Any = None) -> Data:
+    def present(self, name: str) -> Array | None:
+        """Return the rows, as a mask, in which a node has a value; None for all."""
+        missing = self.missing.get(name)
+        return None if missing is None else ~missing
+
+
+def bind(model: Model, data: Any, weights: Any = None) -> tuple[Model, Data]:
     """Match data to the nodes of a model.
 
     Parameters
     ----------
     model : Model
     data : array, mapping or data frame
-        An array (when one node is observed), a mapping from node names to arrays, or a data frame
-        of any library that narwhals reads. Values given for a latent make it observed; NaN, -1,
-        None and masked entries stand for unknown ones.
+        An array (when one node is observed), a mapping from node names to arrays, a structured
+        array, or a data frame of any library that narwhals reads. NaN, None and masked entries are
+        missing. Values given for a latent make it observed; NaN, -1, None and masked entries stand
+        for unknown ones, and rows of probabilities for what is known in part.
     weights : array, (n,), optional
         Row weights: an integer weight equals repeating the row.
+
+    Returns
+    -------
+    Model
+        The same, with the levels of string and categorical columns.
+    Data
 
     Raises
     ------
@@ -71,9 +125,13 @@ def bind(model: Model, data: Any, weights: Any = None) -> Data:
         If anything does not fit. The message names the node.
     """
     if isinstance(data, Data):
-        return data if weights is None else attrs.evolve(data, weights=_weights(weights, data.n))
-    columns = _by_node(model, data)
-    lengths = {name: len(column) for name, column in columns.items()}
+        if weights is not None:
+            weights = _weights(weights, data.n)
+            weights = weights if data.order is None else weights[data.order]
+            data = attrs.evolve(data, weights=weights)
+        return model, data
+    columns = by_node(model, data)
+    lengths = {name: len(column.values) for name, column in columns.items()}
     if len(set(lengths.values())) > 1:
         raise DataError(
             f"data must have the same number of rows for every node, got {lengths}. "
@@ -82,13 +140,58 @@ def bind(model: Model, data: Any, weights: Any = None) -> Data:
     n = next(iter(lengths.values()), 0)
     if n == 0:
         raise DataError("data must have at least one row, got none. Pass some data.")
-    values = {node.name: _checked(node, columns[node.name]) for node in model.observed}
-    labels = {
-        node.name: _states(node, columns[node.name], unknown=True)
-        for node in model.latents
-        if node.name in columns
-    }
-    return Data(n, values, labels, None if weights is None else _weights(weights, n))
+    model, arrays = encoded(model, columns)
+    parents = {parent.name for node in model.nodes for parent in node.given}
+    values, labels, missing, gapped = {}, {}, {}, set()
+    for node in model.order:
+        array = arrays.get(node.name)
+        if array is None or node.dist is None:
+            continue
+        absent = _absent(array)
+        if node.is_latent:
+            labels[node.name] = _labels(node, array)
+        elif node.name in parents and node.n_states is not None and absent is not None:
+            labels[node.name] = _states(node, array, unknown=True)
+        elif absent is None:
+            values[node.name] = _checked(node, array)
+        else:
+            values[node.name], gap = _with_gaps(node, array, absent)
+            missing[node.name] = np.asarray(absent.reshape(n, -1).all(axis=1))
+            if gap:
+                gapped.add(node.name)
+    weights = None if weights is None else _weights(weights, n)
+    weights = _without_empty_rows(n, values, labels, missing, weights)
+    bound = Data(n, values, labels, weights, missing, frozenset(gapped))
+    return model, bound if not gapped else _by_pattern(bound)
+
+
+def _without_empty_rows(
+    n: int,
+    values: Mapping[str, Array],
+    labels: Mapping[str, Array],
+    missing: Mapping[str, Array],
+    weights: Array | None,
+) -> Array | None:
+    """Return the weights with 0 for rows of nothing but gaps: they say nothing."""
+    if not labels and len(missing) < len(values):
+        return weights
+    empty = np.ones(n, dtype=bool)
+    for name in values:
+        empty &= missing.get(name, False)
+    for known in labels.values():
+        empty &= np.isnan(known).any(axis=1) if known.ndim == 2 else known == -1
+    if not empty.any():
+        return weights
+    if empty.all():
+        raise DataError("data must have at least one observed entry, got none. Pass some data.")
+    return np.where(empty, 0.0, 1.0 if weights is None else weights)
+
+
+def _by_pattern(data: Data) -> Data:
+    """Return the data with the rows that have the same gaps together."""
+    gaps = np.concatenate([np.isnan(data.values[name]) for name in sorted(data.gapped)], axis=1)
+    order = np.lexsort(np.packbits(gaps, axis=1).T)
+    return attrs.evolve(data[order], order=order)
 
 
 def bind_given(model: Model, data: Any, n: int) -> dict[str, Array]:
@@ -107,153 +210,54 @@ def bind_given(model: Model, data: Any, n: int) -> dict[str, Array]:
     """
     if not isinstance(data, Mapping):
         raise DataError(
-            f"data must be a mapping from node names to arrays, got {_describe(data)}. "
+            f"data must be a mapping from node names to arrays, got {describe(data)}. "
             "Pass {'z': ...} with the values of node 'z', and so on."
         )
     values = {}
-    for name, column in _from_mapping(model, data).items():
+    for name, array in encoded(model, from_mapping(model, data))[1].items():
         node = model.by_name[name]
-        if len(column) != n:
+        if len(array) != n:
             raise DataError(
                 f"data['{name}'] must have a value for each of the {n} rows to draw, "
-                f"got {len(column)}. Pass as many values as rows.",
+                f"got {len(array)}. Pass as many values as rows.",
+                node=name,
+            )
+        absent = _absent(array)
+        if absent is not None:
+            row = int(np.argwhere(absent)[0][0])
+            raise DataError(
+                f"data['{name}'] must have no missing entries to draw the others from, got one "
+                f"in row {row}. Fill it in, or leave '{name}' out to draw it too.",
                 node=name,
             )
         if node.n_states is not None:
-            column = _states(node, column, unknown=False)
+            array = _states(node, array, unknown=False)
         elif node.dist is not None:
-            column = _checked(node, column)
-        values[name] = column
+            array = _checked(node, array)
+        values[name] = array
     return values
 
 
-def _by_node(model: Model, data: Any) -> dict[str, Array]:
-    """Return the raw array of each node that has one."""
-    try:
-        frame = nw.from_native(data, eager_only=True, pass_through=True)
-    except DuplicateError:
-        name, count = Counter(data.columns).most_common(1)[0]
-        raise DataError(
-            f"data must have each column once, got {name!r} {count} times. Rename or drop one."
-        ) from None
-    if isinstance(frame, nw.DataFrame):
-        return _from_frame(model, frame)
-    if isinstance(data, Mapping):
-        columns = _from_mapping(model, data)
-        for node in model.observed:
-            if node.name not in columns:
-                raise DataError(
-                    f"data must have an entry '{node.name}' because Node '{node.name}' is "
-                    f"observed, got entries {list(data)}. Add it.",
-                    node=node.name,
-                )
-        return columns
-    if len(model.observed) != 1:
-        names = [node.name for node in model.observed]
-        raise DataError(
-            f"data must be a mapping from node names to arrays because {len(names)} nodes are "
-            f"observed, got {_describe(data)}. Pass {{{', '.join(f'{n!r}: ...' for n in names)}}}."
-        )
-    node = model.observed[0]
-    return {node.name: _as_array(node, data)}
+# -- checks ------------------------------------------------------------------------------------
 
 
-def _from_mapping(model: Model, data: Mapping[Any, Any]) -> dict[str, Array]:
-    for name in data:
-        if name not in model:
-            raise DataError(
-                f"data must have entries for nodes of the model ({', '.join(model.by_name)}), "
-                f"got one for {name!r}. Rename or drop it."
-            )
-    return {name: _as_array(model.by_name[name], value) for name, value in data.items()}
-
-
-def _from_frame(model: Model, frame: nw.DataFrame[Any]) -> dict[str, Array]:
-    arrays = {}
-    for node in model.order:
-        wanted = node.columns or (node.name,)
-        absent = [name for name in wanted if name not in frame.columns]
-        if absent and node.columns is None and len(model.observed) == 1 and node.dist is not None:
-            if node.is_latent:
-                continue
-            wanted = tuple(c for c in frame.columns if c not in model or c == node.name)
-            absent = [] if wanted else list(absent)
-        if absent and node.is_latent:
-            continue
-        if absent:
-            raise DataError(
-                f"data must have a column '{absent[0]}' because Node '{node.name}' is "
-                f"{node.kind.value}, got columns {frame.columns}. Rename a column, or say "
-                f"which with observed('{node.name}', ..., columns=[...]).",
-                node=node.name,
-            )
-        for name in wanted:
-            dtype = frame.schema[name]
-            if not (dtype.is_numeric() or dtype == nw.Boolean or node.is_latent):
-                raise DataError(
-                    f"data['{name}'] must be numeric because it belongs to Node '{node.name}', "
-                    f"got a column of type {dtype}. Encode it as numbers, or leave it out with "
-                    "columns=[...].",
-                    node=node.name,
-                )
-        parts = [_as_array(node, frame.get_column(name).to_numpy()) for name in wanted]
-        arrays[node.name] = parts[0] if len(parts) == 1 else np.column_stack(parts)
-    return arrays
-
-
-def _as_array(node: Node, value: Any) -> Array:
-    name = node.name
-    if isinstance(value, np.ma.MaskedArray):
-        mask = np.ma.getmaskarray(value)
-        if mask.any() and not node.is_latent:
-            row = int(np.argwhere(mask)[0][0])
-            raise DataError(_missing_message(name, int(mask.sum()), row), node=name)
-        value = np.where(mask, np.array(None), value.data) if mask.any() else value.data
-    try:
-        array = np.asarray(value)
-        if array.dtype == object and not node.is_latent:
-            array = array.astype(float)
-    except (ValueError, TypeError) as error:
-        raise DataError(
-            f"data['{name}'] must be an array of numbers, got {_describe(value)} ({error}). "
-            "Give rows of equal length, as numbers.",
-            node=name,
-        ) from None
-    if array.ndim == 0:
-        raise DataError(
-            f"data['{name}'] must be an array with a row for each observation, got a "
-            f"{type(value).__name__}. Pass an array.",
-            node=name,
-        )
-    return array
-
-
-def _describe(value: Any) -> str:
-    shape = getattr(value, "shape", None)
-    kind = type(value).__name__
-    return f"a {kind}" if shape is None else f"a {kind} of shape {shape}"
-
-
-def _missing_message(name: str, count: int, row: int) -> str:
-    return (
-        f"data['{name}'] must have no missing entries, got {count} (the first in row {row}). "
-        "Drop or fill in these rows."
-    )
+def _absent(array: Array) -> Array | None:
+    """Return where entries are missing, None if nowhere."""
+    if array.dtype.kind != "f":
+        return None
+    absent: Array = np.isnan(array)
+    return absent if absent.any() else None
 
 
 def _checked(node: Node, array: Array) -> Array:
     """Return the values of an observed node as its distribution wants them."""
     if array.dtype.kind == "f" and not np.isfinite(array).all():
-        bad = ~np.isfinite(array)
-        row = int(np.argwhere(bad)[0][0])
-        if np.isnan(array).any():
-            message = _missing_message(node.name, int(np.isnan(array).sum()), row)
-        else:
-            message = (
-                f"data['{node.name}'] must be finite, got an infinite value in row {row}. "
-                "Drop or correct it."
-            )
-        raise DataError(message, node=node.name)
+        row = int(np.argwhere(~np.isfinite(array))[0][0])
+        raise DataError(
+            f"data['{node.name}'] must be finite, got an infinite value in row {row}. "
+            "Drop or correct it.",
+            node=node.name,
+        )
     assert node.dist is not None
     try:
         value = node.dist.check(array)
@@ -268,9 +272,72 @@ def _checked(node: Node, array: Array) -> Array:
     return value
 
 
-def at_data(name: str, error: Unsuitable) -> DataError:
-    """Return the error of a value that does not suit the distribution of a node."""
-    return DataError(f"data['{name}'] {error}".replace("{node}", f"Node '{name}'"), node=name)
+def _with_gaps(node: Node, array: Array, absent: Array) -> tuple[Array, bool]:
+    """Return values of which some are missing, and whether some are missing in part.
+
+    Rows without any value get one from another row, so that they pass all checks.
+    """
+    assert node.dist is not None
+    by_row = absent.reshape(len(absent), -1)
+    in_part = bool((by_row.any(axis=1) & ~by_row.all(axis=1)).any())
+    empty = np.flatnonzero(by_row.all(axis=0))
+    if len(empty):
+        column = f" (column {empty[0]})" if by_row.shape[1] > 1 else ""
+        raise DataError(
+            f"data['{node.name}'] must have an observed entry in every column, "
+            f"got none{column}. Leave it out of the data and the model.",
+            node=node.name,
+        )
+    if in_part and not node.dist.takes_gaps:
+        row = int(np.flatnonzero(by_row.any(axis=1) & ~by_row.all(axis=1))[0])
+        raise DataError(
+            f"data['{node.name}'] must be wholly present or wholly missing in each row because "
+            f"{type(node.dist).__name__} cannot marginalise a part of its value, got a part in "
+            f"row {row}. Use Gaussian(), declare a node for each column, or drop the row.",
+            node=node.name,
+        )
+    filled = array.copy()
+    if not in_part:
+        filled[by_row.all(axis=1)] = array[int(np.argmin(by_row.all(axis=1)))]
+        return _checked(node, filled), False
+    first = by_row.argmin(axis=0)  # of each column
+    flat = filled.reshape(by_row.shape)
+    flat[by_row] = flat[first[np.nonzero(by_row)[1]], np.nonzero(by_row)[1]]
+    value = _checked(node, filled).astype(float)
+    value[absent] = np.nan
+    return value, True
+
+
+def _labels(node: Node, array: Array) -> Array:
+    """Return what is known of a latent: states ``(n,)``, or probabilities ``(n, states)``."""
+    if array.ndim != 2 or array.shape[1] != node.n_states or node.n_states == 1:
+        return _states(node, array, unknown=True)
+    known = ~np.isnan(array).any(axis=1)
+    sums = array[known].sum(axis=1)
+    if np.any(array[known] < 0) or np.any(np.abs(sums - 1) > 1e-6):
+        row = int(np.flatnonzero(known)[(array[known].min(1) < 0) | (np.abs(sums - 1) > 1e-6)][0])
+        raise DataError(
+            f"data['{node.name}'] must be a state a row, or probabilities of the {node.n_states} "
+            f"states that sum to 1, got {array[row]} in row {row}. Divide by the sum; use NaN "
+            "for rows of which nothing is known.",
+            node=node.name,
+        )
+    return array.astype(float)
+
+
+def label_weights(labels: Array, k: int) -> Array:
+    """Return what labels say of each state, ``(k, rows)``: 1 for each where nothing is known."""
+    if labels.ndim == 2:
+        return np.where(np.isnan(labels), 1.0, labels).T
+    possible: Array = (labels == np.arange(k)[:, None]) | (labels == -1)
+    return possible.astype(float)
+
+
+def is_certain(labels: Array) -> bool:
+    """Return whether labels say the state in every row."""
+    if labels.ndim == 2:
+        return bool((labels.max(axis=1) == 1.0).all())
+    return bool((labels != -1).all())
 
 
 def _states(node: Node, array: Array, *, unknown: bool) -> Array:
@@ -285,12 +352,13 @@ def _states(node: Node, array: Array, *, unknown: bool) -> Array:
             node=node.name,
         )
 
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
     if array.ndim != 1:
-        raise refuse(_describe(array))
-    if array.dtype.kind in "biuf":
-        states = array.astype(float)
-    else:
-        states = np.array([_number(entry) for entry in array])
+        raise refuse(describe(array))
+    if array.dtype.kind not in "biuf":
+        raise refuse(f"an array of {array.dtype}")
+    states = array.astype(float)
     if unknown:
         states[np.isnan(states)] = -1
     lowest = -1 if unknown else 0
@@ -301,25 +369,22 @@ def _states(node: Node, array: Array, *, unknown: bool) -> Array:
     return states.astype(np.intp)
 
 
-def _number(entry: Any) -> float:
-    """Return an entry of an array of objects: NaN for None, infinity for what is no number."""
-    if entry is None:
-        return float("nan")
-    real = int | float | np.integer | np.floating | np.bool_
-    return float(entry) if isinstance(entry, real) else float("inf")
-
-
 def _weights(weights: Any, n: int) -> Array:
     try:
         array = np.asarray(weights, dtype=float)
     except (ValueError, TypeError):
         raise DataError(
-            f"weights must be numbers, got {_describe(weights)}. Pass one number for each row."
+            f"weights must be numbers, got {describe(weights)}. Pass one number for each row."
         ) from None
     if array.shape != (n,):
         raise DataError(
             f"weights must have one entry for each of the {n} rows, got shape {array.shape}. "
             "Pass one number for each row."
+        )
+    if LARGEST_WEIGHT < array.max() < np.inf or 0 < array.max() < 1 / LARGEST_WEIGHT:
+        raise DataError(
+            f"weights must be below {LARGEST_WEIGHT:g}, and the largest above its inverse, because "
+            f"sums would leave the range of numbers, got {array.max():g}. Change their unit."
         )
     if not np.all(np.isfinite(array)) or array.min() < 0 or not 0 < array.sum() < np.inf:
         raise DataError(
@@ -335,8 +400,11 @@ def bound(name: str, dist: Distribution, data: Data) -> Distribution:
     Rows without weight do not count.
     """
     value, weights = data.values[name], data.weights
+    counted = data.present(name)
     if weights is not None and not weights.all():
-        value, weights = value[weights > 0], weights[weights > 0]
+        counted = (weights > 0) if counted is None else counted & (weights > 0)
+    if counted is not None:
+        value, weights = value[counted], None if weights is None else weights[counted]
     try:
         return dist.bind(value, weights)
     except Unsuitable as error:

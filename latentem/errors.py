@@ -41,6 +41,10 @@ class TooLargeError(ModelError):
     """Exact inference would need a table beyond the documented limit."""
 
 
+class EqualStatesError(ModelError):
+    """All states are equal at the start: a stationary point of EM."""
+
+
 class DegenerateError(LatentemError, ArithmeticError):
     """The likelihood has no maximum here: some state has too little to be fitted to."""
 
@@ -62,7 +66,7 @@ class ConvergenceWarning(UserWarning):
 
 
 class DegenerateWarning(UserWarning):
-    """A fit ended on a constraint that keeps it from degenerating."""
+    """A fit ended on a constraint that keeps it from degenerating, or leaves parameters open."""
 
 
 class Unsuitable(ValueError):

@@ -22,7 +22,7 @@ class NodeKind(enum.Enum):
     COVARIATE = "covariate"
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, repr=False)
 class Node:
     """One variable with its conditional distribution.
 
@@ -61,6 +61,13 @@ class Node:
             return f"p({self.name})"
         return f"p({self.name} | {', '.join(parent.name for parent in self.given)})"
 
+    def __repr__(self) -> str:
+        # Parents by name only: their own text would hold that of all their ancestors.
+        parts = [repr(self.name)] if self.dist is None else [repr(self.name), _in_short(self.dist)]
+        parts += [f"given={[parent.name for parent in self.given]}"] if self.given else []
+        parts += [f"columns={list(self.columns)}"] if self.columns else []
+        return f"{self.kind.value}({', '.join(parts)})"
+
 
 def latent(name: str, dist: Distribution, given: Node | Sequence[Node] | None = None) -> Node:
     """Declare a latent variable.
@@ -90,14 +97,7 @@ def latent(name: str, dist: Distribution, given: Node | Sequence[Node] | None = 
     >>> print(z)
     p(z)
     """
-    node = _declare(name, NodeKind.LATENT, dist, given)
-    if node.n_states is None:
-        raise ModelError(
-            f"Node '{name}': a latent must have a finite number of states because its posterior "
-            f"is a table over them, got {dist!r}. Use Categorical(k), or observe it.",
-            node=name,
-        )
-    return node
+    return _declare(name, NodeKind.LATENT, dist, given)
 
 
 def observed(
@@ -171,12 +171,7 @@ def _declare(
 ) -> Node:
     if not isinstance(name, str) or not name:
         raise ModelError(f"A node's name must be a non-empty string, got {name!r}. Name it.")
-    if kind is not NodeKind.COVARIATE and not isinstance(dist, Distribution):
-        hint = f" Call it: {dist.__name__}()." if isinstance(dist, type) else ""
-        raise ModelError(
-            f"Node '{name}': its distribution must be a Distribution, got {dist!r}.{hint}",
-            node=name,
-        )
+    _check_distribution(name, kind, dist)
     parents = () if given is None else (given,) if isinstance(given, Node) else tuple(given)
     for parent in parents:
         if not isinstance(parent, Node):
@@ -194,6 +189,29 @@ def _declare(
     if isinstance(columns, str):
         columns = (columns,)
     return Node(name, kind, dist, parents, None if columns is None else tuple(columns))
+
+
+def _check_distribution(name: str, kind: NodeKind, dist: Any) -> None:
+    """Raise unless a distribution suits the kind of a node."""
+    if kind is NodeKind.COVARIATE:
+        if dist is not None:
+            raise ModelError(
+                f"Node '{name}': a covariate must have no distribution, got {dist!r}. "
+                "Declare it observed() to give it one.",
+                node=name,
+            )
+    elif not isinstance(dist, Distribution):
+        hint = f"Call it: {dist.__name__}()." if isinstance(dist, type) else "Give one: Poisson()."
+        raise ModelError(
+            f"Node '{name}': its distribution must be a Distribution, got {dist!r}. {hint}",
+            node=name,
+        )
+    elif kind is NodeKind.LATENT and dist.n_states is None:
+        raise ModelError(
+            f"Node '{name}': a latent must have a finite number of states because its posterior "
+            f"is a table over them, got {dist!r}. Use Categorical(k), or observe it.",
+            node=name,
+        )
 
 
 def _as_tuple(nodes: Iterable[Node]) -> tuple[Node, ...]:
@@ -373,6 +391,11 @@ class Model:
         ----------
         distributions : mapping of str to Distribution
 
+        Raises
+        ------
+        ModelError
+            If a name is not one of a node, or a distribution does not suit its node.
+
         Examples
         --------
         >>> import latentem as lem
@@ -380,17 +403,24 @@ class Model:
         >>> model.replace({"x": lem.Poisson(rate=2.0)}).is_parameterised
         True
         """
+        if not isinstance(distributions, Mapping):
+            raise ModelError(
+                "Model.replace must be given a mapping of names to distributions, got "
+                f"{distributions!r}. Pass {{{self.nodes[0].name!r}: ...}}."
+            )
         unknown = set(distributions) - set(self.by_name)
         if unknown:
             raise ModelError(
                 f"Model has no node {sorted(unknown)[0]!r} to replace; its nodes are "
                 f"{list(self.by_name)}."
             )
+        for name, dist in distributions.items():
+            _check_distribution(name, self.by_name[name].kind, dist)
+        dists = {**{node.name: node.dist for node in self.nodes}, **distributions}
         new: dict[str, Node] = {}
         for node in self.order:
             given = tuple(new[parent.name] for parent in node.given)
-            dist = distributions.get(node.name, node.dist)
-            new[node.name] = attrs.evolve(node, dist=dist, given=given)
+            new[node.name] = attrs.evolve(node, dist=dists[node.name], given=given)
         return type(self)([new[node.name] for node in self.nodes])
 
     # -- showing it ----------------------------------------------------------------------------
@@ -402,9 +432,7 @@ class Model:
         lines = [f"Model: {self}"]
         width = max(len(str(node)) for node in self.order)
         for node in self.order:
-            what = "input" if node.dist is None else repr(node.dist)
-            what = " ".join(what.split())
-            what = what if len(what) <= 76 else what[:73] + "..."
+            what = "input" if node.dist is None else _in_short(node.dist)
             label = node.name if node.dist is None else str(node)
             lines.append(f"  {label:<{width}}  {node.kind.value:<9}  {what}")
         return "\n".join(lines)
@@ -443,6 +471,12 @@ class Model:
             for parent in node.given
         ]
         return "\n".join([*lines, "}"])
+
+
+def _in_short(dist: Distribution) -> str:
+    """Return a distribution's text on one line, cut where it gets long."""
+    text = " ".join(repr(dist).split())
+    return text if len(text) <= 76 else text[:73] + "..."
 
 
 def _signature(node: Node) -> tuple[list[str], int | None, type]:

@@ -61,6 +61,8 @@ def read_csv(path: str | Path, columns: Sequence[str] | None = None) -> Dataset:
     path = Path(path)
     table = _read_table(path)
     names = [str(name) for name in table.columns]
+    if len(names) == 1:
+        _check_separator(path, names[0])
     if columns is None:
         if all(map(_is_number, names)):
             raise DataError(
@@ -87,6 +89,7 @@ def _read_table(path: Path) -> pd.DataFrame:
     except pandas.errors.EmptyDataError:
         raise DataError(f"{path} must have a header line and rows, got an empty file.") from None
     except (pandas.errors.ParserError, pandas.errors.ParserWarning, UnicodeDecodeError) as error:
+        _check_separator(path, _first_line(path))
         reason = str(error).strip().splitlines()[0].rstrip(".")
         raise DataError(
             f"{path} must be a CSV file in UTF-8 with as many entries in each row as in its "
@@ -95,6 +98,24 @@ def _read_table(path: Path) -> pd.DataFrame:
     if table.empty:
         raise DataError(f"{path} must have rows after its header line, got none.")
     return table
+
+
+def _first_line(path: Path) -> str:
+    """Return the header line of a file that could not be read as a table; nothing from a pipe."""
+    if not path.is_file():
+        return ""
+    with path.open(encoding="utf-8", errors="replace") as file:
+        return file.readline().strip()
+
+
+def _check_separator(path: Path, header: str) -> None:
+    """Raise if a header line without commas looks like one with another separator."""
+    if ";" in header and "," not in header:
+        raise DataError(
+            f"{path} must have its columns separated by commas, got the header line {header!r}, "
+            "whose separator seems to be ';'. Save it with commas between the columns, and with "
+            "decimal points."
+        )
 
 
 def _numbers(column: pd.Series[Any], where: str) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -126,7 +147,7 @@ def _is_number(entry: str) -> bool:
         float(entry)
     except ValueError:
         return False
-    return True
+    return "_" not in entry  # which Python takes between digits
 
 
 # --- writing -------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
+from numbers import Integral
 from typing import Any, TypeVar
 
 from latentem.errors import ModelError
@@ -54,9 +55,9 @@ def threads(n: int) -> Iterator[None]:
     ...     parallel.n_threads()
     1
     """
-    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+    if isinstance(n, bool) or not isinstance(n, Integral) or n < 1:
         raise ModelError(f"threads must be a whole number of at least 1, got {n!r}. Give one.")
-    token = _threads.set(n)
+    token = _threads.set(int(n))
     try:
         yield
     finally:

@@ -130,6 +130,28 @@ def test_annealing_finds_the_optimum_from_a_hot_start(faithful: np.ndarray) -> N
     assert fit.status is lem.Status.CONVERGED
 
 
+def test_a_function_is_settled_where_annealing_has_arrived_at_em(faithful: np.ndarray) -> None:
+    plateau = [0.3, 0.3, 0.6, 1.0, 0.9, 1.0, 1.0]
+    rule = lem.tempered(lambda t: plateau[min(t, 6)])
+    assert [rule.at(t).is_settled for t in range(8)] == [False] * 5 + [True] * 3
+    model = lem.initialize(lem.models.gaussian_mixture(2), faithful, seed=0)
+    stairs = lem.tempered(lambda t: min(1.0, 0.6 + 0.1 * (t // 30)))
+    fit = lem.fit(model, faithful, assign=stairs)
+    assert fit.status is lem.Status.CONVERGED
+    assert fit.iterations >= 120
+    assert fit.log_likelihood == pytest.approx(-1130.26396, abs=1e-4)
+    cool = lem.fit(model, faithful, assign=lem.tempered(lambda t: 0.9), max_iter=300)
+    assert cool.status is lem.Status.ITERATION_LIMIT
+
+
+def test_steps_of_equal_temperature_are_guarded_whether_settled_or_not() -> None:
+    rule = lem.tempered([0.5, 0.5])
+    assert not rule.at(0).is_settled
+    assert rule.at(1).is_settled
+    assert rule.at(0) == rule.at(1) == lem.tempered(0.5)
+    assert rule.temperature == 2.0
+
+
 @pytest.mark.parametrize("beta", [0.0, -1.0, np.inf, np.nan, "warm", []])
 def test_impossible_temperatures_are_refused(beta: object) -> None:
     with pytest.raises(ValueError, match=r"tempered: beta must .+, got .+\. .+"):

@@ -194,7 +194,7 @@ def test_a_missing_entry_is_refused(mixed_csv: Path, refusal: Refusal) -> None:
     assert "'b' must have a number in every row, got none in 1 row (the first is row 2)" in reason
 
 
-@pytest.mark.parametrize("entry", ["inf", "True", "1e999"])
+@pytest.mark.parametrize("entry", ["inf", "True", "1e999", "1_000"])
 def test_an_entry_that_is_no_finite_number_is_refused(
     entry: str, tmp_path: Path, refusal: Refusal
 ) -> None:
@@ -215,6 +215,25 @@ def test_a_file_of_a_header_alone_is_refused(tmp_path: Path, refusal: Refusal) -
 def test_a_file_without_a_header_is_refused(tmp_path: Path, refusal: Refusal) -> None:
     csv = write(tmp_path / "numbers.csv", "3.6,79", "1.8,54")
     assert "must name the columns, got 3.6, 79" in refusal("fit", "gmm", "--k", "1", csv)
+
+
+def test_a_header_of_numbers_with_underscores_is_one_of_names(tmp_path: Path) -> None:
+    csv = write(tmp_path / "years.csv", "2_000,2_001", "1,2", "3,5", "7,4")
+    assert main(["fit", "kmeans", "--k", "1", str(csv)]) == 0
+
+
+@pytest.mark.parametrize("columns", [[], ["--columns", "a"]])
+@pytest.mark.parametrize(
+    "lines",
+    [("a;b", "1;2", "3;4"), ("a;b", "1,5;2,25", "3,5;4,0"), ("a ; b", "1 ; 2", "3 ; 4")],
+)
+def test_a_file_with_another_separator_is_refused_with_what_to_change(
+    lines: tuple[str, ...], columns: list[str], tmp_path: Path, refusal: Refusal
+) -> None:
+    csv = write(tmp_path / "semicolons.csv", *lines)
+    reason = refusal("fit", "gmm", "--k", "1", csv, *columns)
+    assert "semicolons.csv must have its columns separated by commas" in reason
+    assert "';'" in reason
 
 
 @pytest.mark.parametrize("row", ["1,2,3", '1,"2'])
@@ -350,13 +369,32 @@ def test_an_interruption_keeps_the_best_so_far(
 ) -> None:
     interrupt_at(3, monkeypatch)
     out = tmp_path / "fit.json"
-    assert main(["fit", "gmm", "--k", "2", str(old_faithful_csv), "--out", str(out)]) == 0
+    assert main(["fit", "gmm", "--k", "2", str(old_faithful_csv), "--out", str(out)]) == 130
     printed = capsys.readouterr()
     assert "best fit so far" in printed.err
     record = json.loads(out.read_text())
     assert f"{record['log_likelihood']:.6f}" in printed.out
     assert record["status"]["name"] == "ITERATION_LIMIT"
     assert record["iterations"] == 3
+
+
+@pytest.mark.parametrize("step", [3, 40])
+def test_an_interrupted_command_prints_its_results_and_ends_with_130(
+    step: int,
+    tmp_path: Path,
+    old_faithful_csv: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for command in (
+        ["fit", "kmeans", "--k", "2", str(old_faithful_csv)],
+        ["demo", "--out", str(tmp_path / "pictures")],
+    ):
+        interrupt_at(step, monkeypatch)
+        assert main(command) == 130
+        printed = capsys.readouterr()
+        assert "K-means, 272 rows" in printed.out
+        assert "best fit so far" in printed.err
 
 
 def test_an_interruption_before_the_first_step_ends_with_130(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from typing import Any
 
 import attrs
@@ -149,6 +151,116 @@ def test_covariance_floor_is_the_maximiser_under_the_constraint() -> None:
 
 def _gaussian_objective(value: np.ndarray, covariance: np.ndarray) -> float:
     return float(stats.multivariate_normal(value.mean(axis=0), covariance).logpdf(value).sum())
+
+
+# -- what is held cannot be changed ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=str)
+def test_parameters_and_what_goes_along_are_read_only(family: Family) -> None:
+    value = family.dist.check(family.value)
+    weights = _weights(family)
+    bound = family.dist.bind(value)
+    for dist in (family.dist, bound.fit(value, weights)):
+        copies = [dist, copy.copy(dist), copy.deepcopy(dist)]
+        if "medoid" not in family.name:  # its dissimilarity is a function without a name
+            copies.append(pickle.loads(pickle.dumps(dist)))
+        for copied in copies:
+            assert type(copied) is type(dist)
+            assert copied.state_arrays.keys() == dist.state_arrays.keys()
+            for name, array in copied.state_arrays.items():
+                if array is not None:
+                    assert not array.flags.writeable, name
+                    np.testing.assert_array_equal(array, dist.state_arrays[name])
+
+
+def test_the_arrays_that_a_plug_in_was_given_stay_the_users_own() -> None:
+    scale = np.ones(2)
+    dist = Rayleigh(scale)
+    assert not dist.scale.flags.writeable
+    scale[:] = 2.0
+
+
+# -- wrappers: a hook that is forgotten would answer for the wrapper and not for what it holds -----
+
+# The hooks of a distribution whose default is right for a wrapper, and why.
+DEFAULT_IS_RIGHT = {
+    lem.Switch: {
+        "free": "a switch holds nothing fixed itself; its cases may",
+        "trailing_axes": "check_parents asks the cases",
+        "dissimilarity": "cases need not measure alike, so a switch seeds nothing",
+        "has_dissimilarity": "as dissimilarity",
+    },
+    type(lem.fixed(lem.PointMass(0))): {
+        "trailing_axes": "check_parents asks the distribution",
+        "check_fit": "nothing is fitted, so the data may leave it open",
+        "feasible": "no constraint of a maximiser is asked of what nothing maximises",
+        "events": "its maximiser does nothing",
+        "at_constraint": "as events",
+        "vacant": "no state asks to be moved",
+        "relocate": "as vacant",
+    },
+}
+
+
+@pytest.mark.parametrize("wrapper", DEFAULT_IS_RIGHT, ids=lambda wrapper: wrapper.__name__)
+def test_a_wrapper_answers_every_hook(wrapper: type[lem.Distribution]) -> None:
+    hooks = {name for name in vars(lem.Distribution) if not name.startswith("_")}
+    hooks |= {"n_parameters"}
+    if wrapper is lem.Switch:  # a fixed distribution has these if what it holds has them
+        hooks |= {"sample", "expected_value"}
+    own = set(vars(wrapper))
+    assert hooks - own == set(DEFAULT_IS_RIGHT[wrapper])
+
+
+def test_wrappers_keep_the_parameters_of_some_states() -> None:
+    old = lem.Switch([lem.Poisson(rate=[1.0]), lem.Poisson(rate=[2.0])])
+    new = lem.Switch([lem.Poisson(rate=[3.0]), lem.Poisson(rate=[4.0])])
+    kept = new.keep(old, np.array([True, False]))
+    assert [case.rate.tolist() for case in kept.cases] == [[1.0], [4.0]]
+    held = lem.fixed(lem.Poisson(rate=[1.0, 2.0]))
+    assert held.keep(held, np.array([True, False])) is held
+    assert held.moved({}, 1.0) is held
+
+
+def test_a_switch_of_one_family_is_that_family() -> None:
+    rng = np.random.default_rng(0)
+    value, weights = rng.normal(size=(30, 2)), rng.gamma(2.0, size=(30, 6))
+    plain = lem.Gaussian().fit(value, weights)
+    cases = [lem.Gaussian().fit(value, own) for own in np.split(weights, 2, axis=1)]
+    switch = lem.Switch(cases).flatten((2, 3))
+    np.testing.assert_allclose(switch.log_prob(value), plain.log_prob(value), rtol=1e-12)
+    np.testing.assert_allclose(switch.expected_value(), plain.expected_value(), rtol=1e-12)
+    refitted = switch.fit(value, weights)
+    np.testing.assert_allclose(refitted.log_prob(value), plain.log_prob(value), rtol=1e-9)
+    bound = [plain.bind(value), switch.bind(value)]
+    value[:9, 0] = np.nan
+    share = weights.T / weights.sum(axis=1)
+    means = [dist.completed(value, share) for dist in bound]
+    np.testing.assert_allclose(means[0], means[1], rtol=1e-9)
+    state = np.arange(30) % 6
+    draws = bound[1].completed_by_draws(value, state, np.random.default_rng(0))
+    assert np.isfinite(draws).all()
+    np.testing.assert_array_equal(draws[9:], value[9:])
+
+
+def test_the_cases_of_a_switch_read_levels_alike() -> None:
+    value = np.array(["no", "yes", "yes", "no"])
+    z = lem.latent("z", lem.Categorical(probs=[0.5, 0.5]))
+    cases = [lem.fixed(lem.Categorical(probs=[0.9, 0.1])), lem.Categorical(2)]
+    with pytest.raises(lem.DataError, match="no labels"):  # which column is which is not known
+        lem.fit(lem.Model([z, lem.observed("x", lem.Switch(cases), given=z)]), {"x": value})
+    levels = ["no", "yes"]
+    cases = [
+        lem.fixed(lem.Categorical(probs=[0.9, 0.1], levels=levels)),
+        lem.Categorical(2, levels=levels),
+    ]
+    model = lem.Model([z, lem.observed("x", lem.Switch(cases), given=z)])
+    fit = lem.fit(model, {"x": value, "z": [1, 1, 1, 1]})
+    assert fit.model["x"].levels == ("no", "yes")
+    assert fit.model["x"].cases[1].probs.tolist() == [0.5, 0.5]
+    with pytest.raises(lem.ModelError, match=r"Switch: every case must have the same levels.*got"):
+        lem.Switch([lem.Categorical(levels=["no", "yes"]), lem.Categorical(levels=["yes", "no"])])
 
 
 # -- check_distribution itself: every planted fault is found and named ----------------------------

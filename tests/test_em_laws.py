@@ -711,6 +711,72 @@ def test_an_interrupt_before_the_first_pass_over_all_rows_keeps_the_best_start(
     assert fit.log_likelihood == pytest.approx(lem.log_likelihood(fit.model, x), rel=1e-12)
 
 
+@pytest.mark.parametrize("scale", [1e-14, 1 / 2000, 1.0, 1e3])
+def test_random_starts_do_not_depend_on_the_scale_of_weights(scale: float) -> None:
+    rng = np.random.default_rng(0)
+    x = np.concatenate([rng.normal(size=(1000, 1)), 5 + rng.normal(size=(1000, 1))])
+    model = lem.models.gaussian_mixture(2)
+    weights = np.full(2000, scale)
+    plain = lem.initialize(model, x, init=lem.init.random, seed=0)
+    other = lem.initialize(model, x, init=lem.init.random, seed=0, weights=weights)
+    np.testing.assert_allclose(other["x"].mean, plain["x"].mean, rtol=1e-9)
+
+
+def test_a_start_that_is_refused_leaves_the_others() -> None:
+    value = np.ones(2000)
+    value[:4] = 30.0  # which hardly any random start of few rows will see
+    z = lem.latent("z", lem.Categorical(2))
+    model = lem.Model([z, lem.observed("x", Rayleigh(), given=z)])
+    fit = lem.fit(model, value, seed=0, restarts=30, init=lem.init.random)
+    assert len(fit.starts) == 30
+    assert {start.status for start in fit.starts} >= {lem.Status.CONVERGED, lem.Status.DEGENERATE}
+    assert fit.starts_line.startswith("30: ")
+
+
+def test_an_interrupt_while_no_start_allows_all_rows_raises_what_is_wrong() -> None:
+    level = np.random.default_rng(0).integers(0, 2, size=30_000)
+    level[-1] = 2  # in no random subset of rows, to speak of
+    z = lem.latent("z", lem.Categorical(2))
+    model = lem.Model([z, lem.observed("x", Levels(), given=z)])
+
+    def interrupt(step: lem.Step) -> None:
+        if step.iteration == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(lem.DataError, match="positive density"):
+        lem.fit(model, level, seed=1, restarts=3, init=lem.init.random, on_step=interrupt)
+
+
+@attrs.frozen(eq=False)
+class Levels(lem.Distribution):
+    """Probabilities of three levels, in two methods."""
+
+    probs: np.ndarray | None = None
+
+    def log_prob(self, value: np.ndarray) -> np.ndarray:
+        return np.log(self.probs[:, value].T)
+
+    def fit(self, value: np.ndarray, weights: np.ndarray) -> Levels:
+        counts = np.stack([weights[value == level].sum(axis=0) for level in range(3)], axis=1)
+        return Levels(counts / counts.sum(axis=1, keepdims=True))
+
+
+def test_a_latent_whose_states_are_equal_is_refused_though_others_differ() -> None:
+    a, b = lem.latent("a", lem.Categorical(2)), lem.latent("b", lem.Categorical(2))
+    x, y = lem.observed("x", lem.Normal(), given=a), lem.observed("y", lem.Normal(), given=b)
+    model = lem.Model([a, b, x, y])
+    half = lem.Categorical(probs=[0.5, 0.5])
+    start = model.replace({
+        "a": half,
+        "b": half,
+        "x": lem.Normal(mean=[0.0, 1.0], variance=[1.0, 1.0]),
+        "y": lem.Normal(mean=[0.0, 0.0], variance=[1.0, 1.0]),
+    })  # fmt: skip
+    data = dict(zip("xy", np.random.default_rng(0).normal(size=(2, 50)), strict=True))
+    with pytest.raises(lem.ModelError, match="Node 'b': the states must differ"):
+        lem.fit(model, data, init=start)
+
+
 def test_a_rule_that_draws_runs_once_and_ends_by_its_limit() -> None:
     x = np.concatenate([np.zeros(20), np.full(20, 9.0)]) + np.linspace(0, 1, 40)
     fit = lem.fit(lem.models.gaussian_mixture(2), x[:, None], assign=lem.stochastic(0), seed=0)

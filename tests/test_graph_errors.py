@@ -74,6 +74,27 @@ def test_dot_shades_observed_nodes_and_leaves_latent_ones_open(case: Case) -> No
     assert 'label="n"' in case.model.to_dot()
 
 
+def test_a_node_shows_itself_and_the_names_of_its_parents() -> None:
+    z = lem.latent("z", lem.Categorical(3))
+    assert repr(z) == "latent('z', Categorical(3))"
+    x = lem.observed("x", lem.Poisson(), given=[z])
+    assert repr(x) == f"observed('x', {lem.Poisson()!r}, given=['z'])"
+    xy = lem.observed("x", lem.PointMass(0), given=z, columns=["x1", "x2"])
+    assert repr(xy).endswith(", given=['z'], columns=['x1', 'x2'])")
+    assert repr(lem.covariate("u")) == "covariate('u')"
+
+
+def test_the_text_of_a_node_does_not_grow_with_the_graph() -> None:
+    last = [lem.latent("a", lem.Categorical(2)), lem.latent("b", lem.Categorical(2))]
+    for depth in range(60):
+        last = [lem.latent(f"{side}{depth}", lem.Categorical(2), given=last) for side in "ab"]
+    assert len(repr(last[0])) < 100
+    table = np.full((2, 2, 300), 1 / 300)
+    wide = lem.observed("x", lem.Categorical(probs=table), given=last)
+    assert len(repr(wide)) < 200
+    assert "\n" not in repr(wide)
+
+
 def test_nothing_is_mutated() -> None:
     model = _mixture()
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
@@ -356,7 +377,7 @@ def test_same_graph_means_nodes_parents_states_and_families() -> None:
 # -- data that do not fit --------------------------------------------------------------------------
 
 GOOD = np.random.default_rng(0).normal(size=(500, 2))
-BAD_ROW = np.where(np.arange(500)[:, None] == 7, np.nan, GOOD)
+BAD_ROW = np.where(np.arange(500)[:, None] == 7, np.inf, GOOD)
 
 MISFITS: list[tuple[Callable[[], lem.Model], Any, str]] = [
     (
@@ -387,29 +408,29 @@ MISFITS: list[tuple[Callable[[], lem.Model], Any, str]] = [
     (
         _known,
         {"x": GOOD[:2], "z": ["a", "b"]},
-        r"^data\['z'\] must be states from 0 to 1.+ Node 'z' .+, got 'a' in row 0\. "
+        r"^data\['z'\] must be states from 0 to 1.+ Node 'z' .+, got 'a'\. "
         r"Encode .+ 0 to 1.+ -1 or NaN for unknown",
     ),
     (
         _known,
         pd.DataFrame({"left": GOOD[:2, 0], "right": GOOD[:2, 1], "z": ["a", "b"]}),
-        r"^data\['z'\] must be states from 0 to 1.+ Node 'z' .+, got 'a' in row 0\. .+",
+        r"^data\['z'\] must be states from 0 to 1.+ Node 'z' .+, got 'a'\. .+",
     ),
     (
         _known,
         {"x": GOOD[:2], "z": [1, "b"]},
-        r"^data\['z'\] must be states .+, got '1' in row 0\. .+ -1 or NaN for unknown",
+        r"^data\['z'\] must be states .+, got '1'\. .+ -1 or NaN for unknown",
     ),
     (
         _known,
         {"x": GOOD[:2], "z": np.array([None, "b"])},
-        r"^data\['z'\] must be states .+, got 'b' in row 1\. .+ -1 or NaN for unknown",
+        r"^data\['z'\] must be states .+, got 'b'\. .+ -1 or NaN for unknown",
     ),
     (_known, {"x": GOOD[:2], "z": [0, 0.5]}, r"^data\['z'\] must .+, got 0\.5 in row 1\. .+"),
     (
         _known,
-        {"x": GOOD[:2], "z": [[0], [1]]},
-        r"^data\['z'\] must .+, got .+shape \(2, 1\)\. .+",
+        {"x": GOOD[:2], "z": np.zeros((2, 3))},
+        r"^data\['z'\] must .+, got .+shape \(2, 3\)\. .+",
     ),
     (
         _known,
@@ -521,8 +542,12 @@ def test_labels_of_narrow_types_are_states() -> None:
         ({"z": [0, 1, 2]}, r"^data\['z'\] must be states from 0 to 1.+, got 2 in row 2\. .+", "z"),
         ({"z": [0, 1, -1]}, r"^data\['z'\] must be states .+, got -1 in row 2\. .+", "z"),
         ({"z": [0, 1, 0.5]}, r"^data\['z'\] must be states .+, got 0\.5 in row 2\. .+", "z"),
-        ({"z": [0, 1, np.nan]}, r"^data\['z'\] must be states .+, got nan in row 2\. .+", "z"),
-        ({"z": ["a", "b", "a"]}, r"^data\['z'\] must be states .+, got 'a' in row 0\. .+", "z"),
+        (
+            {"z": [0, 1, np.nan]},
+            r"^data\['z'\] must have no missing .+, got one in row 2\. .+",
+            "z",
+        ),
+        ({"z": ["a", "b", "a"]}, r"^data\['z'\] must be states .+, got 'a'\. .+", "z"),
         ({"o": [0, 3, 1]}, r"^data\['o'\] must be states from 0 to 2.+, got 3 in row 1\. .+", "o"),
         ({"x": [0.0, np.nan, 1.0]}, r"^data\['x'\] must .+, got .+\. .+", "x"),
         ({"x": np.zeros((3, 2))}, r"^data\['x'\] must .+, got .+\. .+", "x"),
@@ -772,3 +797,59 @@ def test_a_node_with_one_column_gets_scalars() -> None:
         assert lem.fit(model, frame).model["x"].got == ndim
     vector = lem.Model([lem.observed("x", lem.Gaussian(), columns=["c"])])
     assert lem.fit(vector, frame).model["x"].mean.shape == (1,)
+
+
+# -- replacing a distribution, and the cost of a model ---------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("distributions", "message"),
+    [
+        ({"x": 3}, r"Node 'x': its distribution must be a Distribution, got 3\."),
+        ({"x": None}, r"Node 'x': its distribution must be a Distribution, got None\."),
+        ({"x": lem.Poisson}, r"Node 'x': .* got <class .*Call it: Poisson\(\)\."),
+        ({"z": lem.Poisson()}, r"Node 'z': a latent must have a finite number of states"),
+        ({"u": lem.Poisson()}, r"Node 'u': a covariate must have no distribution.*, got"),
+        ({"y": lem.Poisson()}, r"no node 'y'"),
+        (3, r"replace must be given a mapping .*, got 3\."),
+    ],
+)
+def test_what_is_no_distribution_replaces_none(distributions: Any, message: str) -> None:
+    model = lem.Model([*_mixture().nodes, lem.covariate("u")])
+    with pytest.raises(lem.ModelError, match=message):
+        model.replace(distributions)
+    assert model.replace({"x": lem.Poisson()})["u"] is None
+
+
+@pytest.mark.parametrize(
+    ("model", "n", "message"),
+    [
+        ("x", 10, r"model must be a Model, got 'x'\. .+"),
+        (_mixture(), -1, r"n must be a whole number of rows of at least 0, got -1\. .+"),
+        (_mixture(), 1.5, r"n must be a whole number of rows of at least 0, got 1\.5\. .+"),
+        (_mixture(), True, r"n must be a whole number of rows of at least 0, got True\. .+"),
+        (_mixture(), "many", r"n must be a whole number of rows of at least 0, got 'many'\. .+"),
+    ],
+)
+def test_the_cost_of_no_model_or_no_number_of_rows_is_refused(
+    model: Any, n: Any, message: str
+) -> None:
+    with pytest.raises(lem.ModelError, match=message):
+        lem.cost(model, n)
+    assert lem.cost(_mixture(), np.int64(7)) == lem.cost(_mixture(), 7)
+
+
+def test_what_is_no_model_posterior_or_function_is_said() -> None:
+    model, x = _known(), GOOD
+    for step in (lem.fit, lem.iterate, lem.e_step, lem.initialize, lem.log_likelihood):
+        with pytest.raises(lem.ModelError, match=r"model must be a Model, got .+\. .+"):
+            list(step(list(model.nodes), x) or [])
+    table = np.full((len(x), 2), 0.5)
+    for step in (lem.m_step, lem.expected_log_joint):
+        with pytest.raises(lem.ModelError, match=r"posterior must be a Posterior, got .+\. .+"):
+            step(model, x, table)
+    with pytest.raises(lem.ModelError, match=r"on_step must be a function .+, got 'x'\. .+"):
+        lem.fit(model, x, on_step="x")
+    for weights in (np.full(500, 1e200), np.full(500, 1e-200)):
+        with pytest.raises(lem.DataError, match=r"weights must .+, got .+\. .+"):
+            lem.fit(model, x, weights=weights)

@@ -360,3 +360,64 @@ def test_prototypes_have_no_information_criterion() -> None:
     for name in ("icl", "aic", "bic", "log_likelihood"):
         with pytest.raises(lem.ModelError, match="probability"):
             getattr(fit, name)
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e3, 1e6, 1e9])
+def test_small_angles_keep_their_digits(offset: float) -> None:
+    x = np.random.default_rng(0).normal(size=(200, 2)) + offset
+    fit = lem.fit(lem.models.kmeans(5, "cosine"), x, assign=lem.hard, seed=0)
+    assert fit.status is lem.Status.CONVERGED
+    angle = np.arctan2(x[:, 1], x[:, 0])
+    if offset:  # nearly parallel: 1 - cos t = t^2 / 2, and the turn within data is exact
+        angle = ((x[:, 1] - offset) - (x[:, 0] - offset)) / (2 * offset)
+    labels = fit.predict()
+    exact = 0.0
+    for state in range(5):
+        turned = angle[labels == state]
+        middle = turned.mean() if offset else np.angle(np.exp(1j * turned).sum())
+        exact += float((2 * np.sin((turned - middle) / 2) ** 2).sum())
+    assert fit.distortion == pytest.approx(exact, rel=1e-6 if offset in (0.0, 1e9) else 1e-2)
+    distortion = fit.trace["distortion"]
+    assert (np.diff(distortion) <= 1e-9 * distortion[:-1]).all()
+
+
+@pytest.mark.parametrize("dissimilarity", ["squared_euclidean", "l1", "cosine", "hamming"])
+def test_equal_rows_and_known_rows_leave_no_state_empty(dissimilarity: str) -> None:
+    rng = np.random.default_rng(0)
+    known = np.where(np.arange(60) < 30, 0, -1)
+    for seed in range(10):
+        model = lem.models.kmeans(5, dissimilarity)
+        lem.fit(model, np.ones((5, 2)), assign=lem.hard, seed=seed, restarts=1)
+        few = np.repeat([[1.0, 2.0], [2.0, 1.0], [5.0, 5.0]], 4, axis=0)
+        lem.fit(model, few, assign=lem.hard, seed=seed, restarts=1)
+        data = {"x": rng.normal(size=(60, 2)).round(1) + 0.05, "z": known}
+        fit = lem.fit(model, data, assign=lem.hard, seed=seed, restarts=1)
+        assert (fit.predict()[:30] == 0).all()
+
+
+def test_rows_without_weight_are_no_seeds() -> None:
+    x = np.array([[0.0], [1.0], [5.0], [6.0], [1e6], [-1e6]])
+    weights = np.array([1.0, 1.0, 1.0, 1.0, 0.0, 0.0])
+    for seed in range(10):
+        fit = lem.fit(
+            lem.models.kmeans(2), x, weights=weights, assign=lem.hard, seed=seed, restarts=1
+        )
+        np.testing.assert_allclose(np.sort(fit.model["x"].prototypes.ravel()), [0.5, 5.5])
+
+
+@pytest.mark.parametrize("scale", [1e-90, 1e-9, 1.0, 1e9, 1e90])
+def test_the_scale_of_weights_changes_nothing(scale: float) -> None:
+    x = np.concatenate([np.zeros(20), np.full(20, 5e5)])[:, None] + np.arange(40)[:, None]
+    plain = lem.fit(lem.models.kmeans(2), x, assign=lem.hard, seed=0)
+    scaled = lem.fit(lem.models.kmeans(2), x, weights=np.full(40, scale), assign=lem.hard, seed=0)
+    np.testing.assert_allclose(
+        scaled.model["x"].prototypes, plain.model["x"].prototypes, rtol=1e-12
+    )
+    assert scaled.distortion == pytest.approx(scale * plain.distortion, rel=1e-9)
+
+
+def test_the_tolerance_counts_on_small_data_too() -> None:
+    x = np.random.default_rng(0).normal(size=(2000, 2))
+    start = lem.initialize(lem.models.kmeans(8), x, seed=0)
+    loose, tight = (lem.fit(start, x, assign=lem.hard, tol=tol).iterations for tol in (1e-2, 1e-9))
+    assert loose < tight

@@ -343,7 +343,6 @@ def _replaced(cell: Any) -> np.ndarray:
 
 
 REFUSED: dict[str, Any] = {
-    "NaN": _replaced(np.nan),
     "all NaN": np.full((30, 2), np.nan),
     "infinite": _replaced(np.inf),
     "minus infinite": _replaced(-np.inf),
@@ -363,7 +362,6 @@ REFUSED: dict[str, Any] = {
     "ragged": [[1.0, 2.0], [3.0]],
     "dates": np.array([["2020-01-01", "2020-01-02"]] * 30, dtype="datetime64[D]"),
     "a set": {1.0, 2.0},
-    "masked": np.ma.MaskedArray(GOOD, mask=GOOD > 1),
     "an extra node": {"x": GOOD, "w": GOOD},
 }
 
@@ -471,3 +469,59 @@ def test_the_scale_of_the_data_is_that_of_rows_with_weight() -> None:
     assert np.isfinite(one.log_likelihood)
     again = lem.log_likelihood(one.model, GOOD)
     assert one.log_likelihood == pytest.approx(again, rel=1e-9)
+
+
+def test_a_state_on_its_floor_beside_an_empty_one_keeps_its_digits() -> None:
+    x = np.random.default_rng(4).normal(size=(80, 2))
+    x[:30] = x[0]
+    for seed in range(3):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", lem.DegenerateWarning)
+            fit = lem.fit(lem.models.gaussian_mixture(3), x, seed=seed, restarts=5, assign=lem.hard)
+        assert fit.status in (lem.Status.CONVERGED, lem.Status.DEGENERATE)
+
+
+@pytest.mark.parametrize(("shift", "scale"), [(1e8, 1.0), (0.0, 1e-8), (-1e6, 1e6)])
+def test_one_step_takes_its_digits_and_floor_from_the_data_given(
+    shift: float, scale: float
+) -> None:
+    x = np.random.default_rng(0).normal(size=(60, 2))
+    model = lem.initialize(lem.models.gaussian_mixture(2), x, seed=0)
+    posterior = lem.e_step(model, x)
+    plain, moved = (lem.m_step(model, v, posterior)["x"] for v in (x, scale * x + shift))
+    np.testing.assert_allclose(moved.covariance, scale**2 * plain.covariance, rtol=1e-6)
+    np.testing.assert_allclose(moved.mean - shift, scale * plain.mean, atol=1e-6 * scale)
+
+
+@pytest.mark.parametrize("floor", [0.0, -1.0, 1e-18, np.nan, np.inf])
+@pytest.mark.parametrize("family", [lem.Gaussian, lem.Normal])
+def test_a_floor_that_rounding_loses_is_refused(family: type, floor: float) -> None:
+    with pytest.raises(lem.ModelError, match=r"floor must be at least 1e-15 .+, got .+\. .+"):
+        family(floor=floor)
+
+
+def test_a_collapsed_state_can_be_drawn_from_and_evaluated() -> None:
+    x = np.random.default_rng(0).normal(size=(40, 3))
+    x[:20] = x[0]
+    labels = np.repeat([0, 1], 20)
+    with pytest.warns(lem.DegenerateWarning):
+        fit = lem.fit(
+            lem.models.gaussian_mixture(2), x, init=lem.init.from_labels(labels), restarts=1
+        )
+    assert np.isfinite(fit.sample(50, seed=0)["x"]).all()
+    joint = fit.model["x"].log_prob(x) + np.log(fit.model["z"].probs)
+    np.testing.assert_allclose(
+        np.logaddexp.reduce(joint, axis=1), fit.score_samples(), rtol=1e-6, atol=1e-6
+    )
+
+
+def test_a_better_optimum_on_a_constraint_is_spoken_of() -> None:
+    rng = np.random.default_rng(0)
+    x = np.concatenate([-1e8 + 1e-6 * rng.normal(size=50), 1e8 + 1e-6 * rng.normal(size=50)])
+    z = lem.latent("z", lem.Categorical(2))
+    model = lem.Model([z, lem.observed("x", lem.Normal(), given=z)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", lem.DegenerateWarning)
+        fit = lem.fit(model, x, seed=0)
+    aside = any("set aside" in event for event in fit.events)
+    assert aside or fit.status is lem.Status.DEGENERATE

@@ -55,6 +55,12 @@ def test_the_number_of_threads_belongs_to_the_thread_that_asked() -> None:
     assert seen == [default] == [parallel.n_threads()]
 
 
+def test_a_number_of_threads_may_be_numpys() -> None:
+    with parallel.threads(np.int64(2)):
+        assert parallel.n_threads() == 2
+        assert type(parallel.n_threads()) is int
+
+
 @pytest.mark.parametrize("n", [0, -1, 1.5, "two", True])
 def test_a_number_of_threads_that_is_none_is_refused(n: int) -> None:
     with (
@@ -65,16 +71,20 @@ def test_a_number_of_threads_that_is_none_is_refused(n: int) -> None:
 
 
 @pytest.mark.parametrize("init", ["random", "plus_plus", "from_labels"])
-@pytest.mark.parametrize("prototypes", [False, True])
-def test_a_fit_never_holds_a_table_of_all_rows(init: str, prototypes: bool) -> None:
+@pytest.mark.parametrize("dissimilarity", [None, "squared_euclidean", "l1", "hamming", "cosine"])
+def test_a_fit_never_holds_a_table_of_all_rows(init: str, dissimilarity: str | None) -> None:
     n, k = 60_000, 40
     rng = np.random.default_rng(0)
     labels = rng.integers(k, size=n)
-    x = (labels + 0.1 * rng.normal(size=n))[:, None]
+    x = (labels + 1 + 0.1 * rng.normal(size=n))[:, None]
+    if dissimilarity is not None:
+        x = np.concatenate([x, rng.normal(size=(n, 1))], axis=1).round(2)
     make = {"from_labels": lambda: lem.init.from_labels(labels)}
     start = make.get(init, lambda: getattr(lem.init, init))()
-    model = lem.models.kmeans(k) if prototypes else lem.models.gaussian_mixture(k)
-    assign = lem.hard if prototypes else lem.soft
+    model = lem.models.gaussian_mixture(k)
+    if dissimilarity is not None:
+        model = lem.models.kmeans(k, dissimilarity)
+    assign = lem.soft if dissimilarity is None else lem.hard
     with parallel.threads(1):
         tracemalloc.start()
         lem.fit(model, x, init=start, assign=assign, restarts=1, max_iter=2, tol=0.0, seed=0)

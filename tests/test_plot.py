@@ -174,3 +174,23 @@ def test_layout_of_a_chain_is_straight_and_of_a_tree_does_not_cross() -> None:
     assert len({x for x, _ in chain.nodes.values()}) == 1
     tree = layered({"r": [], "a": ["r"], "b": ["r"], "b1": ["b"], "a1": ["a"], "b2": ["b"]}).nodes
     assert (tree["a"][0] < tree["b"][0]) == (tree["a1"][0] < min(tree["b1"][0], tree["b2"][0]))
+
+
+def test_selection_marks_the_best() -> None:
+    chosen = lem.select(lem.models.gaussian_mixture, X, [3, 1, 2], seed=0, restarts=2)
+    ax = lem.plot.selection(chosen)
+    line, points, mark = ax.lines
+    assert line.get_xdata().tolist() == points.get_xdata().tolist() == [1, 2, 3]
+    expected = [chosen.fits[k].bic for k in (1, 2, 3)]
+    np.testing.assert_array_equal(points.get_ydata(), expected)
+    assert list(mark.get_xdata()) == [2]
+    assert list(mark.get_ydata()) == [min(expected)]
+    assert ax.get_ylabel() == "BIC (smaller is better)"
+
+
+def test_selection_among_names_has_a_tick_for_each() -> None:
+    forms = ["spherical", "diagonal", "full"]
+    chosen = lem.select(lambda c: lem.models.gaussian_mixture(2, c), X, forms, seed=0, restarts=2)
+    ax = lem.plot.selection(chosen)
+    assert [label.get_text() for label in ax.get_xticklabels()] == forms
+    assert list(ax.lines[-1].get_xdata()) == [forms.index(chosen.best_k)]

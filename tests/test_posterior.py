@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import networkx as nx
 import numpy as np
@@ -293,6 +294,53 @@ def test_impossible_rows_are_refused_or_have_no_evidence_but_never_nan() -> None
     with pytest.raises(lem.DataError, match=r"(?s)row 2.*") as error:
         lem.e_step(model, np.array([0, 1, 7]))
     assert "must" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        2, -1, np.int64(0), slice(1, 3), slice(None, None, -1), [3, 0, 0], np.array([-1, 1]),
+        [False, True, False, True], np.zeros(4, dtype=bool), [], np.array([], dtype=int),
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_a_posterior_is_cut_as_its_rows_are(rows: Any) -> None:
+    model, data = _explaining_away()
+    weights = np.array([1.0, 2.0, 3.0, 4.0])
+    posterior = lem.e_step(model, data, weights=weights)
+    part = posterior[rows]
+    index = np.atleast_1d(np.arange(4)[rows])
+    assert part.n == len(index)
+    np.testing.assert_array_equal(part.marginal("a", "b"), posterior.marginal("a", "b")[index])
+    np.testing.assert_array_equal(part.log_evidence, posterior.log_evidence[index])
+    np.testing.assert_array_equal(part.row_weights, weights[index])
+
+
+def test_a_posterior_that_is_the_same_for_all_rows_is_cut_too() -> None:
+    z = lem.latent("z", lem.Categorical(probs=[0.3, 0.7]))
+    model = lem.Model([z, lem.observed("x", lem.Poisson(rate=1.0))])
+    posterior = lem.e_step(model, {"x": [0, 1, 2]})
+    np.testing.assert_allclose(posterior[[True, False, True]].marginal("z"), [[0.3, 0.7]] * 2)
+    with pytest.raises(IndexError):
+        posterior[3]
+
+
+@pytest.mark.parametrize(
+    "rows", ["a", 1.5, None, [True, False], [0.5], [[0, 1]], True, (0, 1), {"x": 1}],
+    ids=repr,
+)  # fmt: skip
+def test_rows_of_a_posterior_that_are_none_are_refused(rows: Any) -> None:
+    posterior = lem.e_step(*_explaining_away())
+    with pytest.raises(lem.ModelError, match=r"^posterior\[rows\] must be given .*, got .*\. .+"):
+        posterior[rows]
+
+
+@pytest.mark.parametrize("rows", [4, -5, [0, 4], np.array([-5])], ids=repr)
+def test_rows_beyond_a_posterior_are_refused(rows: Any) -> None:
+    posterior = lem.e_step(*_explaining_away())
+    with pytest.raises(IndexError, match=r"^posterior\[rows\] must .* 4 rows, got .*\. .+"):
+        posterior[rows]
+    assert [row.n for row in posterior] == [1] * 4
 
 
 def test_marginal_of_what_is_no_latent_is_refused() -> None:

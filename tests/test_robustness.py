@@ -113,6 +113,15 @@ def test_parameters_cannot_be_changed_in_place() -> None:
             array[...] = 0.0
 
 
+@pytest.mark.parametrize("dist", [lem.Categorical(2), lem.Bernoulli(), lem.Poisson()], ids=repr)
+def test_fitted_probabilities_cannot_be_changed_in_place(dist: lem.Distribution) -> None:
+    fit = lem.fit(mixture(dist), np.minimum(COUNTS, 1), seed=0, restarts=1)
+    for node in ("z", "x"):
+        for array in fit.model[node].parameters.values():
+            with pytest.raises(ValueError, match="read-only"):
+                array[...] = 0.0
+
+
 def test_a_nearly_singular_covariance_keeps_its_digits_in_a_pickle() -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(200, 1)) @ [[1.0, 1.0]]
@@ -185,6 +194,19 @@ def test_a_log_prob_of_too_few_columns_is_named() -> None:
 def test_prototypes_within_a_switch_are_assigned_hard() -> None:
     with pytest.raises(lem.ModelError, match=r"assign=lem\.hard"):
         lem.fit(mixture(lem.Switch([lem.Prototype(), lem.Prototype("l1")])), BLOBS, seed=0)
+
+
+@pytest.mark.filterwarnings("ignore::latentem.errors.ConvergenceWarning")
+def test_a_fit_annealed_by_a_function_can_be_stored() -> None:
+    fit = lem.fit(
+        mixture(lem.Poisson()),
+        COUNTS,
+        assign=lem.tempered(lambda t: min(1.0, 0.5 + 0.1 * t)),
+        seed=0,
+    )
+    copied = pickle.loads(pickle.dumps(fit))
+    assert copied.objective == fit.objective
+    np.testing.assert_array_equal(copied.predict(), fit.predict())
 
 
 def test_the_distortion_is_that_of_the_prototypes_whatever_the_latent() -> None:
@@ -276,6 +298,79 @@ def test_a_prototype_that_is_no_row_is_kept_while_it_is_better() -> None:
     )
     fit = lem.fit(start, np.array([[0.0], [1], [10], [11]]), assign=lem.hard)
     assert fit.distortion == 1.0
+
+
+def test_a_switch_of_fixed_cases_is_sampled() -> None:
+    a, b = (lem.latent(name, lem.Categorical(probs=[0.5, 0.5])) for name in "ab")
+    inner = [lem.fixed(lem.PointMass([0, 1])), lem.fixed(lem.PointMass([5, 6]))]
+    nested = [lem.Switch([lem.PointMass(0), lem.PointMass(1)]), lem.PointMass([5, 6])]
+    for cases in (inner, nested):
+        model = lem.Model([a, b, lem.observed("x", lem.Switch(cases), given=[a, b])])
+        draws = lem.sample(model, 50, seed=0)
+        np.testing.assert_array_equal(draws["x"], 5 * draws["a"] + draws["b"])
+
+
+@attrs.frozen(eq=False)
+class Noise(lem.Distribution):
+    """Without parameters: it does not tell how many states its parents have."""
+
+    def log_prob(self, value: lem.Array) -> lem.Array:
+        return np.zeros((len(value), 2))
+
+    def fit(self, value: lem.Array, weights: lem.Array) -> Noise:
+        return self
+
+    def sample(self, rng: np.random.Generator, state: lem.Array) -> lem.Array:
+        return rng.random(len(state))
+
+
+def test_a_switch_of_cases_without_parameters_is_sampled() -> None:
+    a, b = (lem.latent(name, lem.Categorical(probs=[0.5, 0.5])) for name in "ab")
+    model = lem.Model([a, b, lem.observed("x", lem.Switch([Noise(), Noise()]), given=[a, b])])
+    assert lem.sample(model, 50, seed=0)["x"].shape == (50,)
+
+
+@pytest.mark.parametrize("dissimilarity", ["squared_euclidean", "l1"])
+@pytest.mark.parametrize("further", [False, True])
+def test_a_prototype_within_a_switch_that_lost_its_rows_moves(
+    dissimilarity: str, further: bool
+) -> None:
+    x = np.array([[0.0, 0.0], [0.0, 1.0], [9.0, 9.0], [9.0, 8.0]])
+    places = [np.zeros(2), np.full(2, 1e3)]
+    z, g = lem.latent("z", lem.Choice(2)), lem.observed("g", lem.Bernoulli(probs=0.5))
+    if further:
+        places = [np.stack([place, place]) for place in places]
+    cases = lem.Switch([lem.Prototype(dissimilarity, prototypes=place) for place in places])
+    nodes = [z, g, lem.observed("x", cases, given=[z, g] if further else z)]
+    data = {"x": x, "g": np.array([0, 0, 0, 0])}
+    fit = lem.fit(lem.Model(nodes), data, assign=lem.hard, restarts=1)
+    assert fit.distortion == pytest.approx(1.0 if dissimilarity == "squared_euclidean" else 2.0)
+    assert sorted(fit.predict().tolist()) == [0, 0, 1, 1]
+    assert any("node 'x': case 1: state 0 had lost all its rows" in e for e in fit.events)
+
+
+def test_tight_cases_of_a_switch_keep_their_digits() -> None:
+    labels = np.repeat([0, 1], 100)
+    x = 1e3 + labels + 1e-6 * np.random.default_rng(0).normal(size=200)
+    means, variances = np.array([1e3, 1e3 + 1]), np.array([0.01, 0.01])
+    cases = [lem.Normal(mean=m, variance=v) for m, v in zip(means, variances, strict=True)]
+    for dist in (lem.Normal(mean=means, variance=variances), lem.Switch(cases)):
+        z = lem.latent("z", lem.Categorical(probs=[0.5, 0.5]))
+        model = lem.Model([z, lem.observed("x", dist, given=z)])
+        new = lem.m_step(model, x, lem.e_step(model, x))["x"]
+        found = np.ravel(list(new.parameters.values())[1::2])  # mean, variance, mean, variance
+        np.testing.assert_allclose(found, [x[:100].var(), x[100:].var()], rtol=1e-9)
+
+
+def test_a_tight_case_that_lost_its_rows_keeps_its_density() -> None:
+    tight = lem.Normal(mean=1e3, variance=1e-12)
+    z = lem.latent("z", lem.Categorical(probs=[0.5, 0.5]))
+    switch = lem.Switch([lem.Normal(mean=0.0, variance=4.0), tight])
+    x = np.r_[np.linspace(-3, 3, 50), 5.0]
+    start = lem.Model([z, lem.observed("x", switch, given=z)])
+    fit = lem.fit(start, x, restarts=1)
+    assert fit.model["x"].cases[1].mean == 1e3
+    assert fit.log_likelihood == pytest.approx(lem.log_likelihood(fit.model, x), rel=1e-12)
 
 
 def test_switch_refuses_cases_of_different_shapes_and_takes_columns() -> None:

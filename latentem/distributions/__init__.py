@@ -4,12 +4,14 @@ from latentem.distributions import dissimilarity
 from latentem.distributions.arrays import Array
 from latentem.distributions.base import Distribution, ExponentialFamily, parameter
 from latentem.distributions.categorical import Bernoulli, Categorical
+from latentem.distributions.choice import Choice
+from latentem.distributions.fixed import Fixed, fixed
 from latentem.distributions.gaussian import Gaussian
 from latentem.distributions.normal import Normal
 from latentem.distributions.point_mass import PointMass
 from latentem.distributions.poisson import Poisson
-from latentem.distributions.prototype import Choice, Prototype
-from latentem.distributions.wrappers import Fixed, Switch, fixed
+from latentem.distributions.prototype import Prototype
+from latentem.distributions.switch import Switch
 
 __all__ = [
     "Array",

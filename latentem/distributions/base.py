@@ -10,8 +10,9 @@ for nothing.
 from __future__ import annotations
 
 import abc
+import functools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import attrs
@@ -20,7 +21,10 @@ import numpy as np
 from latentem.distributions.arrays import LOG_ZERO, Array
 from latentem.distributions.kernels import Kernel, LinearKernel, RowKernel, TemplateKernel
 from latentem.distributions.records import Record, Statistics, check_finite, nothing_to_fit
-from latentem.errors import DegenerateError, MissingMethodError, Unsuitable
+from latentem.errors import DegenerateError, MissingMethodError, ModelError, Unsuitable
+
+#: Probabilities and rates this close to the end of their range count as being at it.
+BOUNDARY = 1e-6
 
 
 def parameter(default: Any = None, **kwargs: Any) -> Any:
@@ -45,7 +49,21 @@ def parameter(default: Any = None, **kwargs: Any) -> Any:
     return attrs.field(default=default, metadata=metadata, **kwargs)
 
 
-class Distribution(abc.ABC):
+class _ReadOnlyArrays(abc.ABCMeta):
+    """Makes the arrays of a new distribution read-only, however its class came by them."""
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        made = super().__call__(*args, **kwargs)
+        for field in getattr(cls, "__attrs_attrs__", ()):
+            value = getattr(made, field.name, None)
+            if isinstance(value, np.ndarray) and value.flags.writeable:
+                view = value.view()  # the array itself may be somebody else's
+                view.flags.writeable = False
+                object.__setattr__(made, field.name, view)
+        return made
+
+
+class Distribution(metaclass=_ReadOnlyArrays):
     """A conditional distribution p(value | states of the discrete parents).
 
     Subclasses are ``attrs.frozen(eq=False)`` values with two methods, `log_prob` and `fit`. The
@@ -79,8 +97,18 @@ class Distribution(abc.ABC):
 
     #: True for a node that only makes sense under hard assignment (see `Prototype`).
     requires_hard: ClassVar[bool] = False
+    #: True for a distribution of vectors that marginalises missing parts of them.
+    takes_gaps: ClassVar[bool] = False
     #: Number of axes of each parameter after the parents' ones, where the family knows it.
     trailing_axes: ClassVar[Mapping[str, int]] = {}
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        kind: Any = type(self)
+        if not attrs.has(kind):
+            return super().__reduce_ex__(protocol)
+        # Through the constructor: numpy forgets in a copy that an array was read-only.
+        fields = {f.alias: getattr(self, f.name) for f in attrs.fields(kind) if f.init}
+        return functools.partial(kind, **fields), ()
 
     # -- the contract --------------------------------------------------------------------------
 
@@ -101,6 +129,19 @@ class Distribution(abc.ABC):
     def n_states(self) -> int | None:
         """Number of states, if the distribution is over a finite set 0, ..., n_states - 1."""
         return None
+
+    @property
+    def levels(self) -> tuple[Any, ...] | None:
+        """The labels of the states, if they have any."""
+        return None
+
+    def with_levels(self, levels: tuple[Any, ...]) -> Self:
+        """Return this declaration with labels for its states, or raise `Unsuitable`."""
+        raise Unsuitable(
+            f"be numeric because {{node}} is a {type(self).__name__}",
+            f"{levels[0]!r}",
+            "Encode it as numbers, declare the node Categorical(), or leave it out.",
+        )
 
     @property
     def parameters(self) -> dict[str, Array | None]:
@@ -167,7 +208,7 @@ class Distribution(abc.ABC):
         """
         return self
 
-    def check_fit(self) -> None:  # noqa: B027 (optional)
+    def check_fit(self) -> None:
         """Raise `Unsuitable` if the bound data leave the distribution without a maximum."""
 
     def relocate(self, rows: Array) -> Self:
@@ -198,6 +239,26 @@ class Distribution(abc.ABC):
             name: value.reshape(new + value.shape[len(old) :])
             for name, value in self.state_arrays.items()
             if value is not None
+        }
+        return attrs.evolve(self, **changes) if changes else self  # type: ignore[misc]
+
+    def permuted(self, order: Array) -> Self:
+        """Return the distribution over renumbered states of its own: state i was ``order[i]``."""
+        name = type(self).__name__
+        raise MissingMethodError(
+            f"{name} must have 'permuted(order)' because its states were to be renumbered, "
+            f"got none. Add such a method to {name}."
+        )
+
+    def permuted_parents(self, orders: Sequence[Array]) -> Self:
+        """Return the same with the states of each discrete parent renumbered.
+
+        State i of parent j was ``orders[j][i]``.
+        """
+        changes = {
+            name: value[np.ix_(*orders)]
+            for name, value in self.state_arrays.items()
+            if value is not None and value.ndim >= len(orders) > 0
         }
         return attrs.evolve(self, **changes) if changes else self  # type: ignore[misc]
 
@@ -237,9 +298,62 @@ class Distribution(abc.ABC):
         """Return the distribution made ready for passes over blocks; one parents' axis."""
         return RowKernel(self)
 
+    def completed(self, value: Array, weights: Array) -> Array:
+        """Return values with conditional means of missing parts, if the distribution takes gaps.
+
+        ``weights`` ``(K, rows)`` are the probabilities of the parents' states.
+        """
+        raise NotImplementedError(type(self).__name__)
+
+    def completed_by_draws(self, value: Array, state: Array, rng: np.random.Generator) -> Array:
+        """Return values with draws of missing parts under the parents' states ``(rows,)``."""
+        raise NotImplementedError(type(self).__name__)
+
+    def gapped_kernel(self) -> Kernel:
+        """Return the kernel for values with missing parts, if the distribution takes gaps."""
+        raise NotImplementedError(type(self).__name__)
+
     def update(self, record: Record) -> Self:
         """Return the maximiser of the expected log-probability that the record holds."""
         return record.maximise(self)
+
+    def directions(self) -> list[dict[str, Array]]:
+        """Return the directions in which the parameters can move, one for each free parameter.
+
+        Each is a change of some parameter arrays, by name and in their shape, of the order of the
+        parameters themselves. By default every entry moves by itself; a family whose entries are
+        bound together (to sum to one, to be symmetric, shared by the states) says here how they
+        move. Parameters at the boundary of their domain cannot move both ways: they are left out.
+
+        Raises
+        ------
+        ModelError
+            If this is no probability distribution.
+        """
+        if self.requires_hard:
+            raise ModelError(
+                f"{type(self).__name__} must be a probability distribution for its parameters to "
+                "have directions of a likelihood, got one for hard assignment. Use a density."
+            )
+        return [
+            {name: move}
+            for name, value in self.parameters.items()
+            if value is not None
+            for move in single_moves(np.where(value == 0, 1.0, np.abs(value)))
+        ]
+
+    def moved(self, direction: Mapping[str, Array], step: float) -> Self:
+        """Return the distribution a step further in a direction of its parameters."""
+        changes = {name: getattr(self, name) + step * change for name, change in direction.items()}
+        return attrs.evolve(self, **changes)  # type: ignore[misc]
+
+
+def single_moves(sizes: Array) -> Iterator[Array]:
+    """Yield, for each entry of an array that is not 0, the array with only that entry."""
+    for index in map(tuple, np.argwhere(sizes)):
+        move = np.zeros(sizes.shape)
+        move[index] = sizes[index]
+        yield move
 
 
 def count_parameters(dist: Distribution) -> int:
@@ -270,6 +384,18 @@ def sampler(dist: Distribution) -> Callable[[np.random.Generator, Array], Array]
             f"got none. Add it to {name}."
         )
     return method  # type: ignore[no-any-return]
+
+
+def expected_value(dist: Distribution) -> Array:
+    """Return the ``expected_value`` of a distribution, ``(K, *event)``."""
+    method = getattr(dist, "expected_value", None)
+    if method is None:
+        name = type(dist).__name__
+        raise MissingMethodError(
+            f"{name} must have a method 'expected_value()' because missing values are to be filled "
+            f"in by their mean, got none. Add it to {name}, or fill them in by draws."
+        )
+    return np.asarray(method())
 
 
 class ExponentialFamily(Distribution):
@@ -344,6 +470,12 @@ class ExponentialFamily(Distribution):
         reference = getattr(template, "reference", None)
         record = Statistics(flat.sum(axis=0), total, 0.0, reference)
         return template.flatten(shape).from_statistics(record).unflatten(shape)
+
+    def update(self, record: Record) -> Self:
+        if isinstance(record, Statistics) and self.is_parameterised and not record.weight.any():
+            # As it is, and not about the record's reference: that may be of one pass only.
+            return self.keep(self, np.ones(len(record.weight), dtype=bool))
+        return super().update(record)
 
     def from_statistics(self, record: Statistics) -> Self:
         """Return the maximiser; a state without any weight keeps the parameters it has."""

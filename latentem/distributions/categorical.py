@@ -9,7 +9,7 @@ import attrs
 import numpy as np
 
 from latentem.distributions.arrays import Array, as_float_array
-from latentem.distributions.base import ExponentialFamily, parameter
+from latentem.distributions.base import BOUNDARY, ExponentialFamily, parameter, single_moves
 from latentem.distributions.checks import check_column, check_integers, naming
 from latentem.errors import ModelError, Unsuitable
 
@@ -21,7 +21,11 @@ def _probabilities(value: Any) -> Array | None:
         raise ModelError(
             f"probs must be probabilities between 0 and 1, got {probs}. Divide counts by their sum."
         )
-    return None if probs is None else np.asarray(np.minimum(probs, 1.0))
+    return probs if probs is None or probs.max() <= 1 else as_float_array(np.minimum(probs, 1.0))
+
+
+def _levels(value: Any) -> tuple[Any, ...] | None:
+    return None if value is None else tuple(value)
 
 
 def _known(family: str, probs: Array | None) -> Array:
@@ -60,6 +64,9 @@ class Categorical(ExponentialFamily):
         Number of states; taken from ``probs``, or for an observed node from the data, if absent.
     probs : array, (\*parents, n_states), optional
         Probabilities, summing to 1 over the last axis.
+    levels : sequence, optional
+        Labels of the states, strings or numbers, in order; taken from a column of strings or
+        categories if absent.
 
     Raises
     ------
@@ -78,8 +85,17 @@ class Categorical(ExponentialFamily):
 
     n_states: int | None = attrs.field(default=None)
     probs: Array | None = parameter(converter=_probabilities)
+    levels: tuple[Any, ...] | None = attrs.field(default=None, kw_only=True, converter=_levels)
 
     def __attrs_post_init__(self) -> None:
+        if self.levels is not None:
+            n_states = len(self.levels) if self.n_states is None else self.n_states
+            if len(set(self.levels)) != n_states:
+                raise ModelError(
+                    f"Categorical: levels must be {n_states} different labels, got "
+                    f"{list(self.levels)}. Give one for each state."
+                )
+            object.__setattr__(self, "n_states", n_states)
         if self.n_states is not None and (
             isinstance(self.n_states, bool)
             or not isinstance(self.n_states, int | np.integer)
@@ -112,12 +128,34 @@ class Categorical(ExponentialFamily):
     def __repr__(self) -> str:
         if self.probs is None:
             return f"Categorical({'' if self.n_states is None else self.n_states})"
-        return f"Categorical(probs={self.probs!r})"
+        levels = "" if self.levels is None else f", levels={list(self.levels)!r}"
+        return f"Categorical(probs={self.probs!r}{levels})"
 
     @property
     def n_parameters(self) -> int:
         """Free parameters: n_states - 1 for each combination of the parents' states."""
         return 0 if self.probs is None else self.probs.size - self.probs[..., 0].size
+
+    def with_levels(self, levels: tuple[Any, ...]) -> Self:
+        if self.levels is not None:
+            return self
+        n_states = len(levels) if self.n_states is None else self.n_states
+        if self.probs is not None:
+            raise Unsuitable(
+                f"be states from 0 to {n_states - 1} because {{node}} has probabilities for these "
+                "and no labels",
+                f"{levels[0]!r}",
+                f"Encode them as 0 to {n_states - 1} and use -1 or NaN for unknown ones, or give "
+                "Categorical its levels=[...].",
+            )
+        if len(levels) > n_states:
+            raise Unsuitable(
+                f"have at most {n_states} different levels because {{node}} has that many states",
+                f"{len(levels)}: {list(levels)[: n_states + 1]}",
+                "Declare more states, or merge levels.",
+            )
+        unnamed = (f"state {state}" for state in range(len(levels), n_states))
+        return attrs.evolve(self, n_states=n_states, levels=(*levels, *unnamed))
 
     def check(self, value: Array) -> Array:
         high = None if self.n_states is None else self.n_states - 1
@@ -155,6 +193,23 @@ class Categorical(ExponentialFamily):
 
     def from_mean(self, mean: Array, weight: Array) -> Self:
         return attrs.evolve(self, probs=mean / mean.sum(axis=-1, keepdims=True))
+
+    def directions(self) -> list[dict[str, Array]]:
+        """Each probability against the largest of its row, which keeps the sum."""
+        probs = _known("Categorical", self.probs)
+        found = []
+        for move in single_moves(np.where(probs > BOUNDARY, probs, 0.0)):
+            (*row, state) = np.argwhere(move)[0]
+            largest = probs[*row].argmax()
+            if state != largest:
+                move[*row, largest] = -move[*row, state]
+                found.append({"probs": move})
+        return found
+
+    def permuted(self, order: Array) -> Self:
+        probs = None if self.probs is None else self.probs[..., order]
+        levels = None if self.levels is None else tuple(self.levels[state] for state in order)
+        return attrs.evolve(self, probs=probs, levels=levels)
 
     def log_prob(self, value: Array) -> Array:
         """Return log p(value | parents), ``(n, *parents)``; -inf outside the states."""
@@ -233,6 +288,16 @@ class Bernoulli(ExponentialFamily):
 
     def from_mean(self, mean: Array, weight: Array) -> Self:
         return attrs.evolve(self, probs=np.clip(mean[..., 1], 0.0, 1.0))
+
+    def directions(self) -> list[dict[str, Array]]:
+        probs = _known("Bernoulli", self.probs)
+        room = np.minimum(probs, 1.0 - probs)
+        return [{"probs": move} for move in single_moves(np.where(room > BOUNDARY, room, 0.0))]
+
+    def permuted(self, order: Array) -> Self:
+        if self.probs is None or order[0] == 0:
+            return self
+        return attrs.evolve(self, probs=1.0 - self.probs)
 
     def log_prob(self, value: Array) -> Array:
         """Return log p(value | parents), ``(n, *parents)``; -inf outside the states."""

@@ -13,6 +13,8 @@ from latentem.errors import DataError, ModelError, Unsuitable
 
 # Squares of larger values leave the range of float64.
 LARGEST_VALUE = 1e150
+# Ratio of variances that double precision can tell from a singular covariance.
+SMALLEST_FLOOR = 1e-15
 
 
 @contextmanager
@@ -25,11 +27,12 @@ def naming(family: str) -> Iterator[None]:
         raise DataError(message) from None
 
 
-def check_positive(instance: Any, attribute: Any, value: float) -> None:
-    """Raise `ModelError` unless a hyper-parameter is positive."""
-    if not 0 < value < np.inf:
+def check_floor(instance: Any, attribute: Any, value: float) -> None:
+    """Raise `ModelError` unless a floor of variances is one that double precision can keep."""
+    if not SMALLEST_FLOOR <= value < np.inf:
         raise ModelError(
-            f"{type(instance).__name__}: {attribute.name} must be positive, got {value}. "
+            f"{type(instance).__name__}: {attribute.name} must be at least {SMALLEST_FLOOR:g} "
+            f"because smaller variances are lost in rounding, got {value}. "
             "Give the smallest variance allowed, in units of the data's."
         )
 

@@ -34,12 +34,20 @@ class Structure(abc.ABC):
         """Return the sum over rows of the weighted second moments, ``(q,)``."""
 
     @abc.abstractmethod
+    def of_products(self, products: Array) -> Array:
+        """Return the second moments ``(..., q)`` of products z z' ``(..., d, d)``."""
+
+    @abc.abstractmethod
     def coefficients(self, precision: Array) -> Array:
         """Return c ``(..., q)`` with c . moments(z) = -z' precision z / 2."""
 
     @abc.abstractmethod
     def covariance(self, moments: Array, mean: Array) -> Array:
         """Return the maximum-likelihood matrix ``(..., d, d)`` of mean moments ``(..., q)``."""
+
+    @abc.abstractmethod
+    def directions(self, d: int) -> Array:
+        """Return a basis ``(q, d, d)`` of the symmetric matrices of this structure."""
 
     def allows(self, covariance: Array) -> bool:
         """Return whether matrices ``(..., d, d)`` have this structure, to rounding."""
@@ -76,6 +84,11 @@ class Full(Structure):
         moments: Array = ((z * weights) @ z.T)[upper(len(z))]
         return moments
 
+    def of_products(self, products: Array) -> Array:
+        rows, columns = upper(products.shape[-1])
+        moments: Array = products[..., rows, columns]
+        return moments
+
     def coefficients(self, precision: Array) -> Array:
         rows, columns = upper(precision.shape[-1])
         return precision[..., rows, columns] * np.where(rows == columns, -0.5, -1.0)
@@ -88,6 +101,13 @@ class Full(Structure):
         matrix[..., columns, rows] = moments
         matrix -= mean[..., :, None] * mean[..., None, :]
         return matrix
+
+    def directions(self, d: int) -> Array:
+        rows, columns = upper(d)
+        basis = np.zeros((len(rows), d, d))
+        one_each = np.arange(len(rows))
+        basis[one_each, rows, columns] = basis[one_each, columns, rows] = 1.0
+        return basis
 
 
 @attrs.frozen
@@ -105,6 +125,9 @@ class Diagonal(Structure):
     def weighted_moments(self, z: Array, weights: Array) -> Array:
         return np.square(z) @ weights
 
+    def of_products(self, products: Array) -> Array:
+        return np.diagonal(products, axis1=-2, axis2=-1)
+
     def coefficients(self, precision: Array) -> Array:
         coefficients: Array = -0.5 * np.diagonal(precision, axis1=-2, axis2=-1)
         return coefficients
@@ -112,6 +135,10 @@ class Diagonal(Structure):
     def covariance(self, moments: Array, mean: Array) -> Array:
         variance: Array = moments - mean**2
         return variance[..., None] * np.eye(mean.shape[-1])
+
+    def directions(self, d: int) -> Array:
+        basis: Array = np.eye(d)[:, :, None] * np.eye(d)
+        return basis
 
     def allows(self, covariance: Array) -> bool:
         variance = np.diagonal(covariance, axis1=-2, axis2=-1)
@@ -133,6 +160,10 @@ class Spherical(Structure):
     def weighted_moments(self, z: Array, weights: Array) -> Array:
         return np.array([(np.square(z) @ weights).sum()])
 
+    def of_products(self, products: Array) -> Array:
+        trace: Array = np.trace(products, axis1=-2, axis2=-1)
+        return trace[..., None]
+
     def coefficients(self, precision: Array) -> Array:
         coefficients: Array = -0.5 * precision[..., :1, 0]
         return coefficients
@@ -141,6 +172,9 @@ class Spherical(Structure):
         d = mean.shape[-1]
         variance: Array = (moments[..., 0] - np.square(mean).sum(-1)) / d
         return variance[..., None, None] * np.eye(d)
+
+    def directions(self, d: int) -> Array:
+        return np.eye(d)[None]
 
     def allows(self, covariance: Array) -> bool:
         variance = covariance[..., :1, :1]

@@ -95,14 +95,19 @@ class Cosine(Dissimilarity):
             )
 
     def between(self, value: Array, prototypes: Array) -> Array:
-        # At least 0, which rounding may miss.
-        return np.maximum(1.0 - unit(value) @ unit(prototypes).T, 0.0)
+        # As |u - v|^2 / 2 of unit vectors: 1 - u.v loses the digits of a small angle.
+        return 0.5 * SquaredEuclidean().between(unit(value), unit(prototypes))
 
     def centre(self, value: Array, weights: Array) -> Array:
         rows = unit(value)
         resultant = weights @ rows
         # Rows that cancel are represented equally badly by every direction; take one of theirs.
         return unit(resultant) if resultant.any() else rows[int(np.argmax(weights))]
+
+
+def in_floats(value: Array) -> Array:
+    """Return values in double precision: differences of narrow integers wrap around."""
+    return value.astype(float, copy=False)
 
 
 def unit(rows: Array) -> Array:

@@ -10,34 +10,20 @@ import numpy as np
 
 from latentem.distributions.arrays import Array, as_float_array
 from latentem.distributions.base import Distribution, ExponentialFamily
-from latentem.distributions.checks import check_moments, check_positive, check_real, naming
+from latentem.distributions.checks import check_floor, check_moments, check_real, naming
 from latentem.distributions.covariance import STRUCTURES, Full, Structure, exceeds
+from latentem.distributions.gaps import GappedKernel
 from latentem.distributions.gaussian_kernel import ResidualKernel
 from latentem.distributions.kernels import Kernel, LinearKernel, TemplateKernel
 from latentem.distributions.records import Statistics
 from latentem.distributions.reference import SMALLEST_SCALE, Reference, squared_distances
+from latentem.distributions.whitening import LOG_2PI, whiten
 from latentem.errors import ModelError, Unsuitable
 
-LOG_2PI = float(np.log(2 * np.pi))
 # Error allowed in a log-density before a state leaves the statistics form for the residual form.
 LARGEST_ERROR = 1e-8
 # Beyond this many statistics, and with few states, whitening each state is faster.
 MANY_STATISTICS = 1000
-
-
-def whiten(covariance: Array) -> tuple[Array, Array]:
-    """Return W with W'W = covariance^-1, and log|covariance| / 2; batched over leading axes."""
-    try:
-        root = np.linalg.cholesky(covariance)
-    except np.linalg.LinAlgError:  # singular to rounding: the eigenvalues settle it
-        values, vectors = np.linalg.eigh(covariance)
-        d = covariance.shape[-1]
-        smallest = d * np.finfo(float).eps * values[..., -1:]
-        values = np.maximum(values, smallest)
-        whitening = np.swapaxes(vectors, -1, -2) / np.sqrt(values)[..., None]
-        return whitening, 0.5 * np.log(values).sum(-1)
-    log_root = np.log(np.diagonal(root, axis1=-2, axis2=-1)).sum(-1)
-    return np.linalg.inv(root), log_root
 
 
 def _covariance_or_structure(covariance: Any) -> Array | Structure | None:
@@ -62,24 +48,6 @@ def _structure(structure: Any) -> Structure | None:
             f"got {structure!r}. Choose one of these."
         )
     return chosen
-
-
-@attrs.frozen(eq=False)
-class Whitening:
-    """W with W'W = covariance^-1, to more digits than the covariance itself allows.
-
-    Attributes
-    ----------
-    covariance : array, (K, d, d)
-        The one it belongs to: for any other it does not count.
-    matrix : array, (K, d, d)
-    log_root : array, (K,)
-        log|covariance| / 2.
-    """
-
-    covariance: Array
-    matrix: Array
-    log_root: Array
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -128,17 +96,22 @@ class Gaussian(ExponentialFamily):
     """
 
     trailing_axes: ClassVar[Mapping[str, int]] = {"mean": 1, "covariance": 2}
+    takes_gaps: ClassVar[bool] = True
 
     mean: Array | None = attrs.field(default=None, converter=as_float_array)
     covariance: Any = attrs.field(default="full", converter=_covariance_or_structure)
     shared: bool = attrs.field(default=False, kw_only=True)
-    floor: float = attrs.field(default=1e-13, kw_only=True, validator=check_positive)
+    floor: float = attrs.field(default=1e-13, kw_only=True, validator=check_floor)
     structure: Structure | None = attrs.field(default=None, kw_only=True, converter=_structure)
     reference: Reference | None = attrs.field(default=None, kw_only=True)
     # mean + rounding is the mean to twice the precision, for data far from the origin.
     rounding: Array | None = attrs.field(default=None, kw_only=True)
     at_floor: Array | None = attrs.field(default=None, kw_only=True)
-    whitening: Whitening | None = attrs.field(default=None, kw_only=True)
+    # W with W'W = covariance^-1, to more digits than a covariance close to singular allows, and
+    # log|covariance| / 2; with the covariance they belong to: for any other they do not count.
+    whitening: Array | None = attrs.field(default=None, kw_only=True)
+    log_root: Array | None = attrs.field(default=None, kw_only=True)
+    whitened: Array | None = attrs.field(default=None, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
         if self.structure is None:
@@ -168,7 +141,8 @@ class Gaussian(ExponentialFamily):
 
     @property
     def state_arrays(self) -> dict[str, Array | None]:
-        return {**self.parameters, "rounding": self.rounding, "at_floor": self.at_floor}
+        names = ("rounding", "at_floor", "whitening", "log_root", "whitened")
+        return {**self.parameters, **{name: getattr(self, name) for name in names}}
 
     def known(self) -> tuple[Array, Array]:
         mean, covariance = self.parameters.values()
@@ -188,7 +162,14 @@ class Gaussian(ExponentialFamily):
         return mean.size + n_covariances * self.form.n_moments(d)
 
     def keep(self, old: Self, states: Array) -> Self:
-        kept = super().keep(old, states)
+        new = self
+        if self.whitening is None and old.whitening is not None:
+            assert old.log_root is not None
+            nothing = np.zeros_like(old.whitening)  # belongs to no covariance
+            new = attrs.evolve(
+                self, whitening=nothing, log_root=np.zeros_like(old.log_root), whitened=nothing
+            )
+        kept = super(Gaussian, new).keep(old, states)
         # A shared covariance is pooled over the states with weight; it belongs to all.
         return attrs.evolve(kept, covariance=self.covariance) if self.shared else kept
 
@@ -281,24 +262,27 @@ class Gaussian(ExponentialFamily):
             self.reference.standardise_into(out[:d], value)
         self.form.moments_into(out[d:], out[:d])
 
+    def _whitened(self) -> tuple[Array, Array]:
+        """Return W with W'W = covariance^-1, and log|covariance| / 2."""
+        mean, covariance = self.known()
+        scale = np.ones(mean.shape[-1]) if self.reference is None else self.reference.scale
+        whitening, log_root = whiten(covariance / scale / scale[:, None])
+        whitening, log_root = whitening / scale, log_root + np.log(scale).sum()
+        if self.whitening is not None and self.log_root is not None:
+            known = np.all(self.whitened == covariance, axis=(-2, -1))
+            whitening = np.where(known[..., None, None], self.whitening, whitening)
+            log_root = np.where(known, self.log_root, log_root)
+        return whitening, log_root
+
     def standard_form(self) -> tuple[Array, Array, Array]:
         """Return mean and whitening W about the reference, and log|covariance| / 2."""
-        mean, covariance = self.known()
-        reference = self.reference
-        if self.whitening is not None and np.array_equal(self.whitening.covariance, covariance):
-            whitening, log_root = self.whitening.matrix, self.whitening.log_root
-            if reference is not None:
-                whitening = whitening * reference.scale
-        elif reference is None:
-            whitening, log_root = whiten(covariance)
-        else:
-            scale = reference.scale
-            whitening, log_root = whiten(covariance / scale / scale[:, None])
-            log_root = log_root + np.log(scale).sum()
-        if reference is None:
+        mean, _ = self.known()
+        whitening, log_root = self._whitened()
+        if self.reference is None:
             return mean, whitening, log_root
         rounding = 0.0 if self.rounding is None else self.rounding
-        return reference.standardise_means(mean, rounding), whitening, log_root
+        mean = self.reference.standardise_means(mean, rounding)
+        return mean, whitening * self.reference.scale, log_root
 
     def natural_parameters(self) -> tuple[Array, Array]:
         return self._natural(*self.standard_form())
@@ -354,17 +338,21 @@ class Gaussian(ExponentialFamily):
         z_root = directions * sizes[..., None, :]
         z_covariance = z_root @ np.swapaxes(z_root, -1, -2)
         z_covariance = 0.5 * (z_covariance + np.swapaxes(z_covariance, -1, -2))
-        new = attrs.evolve(self._at(first, z_covariance), at_floor=at_floor)
+        new = self._at(first, z_covariance)
         scale = 1.0 if reference is None else reference.scale
         matrix = np.swapaxes(directions, -1, -2) / sizes[..., :, None] / scale
         log_root = np.log(sizes).sum(-1) + np.log(scale).sum()
-        return attrs.evolve(new, whitening=Whitening(new.covariance, matrix, log_root))
+        return attrs.evolve(
+            new, at_floor=at_floor, whitening=matrix, log_root=log_root, whitened=new.covariance
+        )
 
     def _at(self, z_mean: Array, z_covariance: Array) -> Self:
         """Return the distribution with these moments in units of the reference."""
         reference = self.reference
         if reference is None:
-            return attrs.evolve(self, mean=z_mean, covariance=z_covariance, at_floor=None)
+            return attrs.evolve(
+                self, mean=z_mean, covariance=z_covariance, at_floor=None, whitening=None
+            )
         mean, rounding = reference.means(z_mean)
         return attrs.evolve(
             self,
@@ -372,8 +360,31 @@ class Gaussian(ExponentialFamily):
             rounding=rounding,
             covariance=z_covariance * reference.scale * reference.scale[:, None],
             at_floor=None,
+            whitening=None,
             reference=reference.base or reference,
         )
+
+    def directions(self) -> list[dict[str, Array]]:
+        """Means and covariances in units of the covariance's root L: mu + L e, Sigma + L E L'.
+
+        In these Q is equally curved in all directions. A covariance at its floor stays there.
+        """
+        mean, covariance = self.known()
+        root = np.linalg.inv(whiten(covariance)[0])  # (*parents, d, d)
+        states = list(np.ndindex(mean.shape[:-1]))
+        found = [
+            {"mean": _at_state(mean.shape, state, column)}
+            for state in states
+            for column in root[state].T
+        ]
+        for state in states[:1] if self.shared else states:
+            if self.at_floor is not None and self.at_floor[state]:
+                continue
+            for basis in self.form.directions(mean.shape[-1]):
+                move = root[state] @ basis @ root[state].T
+                where = ... if self.shared else state
+                found.append({"covariance": _at_state(covariance.shape, where, move)})
+        return found
 
     def from_statistics(self, record: Statistics) -> Self:
         # The record may be about a centre of its own for each state.
@@ -384,28 +395,42 @@ class Gaussian(ExponentialFamily):
 
     def log_prob(self, value: Array) -> Array:
         """Return log p(value | parents), ``(n, *parents)``, in residual form."""
-        mean, covariance = self.known()
+        mean, _ = self.known()
         parents, d = mean.shape[:-1], mean.shape[-1]
         with naming("Gaussian"):
             value = self.check(np.asarray(value))
         rounding = np.zeros_like(mean) if self.rounding is None else self.rounding
-        whitening, log_root = whiten(covariance.reshape(-1, d, d))
+        whitening, log_root = self._whitened()
         columns = [
             -0.5 * np.square(w @ ((value - m) - low).T).sum(axis=0)
             for w, m, low in zip(
-                whitening, mean.reshape(-1, d), rounding.reshape(-1, d), strict=True
+                whitening.reshape(-1, d, d),
+                mean.reshape(-1, d),
+                rounding.reshape(-1, d),
+                strict=True,
             )
         ]
-        log_prob: Array = np.stack(columns, axis=1) - (log_root + 0.5 * d * LOG_2PI)
-        return log_prob.reshape(len(value), *parents)
+        log_prob = np.stack(columns, axis=1).reshape(len(value), *parents)
+        return np.asarray(log_prob - (log_root + 0.5 * d * LOG_2PI))
 
     def sample(self, rng: np.random.Generator, state: Array) -> Array:
         """Draw one vector for each state index, ``(n, d)``."""
         mean, covariance = self.known()
-        root = np.linalg.cholesky(covariance)
+        values, vectors = np.linalg.eigh(covariance)  # which never fails, as Cholesky's root may
+        root = vectors * np.sqrt(np.maximum(values, 0.0))[..., None, :]
         noise = rng.standard_normal((len(state), mean.shape[-1]))
         draws: Array = mean[state] + np.einsum("nij,nj->ni", root[state], noise)
         return draws
+
+    def expected_value(self) -> Array:
+        """Return the means, ``(*parents, d)``."""
+        return self.known()[0]
+
+    def completed(self, value: Array, weights: Array) -> Array:
+        return self.gapped_kernel().on(value).completed(weights)
+
+    def completed_by_draws(self, value: Array, state: Array, rng: np.random.Generator) -> Array:
+        return self.gapped_kernel().on(value).drawn(state, rng)
 
     # -- kernels -------------------------------------------------------------------------------
 
@@ -434,6 +459,22 @@ class Gaussian(ExponentialFamily):
             np.where(residual[:, None, None], np.linalg.inv(whitening), np.eye(mean.shape[-1])),
         )
         return ResidualKernel(linear, reference, residual, whitening, constant)
+
+    def gapped_kernel(self) -> GappedKernel:
+        """Return the kernel for values with gaps."""
+        mean, covariance = self.known()
+        reference = self.reference
+        assert reference is not None  # taken from the data that have the gaps
+        low = np.zeros_like(mean) if self.rounding is None else self.rounding
+        covariance = covariance / reference.scale / reference.scale[:, None]
+        return GappedKernel(self, reference.of_states(mean, low), covariance)
+
+
+def _at_state(shape: tuple[int, ...], state: Any, change: Array) -> Array:
+    """Return an array that is a change at one state, or all (``...``), and 0 elsewhere."""
+    move = np.zeros(shape)
+    move[state] = change
+    return move
 
 
 def _dimension(moments: Array, form: Structure) -> int:

@@ -44,6 +44,11 @@ class Kernel(abc.ABC):
         """
         return None
 
+    @property
+    def n_columns(self) -> int:
+        """Columns of working arrays a row, for the size of a block."""
+        return 0
+
 
 class Attached(abc.ABC):
     """A kernel on a block of rows: what the E-step reads and the M-step's record."""
@@ -71,11 +76,13 @@ class RowKernel(Kernel):
         return _AttachedRows(self.dist, read_only)
 
     def expected_log_prob(self, record: Rows) -> tuple[float, float]:
-        log_prob = self.dist.log_prob(record.value)
-        terms = np.multiply(
-            record.weights, log_prob, where=record.weights > 0, out=np.zeros_like(log_prob)
-        )
-        return float(terms.sum()), float(np.abs(terms).sum())
+        total, size = 0.0, 0.0
+        for value, weights in record.blocks:
+            log_prob = self.on(value).log_density().T
+            terms = np.multiply(weights, log_prob, where=weights > 0, out=np.zeros(weights.shape))
+            total += float(terms.sum())
+            size += float(np.abs(terms).sum())
+        return total, size
 
 
 @attrs.frozen(eq=False)
@@ -97,7 +104,7 @@ class _AttachedRows(Attached):
         return log_density
 
     def record(self, weights: Array) -> Rows:
-        return Rows(self.value, weights.T.copy())
+        return Rows(((self.value, weights.T.copy()),))
 
 
 def expected_under(
@@ -227,6 +234,22 @@ def not_parameterised(dist: Distribution) -> str:
     return f"{name} must have parameters to be evaluated, got a template. Fit the model first."
 
 
+@attrs.frozen(eq=False)
+class _AttachedPresent(Attached):
+    """A kernel on rows of which some have no value: their density is 1, their weight 0."""
+
+    attached: Attached
+    present: Array  # (rows,)
+
+    def log_density(self) -> Array:
+        log_density = self.attached.log_density()
+        log_density[:, ~self.present] = 0.0
+        return log_density
+
+    def record(self, weights: Array) -> Any:
+        return self.attached.record(weights * self.present)
+
+
 # -- stacks: kernels with the same parents, one matrix product for all -------------------------
 
 
@@ -235,41 +258,69 @@ class Stack:
     """Kernels with the same parents. The statistics of the linear ones stand in one matrix.
 
     The first row of that matrix is 1, so that its product with the responsibilities also counts
-    the rows of each state, and its coefficient carries the log-normalisers. Base measures are left
-    out: they are constants of the data.
+    the rows of each state, and its coefficient carries the log-normalisers. A kernel some of whose
+    values are missing has such a row of its own, with 0 where they are, as in its statistics. Base
+    measures are left out: they are constants of the data.
+
+    Attributes
+    ----------
+    kernels : tuple of Kernel
+    incomplete : tuple of bool
+        Whether values of a kernel may be missing.
+    coefficients : array, (K, 1 + p), or None
     """
 
     kernels: tuple[Kernel, ...]
-    coefficients: Array | None  # (K, 1 + p)
+    incomplete: tuple[bool, ...]
+    coefficients: Array | None
 
     @classmethod
-    def of(cls, kernels: tuple[Kernel, ...]) -> Stack:
-        linear = [kernel for kernel in kernels if isinstance(kernel, LinearKernel)]
+    def of(cls, kernels: tuple[Kernel, ...], incomplete: tuple[bool, ...] | None = None) -> Stack:
+        """Join kernels; by default no value is missing."""
+        incomplete = (False,) * len(kernels) if incomplete is None else incomplete
+        pairs = zip(kernels, incomplete, strict=True)
+        linear = [(k, gaps) for k, gaps in pairs if isinstance(k, LinearKernel)]
         if not linear:
-            return cls(kernels, None)
-        normaliser = -np.sum([kernel.log_normaliser for kernel in linear], axis=0)[:, None]
-        return cls(kernels, np.concatenate([normaliser, *(k.eta for k in linear)], axis=1))
+            return cls(kernels, incomplete, None)
+        columns = [np.zeros((len(linear[0][0].eta), 1))]
+        for kernel, gaps in linear:
+            if gaps:
+                columns.append(-kernel.log_normaliser[:, None])
+            else:
+                columns[0] = columns[0] - kernel.log_normaliser[:, None]
+            columns.append(kernel.eta)
+        return cls(kernels, incomplete, np.concatenate(columns, axis=1))
 
     @property
     def n_columns(self) -> int:
-        """Columns of statistics a row, for the size of a block."""
-        return 1 if self.coefficients is None else self.coefficients.shape[1]
+        """Columns of working arrays a row, for the size of a block."""
+        statistics = 1 if self.coefficients is None else self.coefficients.shape[1]
+        return statistics + max(kernel.n_columns for kernel in self.kernels)
 
-    def on(self, values: tuple[Array, ...]) -> AttachedStack:
-        """Attach a block of values, one array for each kernel."""
-        others = []
+    def on(
+        self, values: tuple[Array, ...], present: tuple[Array | None, ...] | None = None
+    ) -> AttachedStack:
+        """Attach a block of values, one array for each kernel, and masks of those present."""
+        present = (None,) * len(values) if present is None else present
+        others: list[Attached] = []
         matrix = None
         if self.coefficients is not None:
             matrix = np.empty((self.coefficients.shape[1], len(values[0])))
             matrix[0] = 1.0
         row = 1
-        for kernel, value in zip(self.kernels, values, strict=True):
-            if matrix is not None and isinstance(kernel, LinearKernel):
-                end = row + kernel.eta.shape[1]
-                kernel.dist.statistics_into(matrix[row:end], value)
-                row = end
-            else:
-                others.append(kernel.on(value))
+        for kernel, value, rows in zip(self.kernels, values, present, strict=True):
+            if matrix is None or not isinstance(kernel, LinearKernel):
+                attached = kernel.on(value)
+                others.append(attached if rows is None else _AttachedPresent(attached, rows))
+                continue
+            if rows is not None:
+                matrix[row] = rows
+                row += 1
+            end = row + kernel.eta.shape[1]
+            kernel.dist.statistics_into(matrix[row:end], value)
+            if rows is not None:
+                matrix[row:end, ~rows] = 0.0
+            row = end
         return AttachedStack(self, matrix, tuple(others))
 
     def split(self, record: StackRecord) -> list[Record]:
@@ -277,15 +328,16 @@ class Stack:
         others = iter(record.others)
         records: list[Record] = []
         row = 1
-        for kernel in self.kernels:
-            if record.sums is not None and isinstance(kernel, LinearKernel):
-                end = row + kernel.eta.shape[1]
-                reference = getattr(kernel.dist, "reference", None)
-                total = record.sums[:, row:end]
-                records.append(Statistics(record.sums[:, 0], total, 0.0, reference))
-                row = end
-            else:
+        for kernel, gaps in zip(self.kernels, self.incomplete, strict=True):
+            if record.sums is None or not isinstance(kernel, LinearKernel):
                 records.append(next(others))
+                continue
+            weight = record.sums[:, row if gaps else 0]
+            row += gaps
+            end = row + kernel.eta.shape[1]
+            reference = getattr(kernel.dist, "reference", None)
+            records.append(Statistics(weight, record.sums[:, row:end], 0.0, reference))
+            row = end
         return records
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from latentem.distributions.arrays import Array, as_float_array
 from latentem.distributions.base import ExponentialFamily
-from latentem.distributions.checks import check_moments, check_positive, check_real, naming
+from latentem.distributions.checks import check_floor, check_moments, check_real, naming
 from latentem.distributions.covariance import Full
 from latentem.distributions.gaussian import Gaussian
 from latentem.distributions.kernels import Attached, Kernel, LinearKernel, TemplateKernel
@@ -55,7 +55,7 @@ class Normal(ExponentialFamily):
     mean: Array | None = attrs.field(default=None, converter=as_float_array)
     variance: Array | None = attrs.field(default=None, converter=as_float_array)
     shared: bool = attrs.field(default=False, kw_only=True)
-    floor: float = attrs.field(default=1e-13, kw_only=True, validator=check_positive)
+    floor: float = attrs.field(default=1e-13, kw_only=True, validator=check_floor)
     reference: Reference | None = attrs.field(default=None, kw_only=True)
     rounding: Array | None = attrs.field(default=None, kw_only=True)
     at_floor: Array | None = attrs.field(default=None, kw_only=True)
@@ -170,6 +170,13 @@ class Normal(ExponentialFamily):
     def from_mean(self, mean: Array, weight: Array) -> Self:
         return self._of(self.gaussian.from_mean(mean, weight))
 
+    def directions(self) -> list[dict[str, Array]]:
+        """Those of the Gaussian of dimension one."""
+        return [
+            {"mean": d["mean"][..., 0]} if "mean" in d else {"variance": d["covariance"][..., 0, 0]}
+            for d in self.gaussian.directions()
+        ]
+
     def from_statistics(self, record: Statistics) -> Self:
         return self._of(self.gaussian.from_statistics(record))
 
@@ -182,6 +189,10 @@ class Normal(ExponentialFamily):
         with naming("Normal"):
             value = self.check(np.asarray(value))
         return self.gaussian.log_prob(value)
+
+    def expected_value(self) -> Array:
+        """Return the means, ``(*parents,)``."""
+        return self.gaussian.known()[0][..., 0]
 
     def sample(self, rng: np.random.Generator, state: Array) -> Array:
         """Draw one value for each state index, ``(n,)``."""

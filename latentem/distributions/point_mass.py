@@ -19,6 +19,7 @@ def _numbers(value: Any) -> Array:
         raise ModelError(
             f"PointMass: value must be a number, or one for each state, got {value!r}. Give one."
         )
+    array.flags.writeable = False
     return array
 
 
@@ -116,6 +117,10 @@ class PointMass(ExponentialFamily):
             value = check_column(np.asarray(value), "a PointMass")
         same = value.reshape(-1, *(1,) * self.value.ndim) == self.value
         return np.where(same, 0.0, -np.inf)
+
+    def expected_value(self) -> Array:
+        """Return the values."""
+        return self.value
 
     def sample(self, rng: np.random.Generator, state: Array) -> Array:
         """Return the value of each state, ``(n,)``."""

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.special import gammaln
 
 from latentem.distributions.arrays import Array, as_float_array
-from latentem.distributions.base import ExponentialFamily, parameter
+from latentem.distributions.base import BOUNDARY, ExponentialFamily, parameter, single_moves
 from latentem.distributions.checks import check_column, check_integers, naming
 from latentem.errors import ModelError
 
@@ -88,6 +88,10 @@ class Poisson(ExponentialFamily):
     def from_mean(self, mean: Array, weight: Array) -> Self:
         return attrs.evolve(self, rate=mean[..., 0])
 
+    def directions(self) -> list[dict[str, Array]]:
+        rate = self.known()
+        return [{"rate": move} for move in single_moves(np.where(rate > BOUNDARY, rate, 0.0))]
+
     def log_prob(self, value: Array) -> Array:
         """Return log p(value | parents), ``(n, *parents)``; -inf for what is no count."""
         eta, rate = self.natural_parameters()
@@ -100,6 +104,11 @@ class Poisson(ExponentialFamily):
         linear = np.zeros((len(x), *rate.shape))
         np.multiply(x, eta[..., 0], where=np.broadcast_to(x > 0, linear.shape), out=linear)
         return np.where(possible, linear - rate - gammaln(x + 1.0), -np.inf)
+
+    def expected_value(self) -> Array:
+        """Return the rates, ``(*parents,)``."""
+        _, rate = self.natural_parameters()
+        return rate
 
     def sample(self, rng: np.random.Generator, state: Array) -> Array:
         """Draw one count for each parent state, ``(n,)``."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar, Self
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Self
 
 import attrs
 import numpy as np
 
 from latentem.distributions.arrays import Array, as_float_array
-from latentem.distributions.base import Distribution, ExponentialFamily
+from latentem.distributions.base import ExponentialFamily
 from latentem.distributions.checks import check_real, naming
 from latentem.distributions.covariance import Spherical
 from latentem.distributions.dissimilarity import (
@@ -17,16 +17,14 @@ from latentem.distributions.dissimilarity import (
     Dissimilarity,
     SquaredEuclidean,
     as_dissimilarity,
+    in_floats,
     unit,
 )
 from latentem.distributions.kernels import (
-    Attached,
     Kernel,
     LinearKernel,
-    RecordingKernel,
-    RowKernel,
-    expected_under,
 )
+from latentem.distributions.prototype_kernel import MemberKernel, ResidualPrototypes
 from latentem.distributions.records import Statistics
 from latentem.distributions.reference import Reference
 from latentem.errors import ModelError, Unsuitable
@@ -113,6 +111,23 @@ class Prototype(ExponentialFamily):
     def _is_linear(self) -> bool:
         return isinstance(self.dissimilarity_, SquaredEuclidean | Cosine)
 
+    # The cosine dissimilarity is half a squared distance of unit vectors: 1 - u.v = |u - v|^2 / 2.
+
+    @property
+    def _is_cosine(self) -> bool:
+        return isinstance(self.dissimilarity_, Cosine)
+
+    def points(self, value: Array) -> Array:
+        """Return the points whose squared distance counts, in double precision."""
+        value = in_floats(value)
+        return unit(value) if self._is_cosine else value
+
+    @property
+    def unit_square(self) -> float:
+        """What a squared distance in units of the reference counts."""
+        scale = 1.0 if self.reference is None else float(self.reference.scale[0])
+        return (0.5 if self._is_cosine else 1.0) * scale**2
+
     # -- data ----------------------------------------------------------------------------------
 
     def check(self, value: Array) -> Array:
@@ -130,12 +145,15 @@ class Prototype(ExponentialFamily):
         return array  # in its own type: pixels may stay bytes until a block is worked on
 
     def bind(self, value: Array, weights: Array | None = None) -> Self:
-        if isinstance(self.dissimilarity_, SquaredEuclidean):
+        if self._is_cosine:
+            ones = np.ones(value.shape[1])
+            return attrs.evolve(self, reference=Reference(0.0 * ones, ones, ones, 1.0))
+        if self._is_linear:
             return attrs.evolve(self, reference=Reference.of(value, Spherical(), weights))
         return self
 
     def dissimilarity(self, value: Array, other: Array) -> Array:
-        return self.dissimilarity_.between(_in_floats(value), _in_floats(other))
+        return self.dissimilarity_.between(in_floats(value), in_floats(other))
 
     # -- the two methods, and the linear form --------------------------------------------------
 
@@ -143,22 +161,27 @@ class Prototype(ExponentialFamily):
         """Return minus the dissimilarities, ``(n, *parents)``."""
         prototypes = self._known()
         with naming("Prototype"):
-            value = _in_floats(self.check(np.asarray(value)))
+            value = in_floats(self.check(np.asarray(value)))
         flat = prototypes.reshape(-1, prototypes.shape[-1])
         return -self.dissimilarity_.between(value, flat).reshape(len(value), *prototypes.shape[:-1])
 
     def fit(self, value: Array, weights: Array) -> Self:
         if self._is_linear:
             return super().fit(value, weights)
-        value = _in_floats(value)
-        flat = weights.reshape(len(value), -1)
-        current = None if self.prototypes is None else self.prototypes.reshape(len(flat.T), -1)
+        flat = weights.reshape(len(value), -1).T
+        fitted = self.flatten(weights.shape[1:]).of_members(
+            [(value[w > 0], w[w > 0]) for w in flat]
+        )
+        return fitted.unflatten(weights.shape[1:])
+
+    def of_members(self, members: Sequence[tuple[Array, Array]]) -> Self:
+        """Return the prototypes of states with these rows and weights; one parents' axis."""
+        current = [None] * len(members) if self.prototypes is None else self.prototypes
         centres = [
-            self._centre(value, w, None if current is None else current[k])
-            for k, w in enumerate(flat.T)
+            self._centre(in_floats(value), weights, now)
+            for (value, weights), now in zip(members, current, strict=True)
         ]
-        prototypes = np.stack(centres).reshape(*weights.shape[1:], -1)
-        return attrs.evolve(self, prototypes=prototypes, vacant=None, relocated=())
+        return attrs.evolve(self, prototypes=np.stack(centres), vacant=None, relocated=())
 
     def _centre(self, value: Array, weights: Array, current: Array | None) -> Array:
         """Return the better of the centre and the current prototype, which may be no row."""
@@ -171,17 +194,12 @@ class Prototype(ExponentialFamily):
         return centre if totals[0] <= totals[1] else current
 
     def statistics(self, value: Array) -> Array:
-        if isinstance(self.dissimilarity_, Cosine):
-            return unit(value.astype(float))
         out = np.empty((value.shape[1] + 1, len(value)))
         self.statistics_into(out, value)
         return out.T
 
     def statistics_into(self, out: Array, value: Array) -> None:
-        if isinstance(self.dissimilarity_, Cosine):
-            out[...] = self.statistics(value).T
-            return
-        z = out[:-1]
+        z, value = out[:-1], self.points(value)
         if self.reference is None:
             z[...] = value.T
         else:
@@ -189,27 +207,14 @@ class Prototype(ExponentialFamily):
         np.einsum("dr,dr->r", z, z, out=out[-1])
 
     def natural_parameters(self) -> tuple[Array, Array]:
-        """Return eta and A of -d(x, m) = eta . T(x) - A.
-
-        For squared distance, with z in units s, -s^2 (z.z - 2 m.z + m.m).
-        """
-        prototypes = self._known()
-        if isinstance(self.dissimilarity_, Cosine):
-            return unit(prototypes), np.ones(prototypes.shape[:-1])
-        m, unit_square = prototypes, 1.0
+        """Return eta and A of -d(x, m) = eta . T(x) - A, which is -s^2 (z.z - 2 m.z + m.m)."""
+        m = self.points(self._known())
         if self.reference is not None:
-            low = 0.0 if self.rounding is None else self.rounding
-            m = self.reference.standardise_means(prototypes, low)
-            unit_square = self._unit_square
+            rounding = 0.0 if self.rounding is None else self.rounding
+            m = self.reference.standardise_means(m, rounding)
         ones = np.ones((*m.shape[:-1], 1))
-        eta = unit_square * np.concatenate([2.0 * m, -ones], axis=-1)
-        return eta, unit_square * np.square(m).sum(axis=-1)
-
-    @property
-    def _unit_square(self) -> float:
-        """The square of the reference's scale, which all columns share."""
-        assert self.reference is not None
-        return float(self.reference.scale[0] ** 2)
+        eta = self.unit_square * np.concatenate([2.0 * m, -ones], axis=-1)
+        return eta, self.unit_square * np.square(m).sum(axis=-1)
 
     def from_statistics(self, record: Statistics) -> Self:
         # The record may be about a centre of its own for each state.
@@ -219,38 +224,38 @@ class Prototype(ExponentialFamily):
         return self if reference is self.reference else attrs.evolve(self, reference=reference)
 
     def from_mean(self, mean: Array, weight: Array) -> Self:
-        clean = attrs.evolve(self, vacant=None, relocated=())
-        if isinstance(self.dissimilarity_, Cosine):
+        m, square = mean[..., :-1], mean[..., -1]
+        prototypes, rounding = m, None
+        if self.reference is not None:
+            prototypes, rounding = self.reference.means(m)
+        if self._is_cosine:
             # Rows that cancel are represented equally badly by every direction: any will do.
-            cancelled = np.logical_not(mean.any(axis=-1, keepdims=True))
-            mean = np.where(cancelled, np.eye(mean.shape[-1])[0], mean)
-            return attrs.evolve(clean, prototypes=unit(mean))
-        m = mean[..., :-1]
-        within = np.maximum(mean[..., -1] - np.square(m).sum(axis=-1), 0.0)
-        if self.reference is None:
-            return attrs.evolve(clean, prototypes=m, within=within)
-        prototypes, rounding = self.reference.means(m)
+            cancelled = np.logical_not(prototypes.any(axis=-1, keepdims=True))
+            prototypes = unit(np.where(cancelled, np.eye(m.shape[-1])[0], prototypes))
+            rounding = None
         return attrs.evolve(
-            clean,
+            self,
             prototypes=prototypes,
             rounding=rounding,
-            within=self._unit_square * within,
-            reference=self.reference.base or self.reference,
+            within=self.unit_square * np.maximum(square - np.square(m).sum(axis=-1), 0.0),
+            vacant=None,
+            relocated=(),
+            reference=None if self.reference is None else self.reference.base or self.reference,
         )
 
     def kernel(self) -> Kernel:
         """Return the linear form, for tight states the residual form; rows for what has neither."""
         if not self._is_linear:
-            return RowKernel(self)
+            return MemberKernel(self)
         linear = super().kernel()
         if not isinstance(linear, LinearKernel) or self.reference is None:
             return linear
         within = np.zeros(len(linear.eta)) if self.within is None else self.within
-        error = np.finfo(float).eps * self.reference.extent**2 * self._unit_square
+        error = np.finfo(float).eps * self.reference.extent**2 * self.unit_square
         residual = error > LARGEST_ERROR * within
         if not residual.any():
             return linear
-        centre = np.where(residual[:, None], self._known(), self.reference.centre)
+        centre = np.where(residual[:, None], self.points(self._known()), self.reference.centre)
         low = np.zeros_like(centre) if self.rounding is None else self.rounding
         low = np.where(residual[:, None], low, 0.0)
         return ResidualPrototypes(linear, self.reference.of_states(centre, low), residual)
@@ -265,7 +270,7 @@ class Prototype(ExponentialFamily):
         assert self.vacant is not None
         states = np.flatnonzero(self.vacant)[: len(rows)]
         prototypes = self._known().copy()
-        before = self.dissimilarity_.between(_in_floats(rows), prototypes).min(axis=1)
+        before = self.dissimilarity_.between(in_floats(rows), prototypes).min(axis=1)
         prototypes[states] = rows
         rounding, within = (None if a is None else a.copy() for a in (self.rounding, self.within))
         for array in (rounding, within):
@@ -284,114 +289,3 @@ class Prototype(ExponentialFamily):
             vacant=None,
             relocated=sentences,
         )
-
-
-@attrs.frozen(eq=False)
-class ResidualPrototypes(Kernel):
-    """The second tier for prototypes: squared distances of some states from residuals x - m.
-
-    z.z - 2 m.z + m.m loses the digits of a distance that is small beside the extent of the data;
-    residuals do not, and their moments make the next prototypes. The price is a loop over these
-    states.
-    """
-
-    linear: LinearKernel
-    reference: Reference  # centred at the prototypes of these states
-    residual: Array  # (K,), which states
-
-    def on(self, value: Array) -> Attached:
-        return _AttachedPrototypes(self, _in_floats(value), self.linear.on(value))
-
-    def expected_log_prob(self, record: Statistics) -> tuple[float, float]:
-        linear = self.linear
-        value, size = expected_under(linear.dist, linear.eta, linear.log_normaliser, record)
-        # A residual has an error of eps times the values it is made of; it enters twice.
-        reach = self.reference.extent * float(self.reference.scale[0])
-        spread = np.sqrt(np.abs(record.total[:, -1]) * record.weight) * self.reference.scale[0]
-        return value, size + 2 * reach * float(spread[self.residual].sum())
-
-    def record_for(self, old: Kernel) -> Kernel | None:
-        before = getattr(old, "residual", np.zeros_like(self.residual))
-        return RecordingKernel(old, self) if (self.residual & ~before).any() else None
-
-
-@attrs.frozen(eq=False)
-class _AttachedPrototypes(Attached):
-    kernel: ResidualPrototypes
-    value: Array  # (rows, d)
-    linear: Attached
-
-    def _residuals(self) -> Iterator[tuple[Any, Array]]:
-        """Yield each state in residual form with x - m, ``(rows, d)``."""
-        reference = self.kernel.reference
-        assert reference.centres is not None
-        assert reference.low is not None
-        for state in np.flatnonzero(self.kernel.residual):
-            yield state, (self.value - reference.centres[state]) - reference.low[state]
-
-    def log_density(self) -> Array:
-        log_density = self.linear.log_density()
-        for state, residuals in self._residuals():
-            np.einsum("nd,nd->n", residuals, residuals, out=log_density[state])
-            log_density[state] *= -1.0
-        return log_density
-
-    def record(self, weights: Array) -> Statistics:
-        total = self.linear.record(weights).total.copy()
-        for state, residuals in self._residuals():
-            residuals /= self.kernel.reference.scale
-            total[state, :-1] = weights[state] @ residuals
-            total[state, -1] = weights[state] @ np.einsum("nd,nd->n", residuals, residuals)
-        return Statistics(weights.sum(axis=1), total, 0.0, self.kernel.reference)
-
-
-def _in_floats(value: Array) -> Array:
-    """Return values in double precision: differences of narrow integers wrap around."""
-    return value.astype(float, copy=False)
-
-
-@attrs.frozen(eq=False)
-class Choice(Distribution):
-    """A free choice among states, each of log-weight 0: the latent of K-means.
-
-    It is no probability distribution, and only makes sense under hard assignment. It leaves the
-    objective to the dissimilarities alone, so that F = -J exactly.
-
-    Parameters
-    ----------
-    n_states : int
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import latentem as lem
-    >>> lem.Choice(3).log_prob(np.array([0, 2]))
-    array([0., 0.])
-    """
-
-    requires_hard: ClassVar[bool] = True
-
-    n_states: int = attrs.field()
-
-    @n_states.validator
-    def _check_states(self, attribute: Any, value: Any) -> None:
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-            raise ModelError(
-                f"Choice: n_states must be a whole number of at least 1, got {value!r}. "
-                "Give the number of states."
-            )
-
-    @property
-    def parameters(self) -> dict[str, Array | None]:
-        return {}
-
-    @property
-    def n_parameters(self) -> int:
-        """None."""
-        return 0
-
-    def log_prob(self, value: Array) -> Array:
-        return np.zeros(len(value))
-
-    def fit(self, value: Array, weights: Array) -> Self:
-        return self

@@ -6,6 +6,7 @@ Records add: blocks of rows, tied nodes and pseudo-observations are all sums of 
 from __future__ import annotations
 
 import abc
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 import attrs
@@ -24,6 +25,11 @@ class Record(abc.ABC):
     """Expected statistics of one node: what its maximiser sees. Records add."""
 
     __slots__ = ()
+
+    @property
+    def holds_rows(self) -> bool:
+        """Whether it grows with the number of rows."""
+        return False
 
     @abc.abstractmethod
     def __add__(self, other: Any) -> Self:
@@ -73,18 +79,34 @@ def nothing_to_fit(empty: Array) -> str:
     )
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, slots=False)
 class Rows(Record):
-    """Values ``(n, *event)`` with their expected weights ``(n, K)``: for the two-method plug-in."""
+    """Values ``(n, *event)`` with their expected weights ``(n, K)``: for the two-method plug-in.
 
-    value: Array
-    weights: Array
+    Attributes
+    ----------
+    blocks : tuple of pairs of array
+        Values and weights of consecutive rows, joined when the maximiser needs them.
+    """
+
+    blocks: tuple[tuple[Array, Array], ...]
+
+    @property
+    def holds_rows(self) -> bool:
+        return True
+
+    @cached_property
+    def value(self) -> Array:
+        """The values."""
+        return np.concatenate([value for value, _ in self.blocks])
+
+    @cached_property
+    def weights(self) -> Array:
+        """The weights."""
+        return np.concatenate([weights for _, weights in self.blocks])
 
     def __add__(self, other: Rows) -> Rows:
-        return Rows(
-            np.concatenate([self.value, other.value]),
-            np.concatenate([self.weights, other.weights]),
-        )
+        return Rows(self.blocks + other.blocks)
 
     def maximise(self, dist: D) -> D:
         return maximise_rows(dist, self.value, self.weights)

@@ -45,6 +45,9 @@ class Reference:
     @classmethod
     def of(cls, value: Array, structure: Structure, weights: Array | None = None) -> Reference:
         """Take centre and scale from weighted data ``(n, d)``; a constant column has scale 1."""
+        observed = None if value.dtype.kind != "f" else ~np.isnan(value)
+        if observed is not None and not observed.all():
+            return cls._of_observed(value, observed, structure, weights)
         if weights is None:
             centre = value.mean(axis=0, dtype=float)
         else:
@@ -58,6 +61,23 @@ class Reference:
         scale = structure.common_scale(spread)
         scale = np.where(scale > SMALLEST_SCALE, scale, 1.0)
         return cls(centre, scale, spread, float(np.max(reach / scale, initial=1.0)))
+
+    @classmethod
+    def _of_observed(
+        cls, value: Array, observed: Array, structure: Structure, weights: Array | None
+    ) -> Reference:
+        """Take centre and scale of the observed entries of each column."""
+        columns = []
+        for column, seen in zip(value.T, observed.T, strict=True):
+            w = None if weights is None else weights[seen]
+            columns.append(cls.of(column[seen, None], structure, w))
+        centre, spread = (
+            np.concatenate([getattr(c, n) for c in columns]) for n in ("centre", "spread")
+        )
+        scale = structure.common_scale(spread)
+        scale = np.where(scale > SMALLEST_SCALE, scale, 1.0)
+        extent = max(float(c.extent * c.scale[0] / s) for c, s in zip(columns, scale, strict=True))
+        return cls(centre, scale, spread, max(extent, 1.0))
 
     def standardise(self, value: Array) -> Array:
         """Return z, k-major: ``(d, rows)``."""
@@ -103,7 +123,15 @@ def _mean_square(
 
 def squared_distances(z: Array, centres: Array) -> Array:
     """Return squared Euclidean distances ``(rows, m)`` between columns of z and of centres."""
-    return np.stack([np.square(z - c[:, None]).sum(axis=0) for c in centres.T], axis=1)
+    squares = [np.square(z - c[:, None]) for c in centres.T]
+    distances = np.stack([s.sum(axis=0) for s in squares], axis=1)
+    if not np.isnan(distances).any():
+        return distances
+    # With gaps, the mean over the columns that both have, times the number of all.
+    shared = np.stack([(~np.isnan(s)).sum(axis=0) for s in squares], axis=1)
+    totals = np.stack([np.nansum(s, axis=0) for s in squares], axis=1)
+    scaled: Array = totals * (len(z) / np.maximum(shared, 1))
+    return scaled
 
 
 def two_sum(a: Array, b: Array) -> tuple[Array, Array]:

@@ -89,35 +89,17 @@ class Hard(Assignment):
 
 
 @attrs.frozen
-class Schedule:
-    """One value for each iteration from 0 on; the last one stays."""
-
-    values: tuple[float, ...]
-
-    def __call__(self, iteration: int) -> float:
-        return self.values[min(iteration, len(self.values) - 1)]
-
-
-@attrs.frozen
 class Tempered(Assignment):
     """The posterior to the power beta; see `tempered`."""
 
-    schedule: Callable[[int], float] | None
     beta: float
-    is_settled: bool = True
-    length: int | None = None
+    # Of one step of an annealing; rules of the same beta are the same rule.
+    is_settled: bool = attrs.field(default=True, eq=False)
 
     @property
     def temperature(self) -> float:  # type: ignore[override]
         """1 / beta."""
         return 1.0 / self.beta
-
-    def at(self, iteration: int) -> Assignment:
-        if self.schedule is None:
-            return self
-        now, later = (_inverse_temperature(self.schedule(t)) for t in (iteration, iteration + 1))
-        settled = now == later if self.length is None else iteration >= self.length - 1
-        return attrs.evolve(self, beta=now, is_settled=settled)
 
     def __call__(
         self, elimination: Elimination, factors: Sequence[Factor], rows: slice
@@ -127,6 +109,34 @@ class Tempered(Assignment):
         evidence = log_sum if self.beta == 1.0 else None
         objective = log_sum / self.beta
         return Posterior(elimination, conditionals, _length(rows), None, objective, evidence)
+
+
+@attrs.frozen
+class Annealed(Assignment):
+    """The posterior to a power that depends on the iteration; see `tempered`."""
+
+    is_settled = False
+
+    schedule: tuple[float, ...] | Callable[[int], float]
+
+    @property
+    def temperature(self) -> float:  # type: ignore[override]
+        """1 / beta of the start."""
+        return self.at(0).temperature
+
+    def at(self, iteration: int) -> Tempered:
+        if callable(self.schedule):
+            now, later = (
+                _inverse_temperature(self.schedule(t)) for t in (iteration, iteration + 1)
+            )
+            return Tempered(now, is_settled=now == later == 1.0)
+        last = len(self.schedule) - 1
+        return Tempered(self.schedule[min(iteration, last)], is_settled=iteration >= last)
+
+    def __call__(
+        self, elimination: Elimination, factors: Sequence[Factor], rows: slice
+    ) -> Posterior:
+        return self.at(0)(elimination, factors, rows)
 
 
 def _inverse_temperature(beta: Any) -> float:
@@ -147,11 +157,19 @@ def tempered(beta: float | Sequence[float] | Callable[[int], float]) -> Assignme
     ----------
     beta : float, sequence of float, or callable
         A constant; one value for each iteration from 0 on (the last one stays); or a function of
-        the iteration.
+        the iteration. A fit cannot converge before the rule is settled: a sequence is at its last
+        value, a function where annealing has arrived at EM, that is, where it is 1.0 at this
+        iteration and at the next. Under a function that never gets there a fit goes on to
+        ``max_iter``; give a sequence to end at another value.
 
     Returns
     -------
     Assignment
+
+    Raises
+    ------
+    ModelError
+        If a value is not a positive number, or there is none.
 
     References
     ----------
@@ -164,13 +182,14 @@ def tempered(beta: float | Sequence[float] | Callable[[int], float]) -> Assignme
     1.0
     """
     if callable(beta):
-        return Tempered(beta, _inverse_temperature(beta(0)), is_settled=False)
+        _inverse_temperature(beta(0))
+        return Annealed(beta)
     if isinstance(beta, Sequence | np.ndarray):
         values = tuple(_inverse_temperature(b) for b in beta)
         if not values:
             raise ModelError("tempered: beta must have at least one value, got none. Give one.")
-        return Tempered(Schedule(values), values[0], len(values) == 1, len(values))
-    return Tempered(None, _inverse_temperature(beta))
+        return Annealed(values)
+    return Tempered(_inverse_temperature(beta))
 
 
 @attrs.frozen

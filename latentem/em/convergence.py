@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import attrs
@@ -22,13 +23,13 @@ SMALL = 100_000
 class Convergence:
     """When a run has converged.
 
-    When the last gain in the objective, per unit of weight, is within the tolerance. (Under hard
-    assignment, whose objective has the data's unit: relative to the objective.)
+    When the last gain in the objective, per unit of weight, is within the tolerance. (Of
+    prototypes, whose objective has the data's unit: relative to the objective.)
 
     Where an iteration costs next to nothing, the gains to come count too. Near a fixed point they
     shrink by a factor a = d_t / d_{t-1}, so that d_t a / (1 - a) is left to gain (Aitken; Böhning
-    et al., Ann. Inst. Stat. Math. 46, 1994); that must be within a hundredth of the tolerance, and
-    hard assignments must have stopped changing.
+    et al., Ann. Inst. Stat. Math. 46, 1994); that must be within a hundredth of the tolerance.
+    Hard assignments change by leaps, of which none tells the next, and soon stop changing.
 
     Attributes
     ----------
@@ -39,11 +40,14 @@ class Convergence:
         must be below it too.
     thorough : bool
         Whether the gains to come count.
+    relative : bool
+        Whether the tolerance is relative to the objective.
     """
 
     tol: float
     parameter_tol: float | None = None
     thorough: bool = True
+    relative: bool = False
 
     @classmethod
     def on(cls, problem: Problem, tol: Any, parameter_tol: Any = None) -> Convergence:
@@ -52,6 +56,7 @@ class Convergence:
             nonnegative("tol", tol),
             None if parameter_tol is None else nonnegative("parameter_tol", parameter_tol),
             is_small(problem),
+            bool(problem.model.requires_hard),
         )
 
     def reached(self, states: list[State], weight: float) -> bool:
@@ -61,6 +66,11 @@ class Convergence:
         rule = states[-1].rule
         if not (rule.is_settled and rule.is_monotone):
             return False
+        # Objectives of different temperatures do not compare.
+        same = itertools.takewhile(lambda state: state.rule == rule, reversed(states))
+        states = list(same)[::-1]
+        if len(states) < 2:
+            return False
         return self._objective_reached(states, weight) and self._parameters_reached(states)
 
     def _objective_reached(self, states: list[State], weight: float) -> bool:
@@ -68,11 +78,11 @@ class Convergence:
         gain = objective - states[-2].objective
         if abs(gain) <= 4 * np.finfo(float).eps * abs(objective):
             return True
-        if states[-1].rule.is_hard:
-            return not self.thorough and gain <= self.tol * abs(objective)
-        if gain > self.tol * weight:
+        allowed = self.tol * (abs(objective) if self.relative else weight)
+        if gain > allowed:
             return False
-        return not self.thorough or self._left_to_gain(states) <= MARGIN * self.tol * weight
+        extrapolates = self.thorough and not states[-1].rule.is_hard
+        return not extrapolates or self._left_to_gain(states) <= MARGIN * allowed
 
     def _left_to_gain(self, states: list[State]) -> float:
         """Return Aitken's estimate of the gains to come."""

@@ -11,9 +11,10 @@ import numpy as np
 
 from latentem.em.assign import Assignment, soft
 from latentem.em.convergence import Convergence
-from latentem.em.init import Start, first_theta
+from latentem.em.first import first_theta
+from latentem.em.init import Start
 from latentem.em.loop import State
-from latentem.em.problem import Problem
+from latentem.em.problem import Problem, check_model
 from latentem.em.progress import Progress
 from latentem.em.result import Fit
 from latentem.em.search import Run, Search, choose_max_iter, choose_starts
@@ -123,6 +124,7 @@ def iterate(
     >>> all(b.objective >= a.objective - 1e-12 for a, b in zip(steps, steps[1:]))
     True
     """
+    check_model(model)
     check_assign(model, assign)
     check_init(init)
     problem = Problem.of(model, data, weights)
@@ -172,8 +174,8 @@ def fit(
         Plain EM steps.
     tol : float
         A fit has converged when the gain of an iteration in F, per unit of weight, is within it;
-        on small data also only when the gains to come are estimated to be well within it. With 0
-        exactly ``max_iter`` iterations are made.
+        on small data also only when the gains to come are estimated to be well within it. (Of
+        prototypes the gain counts relative to J.) With 0 exactly ``max_iter`` iterations are made.
     parameter_tol : float, optional
         If given, parameters must change by less than this too, relative to the largest in their
         array.
@@ -223,8 +225,9 @@ def fit(
     >>> round(fit.log_likelihood, 3)
     -1130.264
     """
+    check_model(model)
     check_assign(model, assign)
-    _check_options(accelerate, lengths)
+    _check_options(accelerate, lengths, on_step)
     max_iter = choose_max_iter(assign, max_iter)
     problem = Problem.of(model, data, weights)
     convergence = Convergence.on(problem, tol, parameter_tol)
@@ -242,7 +245,9 @@ def fit(
     return search.result()
 
 
-def _check_options(accelerate: Any, lengths: Any) -> None:
+def _check_options(accelerate: Any, lengths: Any, on_step: Any) -> None:
+    if on_step is not None and not callable(on_step):
+        raise ModelError(f"on_step must be a function of a Step, got {on_step!r}. Pass one.")
     if accelerate is not None:
         raise ModelError(
             f"accelerate must be None, plain EM steps, got {accelerate!r}. Leave it out."

@@ -7,22 +7,19 @@ that labels need not be expanded to a table of all rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
 import numpy as np
 
-from latentem.data import Data, at_data, bound
+from latentem.data import Data, label_weights
 from latentem.distributions.arrays import Array
-from latentem.distributions.records import Record, Rows
-from latentem.em.assign import Soft
 from latentem.em.problem import Beliefs, Problem
-from latentem.em.theta import Theta
-from latentem.errors import DataError, ModelError, Unsuitable
-from latentem.graph import Model
-from latentem.inference.elimination import Factor
+from latentem.errors import DataError, ModelError
 from latentem.inference.posterior import Posterior, one_hot
+from latentem.parallel import LARGEST_BLOCK
 
 Start = Callable[[Problem, np.random.Generator], tuple[Array | None, Beliefs]]
 #: Gives probabilities ``(states, rows)`` of one latent for a block of rows.
@@ -31,8 +28,6 @@ Table = Callable[[slice], Array]
 #: Rows for each state and column that a random start looks at: few, so that states begin apart,
 #: and enough to determine a state.
 ROWS_PER_STATE = 10
-#: Weight of all other rows together, relative to these.
-BACKGROUND = 0.1
 #: Rows whose random responsibilities come from one stream.
 DRAWN_TOGETHER = 256
 
@@ -45,8 +40,8 @@ class Guess:
     ----------
     tables : dict of str to callable
         For each latent, what gives its probabilities ``(states, rows)``.
-    labels : dict of str to array, (n,)
-        Known states of latents, -1 where unknown, which the data give.
+    labels : dict of str to array, (n,) or (n, states)
+        What the data say of latents.
     """
 
     tables: dict[str, Table]
@@ -56,8 +51,9 @@ class Guess:
         """Return the posterior of a block of rows."""
         tables = {name: table(rows) for name, table in self.tables.items()}
         for name, labels in self.labels.items():
-            known, k = labels[rows], len(tables[name])
-            tables[name] = np.where(known == -1, tables[name], one_hot(known, k))
+            weights = label_weights(labels[rows], len(tables[name]))
+            unknown = weights.min(axis=0) == 1
+            tables[name] = np.where(unknown, tables[name], weights)
         return Posterior.independent(tables, rows.stop - rows.start)
 
 
@@ -122,11 +118,19 @@ def plus_plus(problem: Problem, rng: np.random.Generator) -> tuple[Array | None,
         def dissimilarity(seed: int, names: list[str] = names, dists: Any = dists) -> Array:
             total = np.zeros(data.n)
             for name in names:
-                value = data.values[name]
-                total += dists[name].dissimilarity(value, value[seed : seed + 1])[:, 0]
+                value, missing = data.values[name], data.missing.get(name)
+                if missing is not None and missing[seed]:
+                    continue
+                for start in range(0, data.n, LARGEST_BLOCK):
+                    rows = slice(start, start + LARGEST_BLOCK)
+                    other = value[seed : seed + 1]
+                    total[rows] += dists[name].dissimilarity(value[rows], other)[:, 0]
+                if missing is not None:
+                    total[missing] = 0.0
             return total
 
-        labels = _seed(dissimilarity, int(np.prod(shape)), data, rng)
+        known = _known(data, scope, shape)
+        labels = _seed(dissimilarity, math.prod(shape), _eligible(data, names), known, rng)
         for name, state in zip(scope, np.unravel_index(labels, shape), strict=True):
             states.setdefault(name, state)
     tables = {
@@ -158,27 +162,68 @@ def _seedable(problem: Problem) -> dict[tuple[str, ...], list[str]]:
     return found
 
 
+def _known(data: Data, scope: Sequence[str], shape: Sequence[int]) -> Array:
+    """Return the joint state that labels give of some latents, ``(n,)``, -1 where unknown."""
+    if not all(name in data.labels and data.labels[name].ndim == 1 for name in scope):
+        return np.full(data.n, -1)
+    labels = [data.labels[name] for name in scope]
+    known = np.min(labels, axis=0) >= 0
+    joint = np.ravel_multi_index([np.maximum(each, 0) for each in labels], shape)
+    return np.where(known, joint, -1)
+
+
+def _eligible(data: Data, names: Sequence[str]) -> Array:
+    """Return the weights of rows that may be seeds, ``(n,)``: those with a value of every node."""
+    weights = data.row_weights / data.row_weights.max()
+    complete = weights.copy()
+    for name in names:
+        if name in data.missing:
+            complete[data.missing[name]] = 0.0
+    return np.asarray(complete if complete.any() else weights)
+
+
 def _seed(
-    dissimilarity: Callable[[int], Array], k: int, data: Data, rng: np.random.Generator
+    dissimilarity: Callable[[int], Array],
+    k: int,
+    weights: Array,
+    known: Array,
+    rng: np.random.Generator,
 ) -> Array:
-    """Return, for each row, the index of the nearest of k seeds."""
-    weights = np.ones(data.n) if data.weights is None else data.weights
-    trials = 2 + int(np.log(k))
-    first = int(rng.choice(data.n, p=weights / weights.sum()))
-    nearest = dissimilarity(first)
-    labels = np.zeros(data.n, dtype=np.intp)
-    for state in range(1, k):
-        potential = nearest * weights
-        total = potential.sum()
-        if not total > 0:  # fewer distinct rows than states: the rest start on random rows
-            labels[rng.integers(data.n)] = state
-            continue
-        candidates = rng.choice(data.n, size=trials, p=potential / total)
-        distances = [dissimilarity(int(c)) for c in candidates]
+    """Return, for each row, the index of the nearest of k seeds; none without weight is one.
+
+    States of which some rows are known have one of these for their seed, and others none of them.
+    """
+    n, trials = len(weights), 2 + int(np.log(k))
+    labelled = [state for state in range(k) if weights[known == state].any()]
+    free = np.where(known == -1, weights, 0.0)
+    nearest, labels = np.full(n, np.inf), np.zeros(n, dtype=np.intp)
+    seeds: list[int] = []
+
+    def choose(candidates: Sequence[int], state: int) -> None:
+        """Make the best of some rows the seed of a state."""
+        distances = [dissimilarity(c) for c in candidates]
         left = [float((np.minimum(d, nearest) * weights).sum()) for d in distances]
-        best = distances[int(np.argmin(left))]
-        labels[best < nearest] = state
-        np.minimum(nearest, best, out=nearest)
+        best = int(np.argmin(left))
+        closer = distances[best] < nearest
+        labels[closer] = state
+        np.minimum(nearest, distances[best], out=nearest)
+        labels[candidates[best]] = state  # also where it coincides with another seed
+        seeds.append(candidates[best])
+
+    for state in labelled:
+        share = np.where(known == state, weights, 0.0)
+        choose([int(rng.choice(n, p=share / share.sum()))], state)
+    for state in range(k):
+        if state in labelled:
+            continue
+        potential = np.where(free > 0, free * nearest, 0.0) if seeds else free
+        size = trials if seeds else 1
+        if not potential.sum() > 0:  # fewer distinct rows than states: any row not taken yet
+            potential, size = free.copy(), 1
+            potential[seeds] = 0.0
+        total = potential.sum()
+        if total > 0:
+            choose([int(c) for c in rng.choice(n, size=size, p=potential / total)], state)
     return labels
 
 
@@ -192,7 +237,7 @@ def from_labels(labels: Any) -> Start:
     """
 
     def start(problem: Problem, rng: np.random.Generator) -> tuple[Array | None, Beliefs]:
-        sizes = problem.layout.elimination.sizes
+        sizes = _declared(problem)
         states = _by_latent(labels, sizes, "labels")
         tables: dict[str, Table] = {}
         for name, k in sizes.items():
@@ -205,8 +250,8 @@ def from_labels(labels: Any) -> Start:
                     f"{np.unique(given)[:8]}. Encode them so.",
                     node=name,
                 )
-            tables[name] = _label_table(given, k)
-        return None, Guess(tables, {})
+            tables[name] = _label_table(_in_order(given, problem.data), k)
+        return None, _completed(tables, problem)
 
     return start
 
@@ -221,15 +266,15 @@ def from_posterior(posterior: Any) -> Start:
     """
 
     def start(problem: Problem, rng: np.random.Generator) -> tuple[Array | None, Beliefs]:
-        n, sizes = problem.data.n, problem.layout.elimination.sizes
+        n, sizes = problem.data.n, _declared(problem)
         if isinstance(posterior, Posterior):
-            if posterior.elimination.sizes != sizes or posterior.n != n:
+            if posterior.elimination.sizes != problem.layout.elimination.sizes or posterior.n != n:
                 raise DataError(
                     f"The posterior to start from must be over {sizes} and {n} rows, got "
                     f"{posterior.elimination.sizes} and {posterior.n}. Use one of this model."
                 )
-            return None, posterior
-        tables = {}
+            return None, _in_order(posterior, problem.data)
+        tables: dict[str, Table] = {}
         for name, given in _by_latent(posterior, sizes, "responsibilities").items():
             table = np.asarray(given, dtype=float)
             shape = (n, sizes[name])
@@ -239,10 +284,34 @@ def from_posterior(posterior: Any) -> Start:
                     f"to 1 in each row, got shape {table.shape}. Normalise the rows.",
                     node=name,
                 )
-            tables[name] = table.T
-        return None, Posterior.independent(tables, n)
+            tables[name] = _rows_of(_in_order(table, problem.data).T)
+        return None, _completed(tables, problem)
 
     return start
+
+
+def _in_order(rows: Any, data: Data) -> Any:
+    """Return what is said of the rows as given, in the order of the data."""
+    return rows if data.order is None else rows[data.order]
+
+
+def _rows_of(table: Array) -> Table:
+    """Return the blocks of rows of a table ``(states, n)``."""
+    return lambda rows: table[:, rows]
+
+
+def _declared(problem: Problem) -> dict[str, int]:
+    """Return the latents that the model declares, without observed ones with missing entries."""
+    sizes = problem.layout.elimination.sizes
+    return {node.name: sizes[node.name] for node in problem.model.latents}
+
+
+def _completed(tables: dict[str, Table], problem: Problem) -> Guess:
+    """Return a guess of the declared latents, completed by what the data say of the others."""
+    sizes = problem.layout.elimination.sizes
+    others = {name: k for name, k in sizes.items() if name not in tables}
+    alike = {name: _rows_of(np.full((k, problem.data.n), 1.0 / k)) for name, k in others.items()}
+    return Guess({**tables, **alike}, {name: problem.data.labels[name] for name in others})
 
 
 def _by_latent(given: Any, sizes: Mapping[str, int], what: str) -> Mapping[str, Any]:
@@ -269,156 +338,6 @@ def some_rows(data: Data, count: int, rng: np.random.Generator) -> Array:
     return np.sort(rng.choice(candidates, size=count, replace=False))
 
 
-# -- from a start to θ -------------------------------------------------------------------------
-
-
-def first_theta(problem: Problem, start: Start | Model | None, rng: np.random.Generator) -> Theta:
-    """Return θ of a start: one M-step; nodes that have parameters keep them.
-
-    Raises
-    ------
-    ModelError
-        If all states of a latent are equal: EM would never tell them apart.
-    """
-    _check_fit(problem)
-    if isinstance(start, Model):
-        theta = problem.theta(_started(problem, start), renew=True)
-        feasible = {name: dist.feasible() for name, dist in theta.dists.items()}
-        theta = attrs.evolve(theta, dists=feasible)
-    else:
-        start = default_start(problem) if start is None else start
-        rows, posterior = start(problem, rng)
-        part = problem if rows is None else problem.take(rows)
-        template = problem.theta(renew=True)
-        if not template.is_parameterised:
-            records = part.records(template, part.expectation(template, posterior))
-            if rows is not None and len(rows) < problem.data.n:
-                records = _with_background(problem, template, records, len(rows))
-            known = {name for name, dist in template.dists.items() if dist.is_parameterised}
-            template = problem.m_step(template, records, keep=known)
-        theta = template
-    _refuse_equal_states(problem, theta)
-    return theta
-
-
-def _with_background(
-    problem: Problem, template: Theta, records: dict[str, Record], n_rows: int
-) -> dict[str, Record]:
-    """Add all rows, with little weight and all states alike, to the records of a few rows.
-
-    So a level that none of these rows has keeps a probability above zero.
-    """
-    data = problem.data
-    weights = np.ones(data.n) if data.weights is None else data.weights
-    scaled = attrs.evolve(data, weights=weights * (BACKGROUND * n_rows / weights.sum()))
-    sizes = problem.layout.elimination.sizes
-    alike = {name: np.full((k, 1), 1.0 / k) for name, k in sizes.items()}  # 1 for all rows
-    everywhere = attrs.evolve(problem, data=scaled)
-    posterior = Posterior.independent(alike, data.n)
-    background = everywhere.records(template, everywhere.expectation(template, posterior))
-    return {
-        name: record if isinstance(record, Rows) else record + background[name]
-        for name, record in records.items()
-    }
-
-
-def _started(problem: Problem, start: Model) -> Model:
-    """Return the declared model with the parameters of a start, which must fit it."""
-    model = problem.model
-    if not start.is_parameterised:
-        raise ModelError("The model to start from must have parameters, got a template. Fit it.")
-    if str(start) != str(model) or set(start.by_name) != set(model.by_name):
-        raise ModelError(
-            f"The model to start from must have the graph {model}, got {start}. "
-            "Declare it with the same names and parents."
-        )
-    for node in model.nodes:
-        theirs = start.by_name[node.name].n_states
-        if node.n_states is not None and theirs != node.n_states:
-            raise ModelError(
-                f"Node '{node.name}' of the model to start from must have {node.n_states} states, "
-                f"got {theirs}. Use the same numbers of states.",
-                node=node.name,
-            )
-    for node in start.observed:
-        value = problem.data.values[node.name]
-        assert node.dist is not None
-        try:
-            suits = node.dist.check(value).shape == value.shape
-        except Unsuitable:
-            suits = False
-        if not suits:
-            raise ModelError(
-                f"Node '{node.name}' of the model to start from must suit the data, of shape "
-                f"{value.shape}, got {node.dist!r}. Use the family and dimension of the model.",
-                node=node.name,
-            )
-    started = {}
-    for name, dist in model.distributions.items():
-        try:
-            started[name] = dist.started_from(start[name])
-        except Unsuitable as error:
-            raise ModelError(f"Node '{name}' {error}", node=name) from None
-    return model.replace(started)
-
-
 def default_start(problem: Problem) -> Start:
     """Return k-means++ seeding where a node allows it, else random responsibilities."""
     return plus_plus if _seedable(problem) else random
-
-
-def _check_fit(problem: Problem) -> None:
-    """Raise if the data cannot determine the parameters, before any work starts."""
-    n = problem.data.n
-    for name, k in problem.layout.elimination.sizes.items():
-        if k > n:
-            raise DataError(
-                f"data must have at least as many rows as Node '{name}' has states ({k}), got {n}. "
-                "Use fewer states or more data.",
-                node=name,
-            )
-    for node in problem.model.observed:
-        assert node.dist is not None
-        try:
-            bound(node.name, node.dist, problem.whole).check_fit()
-        except Unsuitable as error:
-            raise at_data(node.name, error) from None
-
-
-def _refuse_equal_states(problem: Problem, theta: Theta) -> None:
-    """Raise if the posterior is the prior in every row: a stationary point of EM."""
-    if not problem.model.observed or problem.model.requires_hard:
-        return
-    rows = np.unique(np.linspace(0, problem.data.n - 1, min(problem.data.n, 1000)).astype(int))
-    posterior = problem.take(rows).posterior(theta, Soft())
-    prior = _prior(problem, theta)
-    unchanged = all(
-        np.all(np.abs(after - before) < 1e-12)
-        for after, before in zip(posterior.conditionals, prior.conditionals, strict=True)
-    )
-    sizes = problem.layout.elimination.sizes
-    watched = [name for family in problem.layout.observed for name in family.scope]
-    for name in watched:
-        if unchanged and sizes[name] > 1:
-            raise ModelError(
-                f"Node '{name}': the states must differ at the start because EM never tells equal "
-                "states apart, got the same density under all of them in every row. "
-                "Start from lem.init.random, lem.init.plus_plus or other parameters.",
-                node=name,
-            )
-
-
-def _prior(problem: Problem, theta: Theta) -> Posterior:
-    """Return the distribution of the latents without data; observed parents count as unknown."""
-    elimination = problem.layout.elimination
-    factors = []
-    for family in problem.layout.latents:
-        (name,) = family.names
-        table = theta.latent_tables[name]
-        shaped = np.exp(table).reshape(*family.sizes, table.shape[1], 1)
-        for axis, _ in reversed(family.observed):
-            shaped = shaped.mean(axis=axis)
-        with np.errstate(divide="ignore"):
-            factors.append(Factor((*family.scope, name), np.log(shaped)))
-    evidence, conditionals = elimination.sum_product(factors)
-    return Posterior(elimination, conditionals, 1, evidence=evidence)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Container
 
 import attrs
 import numpy as np
 
 from latentem.data import Data
 from latentem.distributions.arrays import Array
-from latentem.graph import Model, NodeKind
+from latentem.graph import Model
 from latentem.inference.cost import Cost
 from latentem.inference.elimination import Elimination
 
@@ -75,39 +76,58 @@ class Layout:
     observed : tuple of Family
         The observed nodes, those with the same discrete parents together.
     elimination : Elimination
+    incomplete : frozenset of str
+        The observed nodes that have no value in some rows.
+    gapped : frozenset of str
+        Those among them with values of which a part may be missing.
     """
 
     latents: tuple[Family, ...]
     observed: tuple[Family, ...]
     elimination: Elimination
+    incomplete: frozenset[str]
+    gapped: frozenset[str]
 
     @classmethod
-    def of(cls, model: Model, n: int) -> Layout:
-        """Lay out a model for n rows of data.
+    def of(cls, model: Model, data: Data) -> Layout:
+        """Lay out a model for data. An observed parent with missing entries is a latent.
 
         Raises
         ------
         TooLargeError
             If exact inference needs too large a table.
         """
+        latents = {node.name for node in model.latents} | set(data.labels)
+        observed = [node for node in model.observed if node.name not in latents]
 
         def family(names: tuple[str, ...]) -> Family:
             parents = model.discrete_parents(names[0])
-            scope = tuple(p.name for p in parents if p.kind is NodeKind.LATENT)
+            scope = tuple(p.name for p in parents if p.name in latents)
             shape = model.parents_shape(names[0])
             return Family(names, tuple(p.name for p in parents), shape, scope)
 
         together: dict[tuple[str, ...], list[str]] = {}
-        for node in model.observed:
+        for node in observed:
             key = tuple(parent.name for parent in model.discrete_parents(node.name))
             together.setdefault(key, []).append(node.name)
-        elimination = Elimination.of(model)
-        Cost.of(model, elimination, n).check()
+        sizes = {n.name: n.n_states or 0 for n in model.order if n.name in latents}
+        elimination = Elimination.of(model.graph, sizes)
+        Cost.of(model, elimination, data.n).check()
         return cls(
-            tuple(family((node.name,)) for node in model.latents),
+            tuple(family((name,)) for name in sizes),
             tuple(family(tuple(names)) for names in together.values()),
             elimination,
+            frozenset(data.missing),
+            data.gapped,
         )
+
+    def of_nodes(self, names: Container[str]) -> Layout:
+        """Return the layout without other observed nodes than these."""
+        families = (
+            attrs.evolve(family, names=tuple(name for name in family.names if name in names))
+            for family in self.observed
+        )
+        return attrs.evolve(self, observed=tuple(family for family in families if family.names))
 
     def family_of(self, name: str) -> Family:
         """Return the family an observed node belongs to."""

@@ -89,7 +89,10 @@ def worst_rows(
         log_density = theta.kernels[name].on(data.values[name]).log_density()
         weights = np.broadcast_to(weights, log_density.shape)
         represented: Array = np.einsum("kn,kn->n", weights, log_density)
-        return represented if data.weights is None else represented * (data.weights > 0)
+        counted = data.present(name)
+        if data.weights is not None:
+            counted = (data.weights > 0) if counted is None else counted & (data.weights > 0)
+        return represented if counted is None else represented * counted
 
     represented = np.concatenate(list(map_blocks(block, problem.data.n, theta.cells)))
     values = problem.data.values[name]

@@ -119,10 +119,9 @@ class Problem:
     @classmethod
     def of(cls, model: Model, data: object, weights: object = None) -> Problem:
         """Bind data to a model; see `latentem.data.bind`."""
-        if not isinstance(model, Model):
-            raise ModelError(f"model must be a Model, got {model!r}. Make one: Model([z, x]).")
-        bound = binding.bind(model, data, weights)
-        return cls(model, bound, Layout.of(model, bound.n), bound)
+        check_model(model)
+        model, bound = binding.bind(model, data, weights)
+        return cls(model, bound, Layout.of(model, bound), bound)
 
     def theta(self, model: Model | None = None, *, renew: bool = False) -> Theta:
         """Return the parameters of a model on this graph, bound to the data.
@@ -162,8 +161,8 @@ class Problem:
             return Expectation(
                 stacks,
                 counts,
-                0.0 if objective is None else _weighted_sum(objective, data),
-                None if evidence is None else _weighted_sum(evidence, data),
+                0.0 if objective is None else weighted_sum(objective, data),
+                None if evidence is None else weighted_sum(evidence, data),
             )
 
         parts = map_blocks(expect, self.data.n, theta.cells)
@@ -173,7 +172,7 @@ class Problem:
         return total
 
     def posterior(self, theta: Theta, assign: Assignment) -> Posterior:
-        """Return the posterior of all rows at theta."""
+        """Return the posterior of all rows, as given, at theta."""
 
         def infer(rows: slice) -> Posterior:
             block = self.block(theta, rows, assign)
@@ -186,10 +185,12 @@ class Problem:
                 evidence=None if posterior.evidence is None else posterior.evidence + base,
             )
 
-        return concatenate(list(map_blocks(infer, self.data.n, theta.cells)))
+        posterior = concatenate(list(map_blocks(infer, self.data.n, theta.cells)))
+        places = self.data.places
+        return posterior if places is None else posterior[places]
 
     def log_evidence(self, theta: Theta) -> Array:
-        """Return log p(x) of each row, ``(n,)``; -inf for a row that is impossible."""
+        """Return log p(x) of each row, as given, ``(n,)``; -inf for one that is impossible."""
 
         def infer(rows: slice) -> Array:
             data, attached = self._attach(theta, rows)
@@ -202,7 +203,17 @@ class Problem:
             possible = evidence > LOG_ZERO / 10
             return np.broadcast_to(np.where(possible, evidence, -np.inf), data.n)
 
-        return np.concatenate(list(map_blocks(infer, self.data.n, theta.cells)))
+        evidence = np.concatenate(list(map_blocks(infer, self.data.n, theta.cells)))
+        places = self.data.places
+        return evidence if places is None else evidence[places]
+
+    def log_densities(self, theta: Theta) -> list[tuple[tuple[str, ...], Array]]:
+        """Return log p of each observed family in all rows, ``(*scope, n)``, with its scope."""
+        data, attached = self._attach(theta, slice(0, self.data.n))
+        return [
+            (family.scope, _density_table(family, stack, data))
+            for family, stack in zip(self.layout.observed, attached, strict=True)
+        ]
 
     def block(self, theta: Theta, rows: slice, source: Assignment | Beliefs) -> Block:
         """Return a block of data with its posterior."""
@@ -224,7 +235,10 @@ class Problem:
         """Return a block of data, and the stacks of kernels on it."""
         data = self.data[rows]
         attached = tuple(
-            stack.on(tuple(data.values[name] for name in family.names))
+            stack.on(
+                tuple(data.values[name] for name in family.names),
+                tuple(data.present(name) for name in family.names),
+            )
             for stack, family in zip(theta.stacks, self.layout.observed, strict=True)
         )
         return data, attached
@@ -247,24 +261,20 @@ class Problem:
                 column = np.broadcast_to(column, (len(column), data.n))
             factors.append(Factor(scope, with_own.at_observed(column, data)))
             if name in data.labels:
-                factors.append(Factor((name,), _label_table(data.labels[name], table.shape[1])))
+                weights = binding.label_weights(data.labels[name], table.shape[1])
+                with np.errstate(divide="ignore"):
+                    factors.append(Factor((name,), np.log(weights)))
         for family, stack in zip(self.layout.observed, attached, strict=True):
-            log_density = stack.log_density()
-            if len(log_density) != family.n_combinations:
-                raise ModelError(
-                    f"Node '{family.names[0]}': log_prob must return one column for each of the "
-                    f"{family.n_combinations} combinations of the parents' states, got "
-                    f"{len(log_density)}. Broadcast it to (n, K).",
-                    node=family.names[0],
-                )
-            factors.append(Factor(family.scope, family.at_observed(log_density, data)))
+            factors.append(Factor(family.scope, _density_table(family, stack, data)))
         return factors
 
     def _refuse_impossible(self, theta: Theta, data: Data, bad: int, first_row: int) -> None:
         """Raise the error that says which row has no density, and which node is to blame."""
-        row = first_row + bad
+        row = data.row(bad) if data.order is not None else first_row + bad
         for family in self.layout.observed:
             for name in family.names:
+                if name in data.missing and data.missing[name][bad]:
+                    continue
                 value = data.values[name][bad : bad + 1]
                 log_density = theta.kernels[name].on(value).log_density()
                 if not (log_density < np.inf).all():  # NaN too
@@ -375,7 +385,7 @@ class Problem:
         def block(rows: slice) -> dict[str, float]:
             data = self.data[rows]
             return {
-                name: _weighted_sum(_base_measure(family, data.values[name]), data)
+                name: weighted_sum(_base_measure(family, data, name), data)
                 for name, family in families.items()
             }
 
@@ -387,21 +397,47 @@ class Problem:
 
     def _base_rows(self, theta: Theta, data: Data) -> dict[str, Array]:
         """Return the log base measures, ``(rows,)`` each, that the nodes' kernels leave out."""
-        return {
-            name: _base_measure(family, data.values[name]) for name, family in theta.linear.items()
-        }
+        return {name: _base_measure(family, data, name) for name, family in theta.linear.items()}
+
+    def imputed(self, rng: np.random.Generator) -> Problem:
+        """Return the problem with missing parts of values drawn from their columns."""
+        if not self.data.gapped:
+            return self
+        layout = attrs.evolve(self.layout, gapped=frozenset())
+        return attrs.evolve(self, data=self.data.imputed(rng), layout=layout)
 
     def take(self, rows: Array) -> Problem:
         """Return the problem on these rows only."""
         return attrs.evolve(self, data=self.data[rows])
 
 
-def _base_measure(family: ExponentialFamily, value: Array) -> Array:
-    """Return log h(x), ``(rows,)``, or ``(1,)`` if it is the same for all."""
-    return np.atleast_1d(np.asarray(family.log_base_measure(value), dtype=float))
+def _density_table(family: Family, stack: AttachedStack, data: Data) -> Array:
+    """Return log p of a family given the data, ``(*scope, rows)``."""
+    log_density = stack.log_density()
+    if len(log_density) != family.n_combinations:
+        raise ModelError(
+            f"Node '{family.names[0]}': log_prob must return one column for each of the "
+            f"{family.n_combinations} combinations of the parents' states, got "
+            f"{len(log_density)}. Broadcast it to (n, K).",
+            node=family.names[0],
+        )
+    return family.at_observed(log_density, data)
 
 
-def _weighted_sum(values: Array, data: Data) -> float:
+def check_model(model: object) -> None:
+    """Raise unless it is a model."""
+    if not isinstance(model, Model):
+        raise ModelError(f"model must be a Model, got {model!r}. Make one: Model([z, x]).")
+
+
+def _base_measure(family: ExponentialFamily, data: Data, name: str) -> Array:
+    """Return log h(x) of a node, ``(rows,)``, or ``(1,)`` if it is the same for all."""
+    base = np.atleast_1d(np.asarray(family.log_base_measure(data.values[name]), dtype=float))
+    present = data.present(name)
+    return base if present is None else base * present
+
+
+def weighted_sum(values: Array, data: Data) -> float:
     """Return the sum over rows with their weights; a row without weight may be -inf."""
     if values.shape[-1] != data.n:
         return float(values[0]) * data.total_weight
@@ -409,9 +445,3 @@ def _weighted_sum(values: Array, data: Data) -> float:
         return float(values.sum())
     counted = data.weights > 0
     return float(values[counted] @ data.weights[counted])
-
-
-def _label_table(labels: Array, k: int) -> Array:
-    """Return log-evidence ``(k, rows)``: -inf for all states but the known one."""
-    possible = (labels == np.arange(k)[:, None]) | (labels == -1)
-    return np.where(possible, 0.0, -np.inf)

@@ -18,13 +18,16 @@ class Progress:
     enabled : bool
     n_starts : int
         Number of starts that will be tried.
+    what : str
+        What the runs are from.
     """
 
-    def __init__(self, enabled: bool, n_starts: int) -> None:
+    def __init__(self, enabled: bool, n_starts: int, what: str = "starts") -> None:
         self._display: Any = None
         self._task: Any = None
         self._start = 0
         self._n_starts = n_starts
+        self._what = what
         self._objective: float | None = None
         if enabled:
             progress = require("rich.progress", extra="cli")
@@ -61,7 +64,7 @@ class Progress:
             self._start += 1
             self._objective = None
         change = "" if self._objective is None else f"  change {objective - self._objective:.3g}"
-        run = f"run {self._start} ({self._n_starts} starts)  " if self._n_starts > 1 else ""
+        run = f"run {self._start} ({self._n_starts} {self._what})  " if self._n_starts > 1 else ""
         self._display.update(
             self._task,
             description=f"{run}iteration {iteration}  objective {objective:.6f}{change}",

@@ -11,18 +11,22 @@ import numpy as np
 
 from latentem.distributions.arrays import Array
 from latentem.em.assign import Assignment, Hard, soft
+from latentem.em.imputation import impute, with_labels
 from latentem.em.loop import State
 from latentem.em.problem import Problem
 from latentem.em.sampling import sample
 from latentem.em.status import Status
-from latentem.em.steps import e_step, known_theta, total_evidence
+from latentem.em.steps import check_probability, e_step, known_theta, total_evidence
 from latentem.em.trace import Trace
 from latentem.errors import ModelError
 from latentem.graph import Model
 from latentem.inference.posterior import Posterior
+from latentem.seeds import generator
 
 if TYPE_CHECKING:
+    from latentem.em.bootstrap import Bootstrap
     from latentem.summary import Summary
+    from latentem.tables import StandardErrors
 
 
 @attrs.frozen
@@ -64,6 +68,8 @@ class Fit:
         left as it stood.
     events : tuple of str
         What maximisers had to do besides maximising, with the iteration.
+    interrupted : bool
+        Whether an interrupt ended the search for a better one.
     """
 
     model: Model
@@ -75,6 +81,7 @@ class Fit:
     _problem: Problem
     _assign: Assignment
     _log_likelihood: float | None
+    interrupted: bool = False
 
     @classmethod
     def of(
@@ -131,6 +138,24 @@ class Fit:
         return self.trace.rows[-1].distortion or 0.0
 
     @property
+    def entropy(self) -> float:
+        """H of the last E-step, in nats: a total over the rows of the training data.
+
+        Of the posterior as the assignment rule makes it, so 0 under `hard`.
+        """
+        return self.trace.rows[-1].entropy
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows of the training data."""
+        return self._problem.data.n
+
+    @property
+    def total_weight(self) -> float:
+        """Sum of the weights of the rows; their number if they have none."""
+        return self._problem.data.total_weight
+
+    @property
     def iterations(self) -> int:
         """Number of iterations of the run that won."""
         return self.trace.rows[-1].iteration
@@ -154,12 +179,17 @@ class Fit:
     def starts_line(self) -> str:
         """How far the starts agree, in words."""
         whole = self._on_all_rows
-        finished = sum(start.status is not Status.ITERATION_LIMIT for start in whole)
-        shown = f"{len(self.starts)}: "
+        counts = {status: sum(start.status is status for start in whole) for status in Status}
+        parts = [
+            f"{counts[Status.CONVERGED]} converged",
+            f"{counts[Status.DEGENERATE]} degenerated",
+            f"{counts[Status.ITERATION_LIMIT]} left unfinished",
+        ]
+        shown = [part for part in parts if not part.startswith("0")]
         if len(whole) < len(self.starts):
             rows = min(start.n_rows for start in self.starts)
-            shown += f"chosen on {rows:,} rows, {len(whole)} followed on all; "
-        return f"{shown}{finished} went to the end, {self.agreement} of them to this optimum"
+            shown.insert(0, f"chosen on {rows:,} rows, {len(whole)} followed on all")
+        return f"{len(self.starts)}: {', '.join(shown)}; {self.agreement} at this optimum"
 
     @property
     def n_parameters(self) -> int:
@@ -210,7 +240,7 @@ class Fit:
         )
 
     def predict(self, data: Any = None) -> Any:
-        """Return the jointly most probable states.
+        """Return the jointly most probable states, as labels where the latents have some.
 
         Parameters
         ----------
@@ -222,8 +252,48 @@ class Fit:
         array, (n,), or dict of str to array
             An array if there is one latent, else by name.
         """
-        mode = self.posterior(data).mode()
+        states = self.posterior(data).mode()
+        mode = {node.name: with_labels(node, states[node.name]) for node in self.model.latents}
         return next(iter(mode.values())) if len(mode) == 1 else mode
+
+    def impute(
+        self, data: Any = None, *, draw: bool = False, seed: int | np.random.Generator | None = None
+    ) -> dict[str, Array]:
+        """Return the values of the observed nodes with missing entries filled in.
+
+        Parameters
+        ----------
+        data : array, mapping or data frame, optional
+            New rows; the training data by default.
+        draw : bool
+            Draw missing entries from their conditional distribution given the observed ones,
+            jointly in each row. By default they get their conditional mean, or where the values are
+            a finite set, the most probable one.
+        seed : int or numpy.random.Generator, optional
+            For the draws.
+
+        Returns
+        -------
+        dict of str to array, (n, *event)
+            Labels where the data had some.
+
+        Raises
+        ------
+        MissingMethodError
+            If a plug-in has no method ``expected_value``, or to draw no ``sample``.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import latentem as lem
+        >>> x = np.array([[0.0, 0.0], [1.0, 1.1], [2.0, 1.9], [3.0, np.nan]])
+        >>> fit = lem.fit(lem.Model([lem.observed("x", lem.Gaussian())]), x, seed=0)
+        >>> fit.impute()["x"][3].round(1)
+        array([3. , 2.9])
+        """
+        check_probability(self.model, "imputed values")
+        problem = Problem.of(self.model, self._problem.data if data is None else data)
+        return impute(problem, known_theta(problem), generator(seed) if draw else None)
 
     def score_samples(self, data: Any = None) -> Array:
         """Return log p(x | θ) of each row, ``(n,)``, in nats; -inf where impossible.
@@ -242,13 +312,174 @@ class Fit:
         """Draw n rows from the fitted model; see `latentem.sample`."""
         return sample(self.model, n, seed=seed)
 
+    # -- how sure ------------------------------------------------------------------------------
+
+    def standard_errors(self) -> dict[str, dict[str, Array]]:
+        r"""Return the standard errors of the parameters, from the observed information.
+
+        .. math:: \mathrm{se}(\theta_j)^2 = [I^{-1}]_{jj}, \qquad
+                  I = -\nabla^2 \log p(X \mid \theta)
+
+        at the θ of the fit, which should be a maximum of the likelihood. The information is taken
+        from differences of Q, two E-steps for each free parameter. Row weights count as repeated
+        rows.
+
+        What is known exactly has standard error 0: fixed parameters. So has, with a warning, what
+        lies on the boundary of its range, where the theory does not hold: probabilities and rates
+        within 1e-6 of its end, and (co)variances at their floor. It is held there, and the other
+        standard errors are those with it known. What the data do not determine (a state without
+        rows, states that are alike) has infinite standard errors, with a warning.
+
+        Returns
+        -------
+        dict of str to dict of str to array
+            By node and parameter, in the parameter's shape and unit:
+            ``fit.standard_errors()["x"]["mean"]``.
+
+        Raises
+        ------
+        ModelError
+            For prototypes, which have no likelihood.
+            For other assignment rules than `soft`, which do not maximise it.
+        DegenerateError
+            If the likelihood still rises from θ: it is no maximum.
+
+        Warns
+        -----
+        DegenerateWarning
+            If parameters are on the boundary, or left open by the data.
+
+        References
+        ----------
+        Louis, Finding the observed information matrix when using the EM algorithm, Journal of the
+        Royal Statistical Society B 44, 1982. Oakes, Direct calculation of the information matrix
+        via the EM algorithm, Journal of the Royal Statistical Society B 61, 1999.
+
+        Examples
+        --------
+        >>> import latentem as lem
+        >>> fit = lem.fit(lem.Model([lem.observed("x", lem.Bernoulli())]), [1, 1, 1, 0])
+        >>> round(float(fit.standard_errors()["x"]["probs"]), 4)  # root of 3/4 * 1/4 / 4
+        0.2165
+        """
+        from latentem.em.standard_errors import standard_errors  # scipy.linalg is slow to import
+
+        check_probability(self.model, "standard errors")
+        if self._assign != soft:
+            raise ModelError(
+                "standard errors must be of a maximum of the likelihood, got a fit under "
+                f"{self._assign}. Go on from it with fit(model, data, init=fit.model)."
+            )
+        problem = attrs.evolve(self._problem, model=self.model)
+        return standard_errors(problem, known_theta(problem))
+
+    def bootstrap(
+        self,
+        n: int = 100,
+        seed: int | np.random.Generator | None = None,
+        progress: bool = False,
+    ) -> Bootstrap:
+        """Return fits to data drawn from the fitted model: the parametric bootstrap.
+
+        Each draw is as large as the training data and as well known: all observed nodes are drawn,
+        observed parents too; entries that were missing are so again, and rows in which a latent's
+        state was known know the one drawn. A row of weight w, a whole number, is drawn w times. The
+        model is fitted to it from the parameters it was drawn from, under the same assignment rule,
+        and its states are put in their order (see `align`).
+
+        An interrupt keeps what has been done, with a warning.
+
+        Parameters
+        ----------
+        n : int
+            Number of draws, at least 2: some 100 for standard errors, 1000 for intervals.
+        seed : int or numpy.random.Generator, optional
+        progress : bool
+            Show the fits as they run (needs the extra ``cli``).
+
+        Returns
+        -------
+        Bootstrap
+            With ``standard_errors``, ``interval(level)``, ``models`` and ``failed``.
+
+        Raises
+        ------
+        ModelError
+            For prototypes, which cannot be drawn from.
+        DataError
+            If row weights are not whole numbers, or labels are probabilities.
+        MissingMethodError
+            If a distribution has no method ``sample``.
+        DegenerateError
+            If fewer than two of the fits came to a maximum.
+
+        References
+        ----------
+        Efron and Tibshirani, An introduction to the bootstrap, 1993. For mixtures: McLachlan and
+        Peel, Finite mixture models, 2000, section 2.16.
+
+        Examples
+        --------
+        >>> import latentem as lem
+        >>> fit = lem.fit(lem.Model([lem.observed("x", lem.Poisson())]), [3, 5, 4, 2, 6])
+        >>> boot = fit.bootstrap(50, seed=0)
+        >>> boot
+        Bootstrap of p(x): 50 fits
+        >>> low, high = boot.interval(0.9)["x"]["rate"]
+        >>> bool(low < 4 < high)
+        True
+        """
+        from latentem.em.bootstrap import bootstrap  # which makes fits itself
+
+        problem = attrs.evolve(self._problem, model=self.model)
+        return bootstrap(problem, self._assign, n, seed, progress)
+
     # -- showing it ----------------------------------------------------------------------------
 
-    def summary(self) -> Summary:
-        """Return a table of the fit, node by node and state by state; print it."""
+    def summary(self, standard_errors: StandardErrors | None = None) -> Summary:
+        """Return a table of the fit, node by node and state by state; print it.
+
+        Parameters
+        ----------
+        standard_errors : mapping of str to mapping of str to array, optional
+            By node and parameter, in the parameter's shape: printed as "estimate ± s.e.".
+        """
         from latentem.summary import Summary  # a floor above: only when asked for
 
-        return Summary(self)
+        return Summary(self, standard_errors or {})
+
+    def to_dataframe(
+        self,
+        what: str = "parameters",
+        backend: Any = "pandas",
+        *,
+        standard_errors: StandardErrors | None = None,
+    ) -> Any:
+        """Return parameters, responsibilities or the trace as a data frame.
+
+        Parameters
+        ----------
+        what : {"parameters", "responsibilities", "trace"}
+            Parameters: a row for each number, with columns ``node``, ``states`` (of the node's
+            discrete parents, such as ``"z=0"``), ``parameter``, ``index`` (within the parameter of
+            these states, such as ``"0,1"``) and ``value``. Responsibilities: a row for each row of
+            the training data, in their order, with a column for each state of each latent, such as
+            ``"z=0"``. Trace: a row for each half-step.
+        backend : str or module
+            "pandas", "polars", "pyarrow", "modin" or "cudf".
+        standard_errors : mapping of str to mapping of str to array, optional
+            By node and parameter, in the parameter's shape: a further column of the parameters.
+
+        Raises
+        ------
+        ModelError
+            If it is none of these.
+        MissingExtraError
+            If the backend is not installed.
+        """
+        from latentem.tables import frame_of  # a floor above: only when asked for
+
+        return frame_of(self, what, backend, standard_errors or {})
 
     def __repr__(self) -> str:
         lines = [f"Fit of {self.model} to {self._problem.data.n} rows"]

@@ -5,11 +5,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 
+import attrs
 import numpy as np
 
+from latentem.data import is_certain
 from latentem.em.assign import Assignment
 from latentem.em.convergence import Convergence, is_small, whole
-from latentem.em.init import Start, default_start, first_theta, plus_plus, random, some_rows
+from latentem.em.first import first_theta
+from latentem.em.init import Start, default_start, plus_plus, random, some_rows
 from latentem.em.loop import State, half_steps
 from latentem.em.problem import Problem
 from latentem.em.result import Ending, Fit
@@ -22,6 +25,8 @@ from latentem.errors import (
     DataError,
     DegenerateError,
     DegenerateWarning,
+    EqualStatesError,
+    LatentemError,
     ObjectiveDecreasedError,
 )
 from latentem.graph import Model
@@ -97,6 +102,14 @@ class Run:
         return (self.error is None, not at_constraint, self.last.objective)
 
 
+@attrs.frozen
+class Failure:
+    """A start that could not be made of so many rows."""
+
+    error: LatentemError
+    n_rows: int
+
+
 class Search:
     """Several starts: short runs, the best continued."""
 
@@ -114,7 +127,7 @@ class Search:
         self.max_iter = max_iter
         self.watch = watch
         self.runs: list[Run] = []
-        self.failed: list[DegenerateError | DataError] = []
+        self.failed: list[Failure] = []
         self.interrupted = False
 
     def run(self, starts: list[Start | Model | None], rng: np.random.Generator) -> None:
@@ -151,8 +164,8 @@ class Search:
         for start in starts:
             try:
                 self._begin(part, start, rng)
-            except (DegenerateError, DataError) as error:
-                self.failed.append(error)
+            except (DegenerateError, DataError, EqualStatesError) as error:
+                self.failed.append(Failure(error, part.data.n))
         _, keep = MANY_STARTS if is_small(self.problem) else FEW_STARTS
         limit = SHORT_ITERATIONS
         runs = self.runs
@@ -170,8 +183,9 @@ class Search:
         whole_run = self._begin(self.problem, part.to_model(best.last.theta), rng)
         self._advance([whole_run], 0)
         if not whole_run.states:  # some row is impossible under the subsample's best
+            self.runs.remove(whole_run)
             whole_run = self._begin(self.problem, starts[0], rng)
-        self.runs = [run for run in self.runs if run is not best]
+        self.runs.remove(best)
         self._advance([whole_run], self.max_iter)
 
     def result(self) -> Fit:
@@ -182,29 +196,51 @@ class Search:
         DegenerateError
             If every start degenerated.
         """
-        on_all_rows = [run for run in self.runs if run.problem is self.problem]
-        candidates = ranked(on_all_rows) or ranked(self.runs)
-        if not candidates:
-            raise next(iter(self.failed), None) or next(r.error for r in self.runs if r.error)
-        best = candidates[0]
-        if best.error is not None:
-            raise best.error
-        if best.problem is not self.problem:  # interrupted before any run on all rows
-            theta = self.problem.theta(best.problem.to_model(best.last.theta), renew=True)
-            best = Run(self.problem, theta, self.assign, self.convergence)
-            next(best.steps(0))
+        best = self._best()
         endings = [run.ending for run in self.runs]
-        endings += [Ending(Status.DEGENERATE, None, 0, self.problem.data.n) for _ in self.failed]
+        endings += [Ending(Status.DEGENERATE, None, 0, failed.n_rows) for failed in self.failed]
         fit = Fit.of(
             best.problem,
             best.last,
             Trace(tuple(best.rows)),
             best.status,
             tuple(endings),
-            best.events,
+            [*best.events, *self._set_aside(best)],
         )
         self._warn(best)
-        return fit
+        return attrs.evolve(fit, interrupted=self.interrupted)
+
+    def _best(self) -> Run:
+        """Return the best run on all rows, or if there is none the best of others, on all rows."""
+        on_all_rows = ranked([run for run in self.runs if run.problem is self.problem])
+        errors = [failed.error for failed in self.failed]
+        errors += [run.error for run in self.runs if run.error is not None]
+        if on_all_rows:
+            if on_all_rows[0].error is not None:
+                raise on_all_rows[0].error
+            return on_all_rows[0]
+        for run in ranked(self.runs):  # interrupted before any run on all rows
+            theta = self.problem.theta(run.problem.to_model(run.last.theta), renew=True)
+            best = Run(self.problem, theta, self.assign, self.convergence)
+            if next(best.steps(0), None) is not None:
+                return best
+            assert best.error is not None
+            errors.append(best.error)
+        raise errors[0]
+
+    def _set_aside(self, best: Run) -> list[str]:
+        """Say if a run that a constraint holds has a higher objective than the best of the free."""
+        held = [
+            run.last.objective
+            for run in self.runs
+            if run.states and run.problem is best.problem and run.rank[:2] < best.rank[:2]
+        ]
+        if not held or max(held) <= best.last.objective:
+            return []
+        return [
+            f"a start came to a higher objective, {max(held):.6g}, with a state held by a "
+            "constraint; it was set aside"
+        ]
 
     def _warn(self, best: Run) -> None:
         if self.interrupted:
@@ -262,16 +298,18 @@ def choose_starts(
     if init is None and problem.model.is_parameterised:
         init = problem.model
     check_init(init)
+    labels = problem.data.labels
     hidden = [
         name
         for name, k in problem.layout.elimination.sizes.items()
-        if k > 1 and np.any(problem.data.labels.get(name, np.array([-1])) == -1)
+        if k > 1 and not (name in labels and is_certain(labels[name]))
     ]
     if restarts is None:
         given = init is not None and init not in (random, default_start(problem))
         many, _ = MANY_STARTS if is_small(problem) else FEW_STARTS
         # A rule that draws leaves a poor optimum by itself.
-        restarts = many if hidden and not given and assign.is_monotone else 1
+        several = hidden or problem.data.gapped  # else there is one maximum
+        restarts = many if several and not given and assign.is_monotone else 1
     restarts = whole("restarts", restarts, 1)
     if init is not None:
         return [init] * restarts

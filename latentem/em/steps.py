@@ -9,13 +9,14 @@ from typing import Any
 import attrs
 import numpy as np
 
-from latentem.data import bind
+from latentem.data import bind, is_certain
 from latentem.distributions.arrays import LOG_ZERO
 from latentem.distributions.records import Record
 from latentem.em.assign import Assignment, soft
-from latentem.em.init import Start, first_theta
+from latentem.em.first import first_theta
+from latentem.em.init import Start
 from latentem.em.maximise import maximise
-from latentem.em.problem import Problem, Term
+from latentem.em.problem import Problem, Term, check_model, weighted_sum
 from latentem.em.theta import Theta
 from latentem.errors import DataError, ModelError
 from latentem.graph import Model
@@ -150,12 +151,19 @@ def e_step(model: Model, data: Any, *, assign: Assignment = soft, weights: Any =
     >>> lem.e_step(lem.Model([z, x]), [1]).marginal("z").round(2)
     array([[0.25, 0.75]])
     """
+    check_model(model)
     check_assign(model, assign)
     problem = Problem.of(model, data, weights)
     return problem.posterior(known_theta(problem), assign.at(0))
 
 
-def _with_posterior(model: Model, data: Any, posterior: Posterior) -> Problem:
+def _with_posterior(model: Model, data: Any, posterior: Posterior) -> tuple[Problem, Posterior]:
+    """Return the problem with the posterior's weights, and the posterior in its order of rows."""
+    if not isinstance(posterior, Posterior):
+        raise ModelError(
+            f"posterior must be a Posterior, got a {type(posterior).__name__}. Pass what "
+            "e_step(model, data) returns; responsibilities make a start: init.from_posterior."
+        )
     problem = Problem.of(model, data)
     if posterior.n != problem.data.n or posterior.elimination.sizes != (
         problem.layout.elimination.sizes
@@ -165,7 +173,10 @@ def _with_posterior(model: Model, data: Any, posterior: Posterior) -> Problem:
             f"{problem.data.n} rows, got {posterior.elimination.sizes} and {posterior.n}. "
             "Use e_step(model, data) of the same model and data."
         )
-    return attrs.evolve(problem, data=attrs.evolve(problem.data, weights=posterior.weights))
+    if problem.data.order is not None:
+        posterior = posterior[problem.data.order]
+    weighted = attrs.evolve(problem.data, weights=posterior.weights)
+    return attrs.evolve(problem, data=weighted), posterior
 
 
 def m_step(model: Model, data: Any, posterior: Posterior) -> Model:
@@ -198,8 +209,15 @@ def m_step(model: Model, data: Any, posterior: Posterior) -> Model:
     >>> lem.m_step(model, counts, lem.e_step(model, counts))["x"].rate.round(2)
     array([0.5 , 6.22])
     """
-    problem = _with_posterior(model, data, posterior)
-    theta = problem.theta()
+    problem, posterior = _with_posterior(model, data, posterior)
+    theta = problem.theta(renew=True)  # floors and digits are those of these data
+    gapped = [name for name in problem.data.gapped if not theta.dists[name].is_parameterised]
+    if gapped:
+        raise ModelError(
+            f"Node '{gapped[0]}': it must have parameters to complete values with missing parts, "
+            "got a template. Start with initialize(model, data).",
+            node=gapped[0],
+        )
     records = problem.records(theta, problem.expectation(theta, posterior))
     return problem.to_model(maximise(problem, theta, records, posterior).theta)
 
@@ -286,7 +304,7 @@ def expected_log_joint(model: Model, data: Any, posterior: Posterior) -> Expecte
     >>> bool(np.isclose(Q.total + posterior.entropy, lem.log_likelihood(model, counts)))
     True
     """
-    problem = _with_posterior(model, data, posterior)
+    problem, posterior = _with_posterior(model, data, posterior)
     theta = known_theta(problem)
     records = problem.records(theta, problem.expectation(theta, posterior))
     terms = problem.q(theta, records)
@@ -324,11 +342,9 @@ def total_evidence(problem: Problem, theta: Theta) -> float:
     """Return the weighted sum of log p(x), rows without weight left out."""
     check_probability(problem.model, "a likelihood")
     rows = problem.log_evidence(theta)
-    weights = problem.data.weights
-    if weights is None:
-        return float(rows.sum())
-    counted = weights > 0
-    return float(rows[counted] @ weights[counted])
+    if problem.data.order is not None:
+        rows = rows[problem.data.order]
+    return weighted_sum(rows, problem.data)
 
 
 def log_joint(model: Model, data: Any, *, weights: Any = None) -> float:
@@ -355,10 +371,10 @@ def log_joint(model: Model, data: Any, *, weights: Any = None) -> float:
     >>> round(lem.log_joint(lem.Model([z, x]), {"z": [0], "x": [1]}), 4)
     -2.3026
     """
-    bound = bind(model, data, weights)
+    model, bound = bind(model, data, weights)
     for node in model.latents:
         labels = bound.labels.get(node.name)
-        if labels is None or np.any(labels == -1):
+        if labels is None or not is_certain(labels):
             raise DataError(
                 f"data must have a state of the latent '{node.name}' in every row for log_joint, "
                 "got none. Add it, or use log_likelihood, which sums it out.",

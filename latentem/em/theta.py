@@ -34,10 +34,14 @@ class Theta:
     def kernels(self) -> dict[str, Kernel]:
         """The kernels of the observed nodes."""
         return {
-            name: self.others.get(name) or self.dists[name].kernel()
+            name: self.others.get(name) or self._kernel(name)
             for family in self.layout.observed
             for name in family.names
         }
+
+    def _kernel(self, name: str) -> Kernel:
+        dist = self.dists[name]
+        return dist.gapped_kernel() if name in self.layout.gapped else dist.kernel()
 
     @cached_property
     def linear(self) -> dict[str, ExponentialFamily]:
@@ -61,7 +65,10 @@ class Theta:
     def stacks(self) -> tuple[Stack, ...]:
         """The kernels of the nodes with the same parents, as one."""
         return tuple(
-            Stack.of(tuple(self.kernels[name] for name in family.names))
+            Stack.of(
+                tuple(self.kernels[name] for name in family.names),
+                tuple(name in self.layout.incomplete for name in family.names),
+            )
             for family in self.layout.observed
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import attrs
@@ -12,8 +12,20 @@ import numpy as np
 from latentem.distributions.arrays import Array
 from latentem.errors import ModelError, require
 
-#: The data frames that a trace can become: those that narwhals holds in memory.
+#: The data frames that a table can become: those that narwhals holds in memory.
 BACKENDS = ("pandas", "polars", "pyarrow", "modin", "cudf")
+
+
+def to_frame(columns: Mapping[str, Any], backend: Any) -> Any:
+    """Return columns of equal length as a data frame; errors as in `Trace.to_dataframe`."""
+    chosen = nw.Implementation.from_backend(backend)
+    if chosen.value not in BACKENDS:
+        raise ModelError(
+            f"backend must be one of {', '.join(map(repr, BACKENDS))}, got {backend!r}. "
+            "Choose one of these."
+        )
+    require(chosen.value, extra="pandas" if chosen.is_pandas() else None)
+    return nw.from_dict(columns, backend=backend).to_native()
 
 
 @attrs.frozen
@@ -88,15 +100,7 @@ class Trace:
         MissingExtraError
             If it is not installed.
         """
-        chosen = nw.Implementation.from_backend(backend)
-        if chosen.value not in BACKENDS:
-            raise ModelError(
-                f"backend must be one of {', '.join(map(repr, BACKENDS))}, got {backend!r}. "
-                "Choose one of these."
-            )
-        require(chosen.value, extra="pandas" if chosen.is_pandas() else None)
-        columns = {name: self[name] for name in self.columns}
-        return nw.from_dict(columns, backend=backend).to_native()
+        return to_frame({name: self[name] for name in self.columns}, backend)
 
     def __repr__(self) -> str:
         if not self.rows:

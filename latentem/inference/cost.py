@@ -6,8 +6,9 @@ import math
 from typing import Self
 
 import attrs
+import numpy as np
 
-from latentem.errors import TooLargeError
+from latentem.errors import ModelError, TooLargeError
 from latentem.graph import Model
 from latentem.inference.elimination import Elimination
 from latentem.parallel import block_rows
@@ -110,6 +111,11 @@ def cost(model: Model, n: int) -> Cost:
     -------
     Cost
 
+    Raises
+    ------
+    ModelError
+        If the model or the number of rows is not one.
+
     Examples
     --------
     >>> import latentem as lem
@@ -118,4 +124,11 @@ def cost(model: Model, n: int) -> Cost:
     >>> lem.cost(lem.Model([a, b, y]), 1000).largest_table
     100
     """
-    return Cost.of(model, Elimination.of(model), n)
+    if not isinstance(model, Model):
+        raise ModelError(f"cost: model must be a Model, got {model!r}. Make one: Model([z, x]).")
+    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 0:
+        raise ModelError(
+            f"cost: n must be a whole number of rows of at least 0, got {n!r}. Give one."
+        )
+    sizes = {node.name: node.n_states or 0 for node in model.latents}
+    return Cost.of(model, Elimination.of(model.graph, sizes), int(n))

@@ -25,7 +25,6 @@ import numpy as np
 from networkx.algorithms.approximation.treewidth import min_fill_in_heuristic
 
 from latentem.distributions.arrays import Array
-from latentem.graph import Model
 
 
 @attrs.frozen
@@ -65,9 +64,16 @@ class Elimination:
     buckets: tuple[Bucket, ...]
 
     @classmethod
-    def of(cls, model: Model) -> Elimination:
-        """Find a min-fill order of the latents on the moralised graph of a model."""
-        graph, sizes = model.graph, {node.name: node.n_states or 0 for node in model.latents}
+    def of(cls, graph: nx.DiGraph[str], sizes: dict[str, int]) -> Elimination:
+        """Find a min-fill order on the moralised graph.
+
+        Parameters
+        ----------
+        graph : networkx.DiGraph
+            The model's graph.
+        sizes : dict of str to int
+            The latents, and their numbers of states.
+        """
         names: nx.DiGraph[str] = nx.DiGraph(graph.edges)  # without attributes, which nest
         names.add_nodes_from(graph)
         moral = nx.moral_graph(names).subgraph(sizes)

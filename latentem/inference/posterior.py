@@ -69,8 +69,23 @@ class Posterior:
         """Return the posterior that is certain of the states ``(n,)`` of each latent."""
         return cls.independent({name: one_hot(states[name], sizes[name]) for name in sizes}, n)
 
-    def __getitem__(self, rows: slice) -> Self:
-        """Return the posterior of a block of rows."""
+    def __getitem__(self, rows: int | slice | Sequence[int] | Array) -> Self:
+        """Return the posterior of some rows.
+
+        Parameters
+        ----------
+        rows : int, slice, or array of int or of bool, (m,) or (n,)
+            One row, a range of rows, rows by number, or a mask of rows.
+
+        Raises
+        ------
+        ModelError
+            If these are no rows.
+        IndexError
+            If a row is beyond the last.
+        """
+        if not isinstance(rows, slice):
+            rows = _row_numbers(rows, self.n)
 
         def cut(array: Array | None) -> Array | None:
             return array if array is None or array.shape[-1] == 1 else array[..., rows]
@@ -80,7 +95,7 @@ class Posterior:
             conditionals=tuple(
                 table if table.shape[-1] == 1 else table[..., rows] for table in self.conditionals
             ),
-            n=len(range(*rows.indices(self.n))),
+            n=len(range(*rows.indices(self.n))) if isinstance(rows, slice) else len(rows),
             weights=cut(self.weights),
             objective=cut(self.objective),
             evidence=cut(self.evidence),
@@ -257,6 +272,28 @@ class Posterior:
     def __repr__(self) -> str:
         sizes = ", ".join(f"{name} ({k} states)" for name, k in self.elimination.sizes.items())
         return f"Posterior of {sizes} given {self.n} rows; entropy {self.entropy:.6g} nats"
+
+
+def _row_numbers(rows: Any, n: int) -> Array:
+    """Return rows that were asked for as their numbers, ``(m,)``."""
+    array = np.asarray(None if isinstance(rows, tuple | bool) else rows)
+    if array.dtype.kind == "b" and array.shape == (n,):
+        return np.flatnonzero(array)
+    if array.shape == (0,):
+        array = array.astype(np.intp)
+    if array.dtype.kind not in "iu" or array.ndim > 1:
+        raise ModelError(
+            f"posterior[rows] must be given a row, a slice, row numbers or a mask of the {n} rows, "
+            f"got {rows!r}. Use marginal(name) for the states of a latent."
+        )
+    numbers = np.atleast_1d(array)
+    beyond = (numbers < -n) | (numbers >= n)
+    if beyond.any():
+        raise IndexError(
+            f"posterior[rows] must be given some of its {n} rows, got {numbers[beyond][0]}. "
+            f"Count them from 0 to {n - 1}."
+        )
+    return numbers
 
 
 def one_hot(states: Array, k: int) -> Array:

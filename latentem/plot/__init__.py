@@ -8,8 +8,9 @@ No function asks for a family: whatever has a mean and a covariance gets ellipse
 one-dimensional gets its density.
 """
 
+from latentem.plot.criteria import selection
 from latentem.plot.graphs import graph
 from latentem.plot.half_steps import trace
 from latentem.plot.points import clusters, responsibilities
 
-__all__ = ["clusters", "graph", "responsibilities", "trace"]
+__all__ = ["clusters", "graph", "responsibilities", "selection", "trace"]

@@ -121,7 +121,7 @@ class _View:
         model, self.posterior = _inferred(fitted, data)
         self.node = _drawn(model, name)
         self.dist: Any = self.node.dist
-        bound = bind(model, data).values[self.node.name]
+        bound = bind(model, data)[1].values[self.node.name]
         self.event_shape = bound.shape[1:]
         self.value = bound.reshape(len(bound), math.prod(self.event_shape)).astype(float)
         self.labels = _column_names(self.node, data, self.value.shape[1])

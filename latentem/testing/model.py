@@ -22,6 +22,7 @@ from latentem.em.steps import (
     log_likelihood,
     m_step,
 )
+from latentem.errors import DataError
 from latentem.graph import Model
 from latentem.inference.posterior import Posterior
 from latentem.testing.distribution import check_distribution
@@ -67,7 +68,12 @@ def check_model(model: Model, data: Any, *, assign: Assignment = soft, seed: int
     >>> model = lem.Model([z, lem.observed("x", lem.Poisson(), given=z)])
     >>> lem.testing.check_model(model, [0, 1, 1, 2, 0, 3, 9, 11, 8, 12])
     """
-    bound = bind(model, data)
+    model, bound = bind(model, data)
+    if bound.missing:
+        raise DataError(
+            f"data must be complete for check_model, got missing entries of {list(bound.missing)}. "
+            "Drop these rows."
+        )
     start = initialize(model, bound, seed=seed)
     run = _Run(model, bound, start, assign, seed)
     report(f"The model {model}", failures(run, _LAWS))

@@ -1,0 +1,62 @@
+"""The latent of K-means: a choice that costs nothing."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Self
+
+import attrs
+import numpy as np
+
+from latentem.distributions.arrays import Array
+from latentem.distributions.base import Distribution
+from latentem.errors import ModelError
+
+
+@attrs.frozen(eq=False)
+class Choice(Distribution):
+    """A free choice among states, each of log-weight 0: the latent of K-means.
+
+    It is no probability distribution, and only makes sense under hard assignment. It leaves the
+    objective to the dissimilarities alone, so that F = -J exactly.
+
+    Parameters
+    ----------
+    n_states : int
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import latentem as lem
+    >>> lem.Choice(3).log_prob(np.array([0, 2]))
+    array([0., 0.])
+    """
+
+    requires_hard: ClassVar[bool] = True
+
+    n_states: int = attrs.field()
+
+    @n_states.validator
+    def _check_states(self, attribute: Any, value: Any) -> None:
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+            raise ModelError(
+                f"Choice: n_states must be a whole number of at least 1, got {value!r}. "
+                "Give the number of states."
+            )
+
+    @property
+    def parameters(self) -> dict[str, Array | None]:
+        return {}
+
+    @property
+    def n_parameters(self) -> int:
+        """None."""
+        return 0
+
+    def permuted(self, order: Array) -> Self:
+        return self
+
+    def log_prob(self, value: Array) -> Array:
+        return np.zeros(len(value))
+
+    def fit(self, value: Array, weights: Array) -> Self:
+        return self

@@ -1,0 +1,218 @@
+"""From a start to θ: one M-step under the posterior that the start gives."""
+
+from __future__ import annotations
+
+import attrs
+import numpy as np
+
+from latentem.columns import at_data
+from latentem.data import bound
+from latentem.distributions.arrays import LOG_ZERO, Array
+from latentem.distributions.records import Record
+from latentem.em.assign import Soft
+from latentem.em.init import Start, default_start
+from latentem.em.problem import Beliefs, Problem
+from latentem.em.theta import Theta
+from latentem.errors import DataError, EqualStatesError, ModelError, Unsuitable
+from latentem.graph import Model
+from latentem.inference.elimination import Factor
+from latentem.inference.posterior import Posterior
+
+#: Weight of all rows together, relative to the few that a random start looks at.
+BACKGROUND = 0.1
+
+
+def first_theta(problem: Problem, start: Start | Model | None, rng: np.random.Generator) -> Theta:
+    """Return θ of a start: one M-step; nodes that have parameters keep them.
+
+    Raises
+    ------
+    EqualStatesError
+        If the posterior is the prior in every row: EM would stay there.
+    """
+    _check_fit(problem)
+    if isinstance(start, Model):
+        theta = problem.theta(_started(problem, start), renew=True)
+        feasible = {name: dist.feasible() for name, dist in theta.dists.items()}
+        theta = attrs.evolve(theta, dists=feasible)
+    else:
+        start = default_start(problem) if start is None else start
+        rows, posterior = start(problem, rng)
+        theta = problem.theta(renew=True)
+        if not theta.is_parameterised:
+            # Without parameters there is nothing to complete values with, but other rows.
+            complete = problem.imputed(rng)
+            template = attrs.evolve(theta, layout=complete.layout)
+            theta = attrs.evolve(
+                _first_m_step(complete, template, rows, posterior), layout=problem.layout
+            )
+    _refuse_equal_states(problem, theta)
+    return theta
+
+
+def _first_m_step(
+    problem: Problem, template: Theta, rows: Array | None, posterior: Beliefs
+) -> Theta:
+    """Return the maximum of Q under the posterior of these rows; parameters that are known stay."""
+    part = problem if rows is None else problem.take(rows)
+    records = part.records(template, part.expectation(template, posterior))
+    if rows is not None and len(rows) < problem.data.n:
+        records = _with_background(problem, template, records, part.data.total_weight)
+    known = {name for name, dist in template.dists.items() if dist.is_parameterised}
+    return problem.m_step(template, records, keep=known)
+
+
+def _with_background(
+    problem: Problem, template: Theta, records: dict[str, Record], weight: float
+) -> dict[str, Record]:
+    """Add all rows, with little weight and all states alike, to the records of rows of a weight.
+
+    So a level that none of these rows has keeps a probability above zero.
+    """
+    data = problem.data
+    share = BACKGROUND * weight / data.total_weight
+    scaled = attrs.evolve(data, weights=data.row_weights * share)
+    sizes = problem.layout.elimination.sizes
+    alike = {name: np.full((k, 1), 1.0 / k) for name, k in sizes.items()}  # 1 for all rows
+    posterior = Posterior.independent(alike, data.n)
+    # Records that hold rows need no background, and all rows would be many.
+    kept = {name for name, record in records.items() if not record.holds_rows}
+    layout = template.layout.of_nodes(kept)
+    theta = attrs.evolve(template, layout=layout)
+    everywhere = attrs.evolve(problem, data=scaled, layout=layout)
+    background = everywhere.records(theta, everywhere.expectation(theta, posterior))
+    return {
+        name: record + background[name] if name in kept else record
+        for name, record in records.items()
+    }
+
+
+def _started(problem: Problem, start: Model) -> Model:
+    """Return the declared model with the parameters of a start, which must fit it."""
+    model = problem.model
+    if not start.is_parameterised:
+        raise ModelError("The model to start from must have parameters, got a template. Fit it.")
+    if str(start) != str(model) or set(start.by_name) != set(model.by_name):
+        raise ModelError(
+            f"The model to start from must have the graph {model}, got {start}. "
+            "Declare it with the same names and parents."
+        )
+    for node in model.nodes:
+        theirs = start.by_name[node.name].n_states
+        if node.n_states is not None and theirs != node.n_states:
+            raise ModelError(
+                f"Node '{node.name}' of the model to start from must have {node.n_states} states, "
+                f"got {theirs}. Use the same numbers of states.",
+                node=node.name,
+            )
+    for node in start.observed:
+        value = problem.data.values.get(node.name)
+        if value is None:
+            continue
+        assert node.dist is not None
+        value = np.nan_to_num(value)
+        try:
+            suits = node.dist.check(value).shape == value.shape
+        except Unsuitable:
+            suits = False
+        if not suits:
+            raise ModelError(
+                f"Node '{node.name}' of the model to start from must suit the data, of shape "
+                f"{value.shape}, got {node.dist!r}. Use the family and dimension of the model.",
+                node=node.name,
+            )
+    started = {}
+    for name, dist in model.distributions.items():
+        try:
+            started[name] = dist.started_from(start[name])
+        except Unsuitable as error:
+            raise ModelError(f"Node '{name}' {error}", node=name) from None
+    return model.replace(started)
+
+
+def _check_fit(problem: Problem) -> None:
+    """Raise if the data cannot determine the parameters, before any work starts."""
+    n = problem.data.n
+    for name, k in problem.layout.elimination.sizes.items():
+        if k > n:
+            raise DataError(
+                f"data must have at least as many rows as Node '{name}' has states ({k}), got {n}. "
+                "Use fewer states or more data.",
+                node=name,
+            )
+    for node in problem.model.observed:
+        if node.name not in problem.data.values:
+            continue
+        assert node.dist is not None
+        try:
+            bound(node.name, node.dist, problem.whole).check_fit()
+        except Unsuitable as error:
+            raise at_data(node.name, error) from None
+
+
+def _refuse_equal_states(problem: Problem, theta: Theta) -> None:
+    """Raise if the data say nothing about some latent: its states are equal, and would stay so."""
+    if not problem.model.observed or problem.model.requires_hard:
+        return
+    rows = np.unique(np.linspace(0, problem.data.n - 1, min(problem.data.n, 1000)).astype(int))
+    part = problem.take(rows)
+    sizes = problem.layout.elimination.sizes
+    watched = {name for family in problem.layout.observed for name in family.scope}
+    stuck = [
+        name
+        for name in _alone(problem)
+        if name in watched and sizes[name] > 1 and _states_alike(part, theta, name)
+    ]
+    if not stuck and watched and _posterior_is_prior(part, theta):
+        stuck = [name for name in sizes if name in watched and sizes[name] > 1]
+    for name in stuck:
+        raise EqualStatesError(
+            f"Node '{name}': the states must differ at the start because EM never tells equal "
+            "states apart, got the same density under all of them in every row. "
+            "Start from lem.init.random, lem.init.plus_plus or other parameters.",
+            node=name,
+        )
+
+
+def _alone(problem: Problem) -> list[str]:
+    """Return the latents that have neither latent parents nor latent children, nor labels."""
+    linked = {name for family in problem.layout.latents if family.scope for name in family.names}
+    linked |= {name for family in problem.layout.latents for name in family.scope}
+    sizes = problem.layout.elimination.sizes
+    return [name for name in sizes if name not in linked and name not in problem.data.labels]
+
+
+def _states_alike(problem: Problem, theta: Theta, name: str) -> bool:
+    """Return whether no observed node has another density under another state of a latent."""
+    for scope, table in problem.log_densities(theta):
+        if name in scope:
+            moved = np.moveaxis(table, scope.index(name), 0)
+            moved = np.maximum(moved, LOG_ZERO)  # two zeros are alike
+            if not np.all(np.abs(moved - moved[:1]) < 1e-12):
+                return False
+    return True
+
+
+def _posterior_is_prior(problem: Problem, theta: Theta) -> bool:
+    posterior = problem.posterior(theta, Soft())
+    prior = _prior(problem, theta)
+    return all(
+        bool(np.all(np.abs(after - before) < 1e-12))
+        for after, before in zip(posterior.conditionals, prior.conditionals, strict=True)
+    )
+
+
+def _prior(problem: Problem, theta: Theta) -> Posterior:
+    """Return the distribution of the latents without data; observed parents count as unknown."""
+    elimination = problem.layout.elimination
+    factors = []
+    for family in problem.layout.latents:
+        (name,) = family.names
+        table = theta.latent_tables[name]
+        shaped = np.exp(table).reshape(*family.sizes, table.shape[1], 1)
+        for axis, _ in reversed(family.observed):
+            shaped = shaped.mean(axis=axis)
+        with np.errstate(divide="ignore"):
+            factors.append(Factor((*family.scope, name), np.log(shaped)))
+    evidence, conditionals = elimination.sum_product(factors)
+    return Posterior(elimination, conditionals, 1, evidence=evidence)

@@ -1,0 +1,348 @@
+"""Missing entries are summed or integrated out exactly, in every family and every graph."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any
+
+import attrs
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from oracle import Factor, Oracle
+from registry import PROBABILISTIC, Case, Rayleigh, describe
+from scipy import optimize, stats
+
+import latentem as lem
+from latentem.testing import check_model
+
+STRUCTURES = [(c, s) for c in ("full", "diagonal", "spherical") for s in (False, True)]
+
+
+def _with_holes(case: Case, share: float = 0.25, seed: int = 0) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    data = {}
+    for name, column in case.data.items():
+        holes = rng.random(column.shape) < share
+        holes[:3] = False
+        data[name] = np.where(holes, np.nan, column)
+    return data
+
+
+def _reduced(truth: Oracle, row: dict[str, Any], model: lem.Model) -> tuple[Oracle, dict[str, Any]]:
+    """The oracle of what one row has: a missing value summed over, or its factor left out."""
+    latents, factors, present = dict(truth.latents), dict(truth.factors), {}
+    parents = {p for factor in factors.values() for p in factor.parents}
+    for name, value in row.items():
+        gaps = np.isnan(value)
+        if not np.any(gaps):
+            discrete = model.by_name[name].n_states is not None
+            present[name] = int(value) if discrete else value
+        elif name in parents:
+            latents[name] = model.by_name[name].n_states
+        elif np.all(gaps):
+            del factors[name]
+        else:
+            seen = ~gaps
+            mean, covariance = model[name].mean, model[name].covariance
+
+            def marginal(x: Any, *z: int, m: Any = mean, c: Any = covariance, s: Any = seen) -> Any:
+                return stats.multivariate_normal.logpdf(x[s], m[z][s], c[z][np.ix_(s, s)])
+
+            factors[name] = Factor(marginal, factors[name].parents)
+            present[name] = value
+    return Oracle(latents, factors), present
+
+
+def _log_evidence(model: lem.Model, data: dict[str, np.ndarray]) -> np.ndarray:
+    n = len(next(iter(data.values())))
+    truth = describe(model)
+    found = []
+    for i in range(n):
+        oracle, row = _reduced(truth, {name: column[i] for name, column in data.items()}, model)
+        found.append(oracle.log_evidence(row))
+    return np.array(found)
+
+
+def _fit(model: lem.Model, data: Any, **arguments: Any) -> lem.Fit:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", lem.ConvergenceWarning)
+        return lem.fit(
+            model, data, **{"restarts": 1, "seed": 0, "max_iter": 8, "tol": 0.0} | arguments
+        )
+
+
+# -- the law, in every graph -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("case", PROBABILISTIC, ids=str)
+def test_evidence_and_posterior_equal_the_oracles(case: Case) -> None:
+    data = _with_holes(case)
+    fit = _fit(case.model, data, max_iter=3)
+    expected = _log_evidence(fit.model, data)
+    np.testing.assert_allclose(fit.score_samples(), expected, rtol=1e-10, atol=1e-10)
+    assert fit.log_likelihood == pytest.approx(math.fsum(expected), rel=1e-11)
+    posterior = fit.posterior()
+    np.testing.assert_allclose(posterior.log_evidence, expected, rtol=1e-10, atol=1e-10)
+    truth = describe(fit.model)
+    for i in range(0, case.n, 7):
+        oracle, row = _reduced(truth, {n: c[i] for n, c in data.items()}, fit.model)
+        for name in truth.latents:
+            np.testing.assert_allclose(
+                posterior.marginal(name)[i], oracle.marginal(row, name), atol=1e-10
+            )
+    few = {name: column[5:9] for name, column in data.items()}
+    np.testing.assert_allclose(fit.score_samples(few), expected[5:9], rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("case", PROBABILISTIC, ids=str)
+def test_the_objective_never_falls_and_equals_q_plus_entropy(case: Case) -> None:
+    data = _with_holes(case, seed=1)
+    fit = _fit(case.model, data, max_iter=25)
+    objective = fit.trace["objective"]
+    assert (np.diff(objective) >= -1e-9 * np.abs(objective[:-1])).all()
+    posterior = lem.e_step(fit.model, data)
+    q = lem.expected_log_joint(fit.model, data, posterior)
+    assert q.total + posterior.entropy == pytest.approx(fit.log_likelihood, rel=1e-10)
+    new = lem.m_step(fit.model, data, posterior)
+    assert q(new) >= q.total - 1e-9 * abs(q.total)
+    assert lem.log_likelihood(new, data) >= fit.log_likelihood - 1e-9 * abs(fit.log_likelihood)
+
+
+@pytest.mark.parametrize("case", PROBABILISTIC, ids=str)
+def test_a_maximum_with_holes_is_one(case: Case) -> None:
+    data = _with_holes(case, share=0.1, seed=2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        fit = lem.fit(case.model, data, restarts=1, seed=0, tol=1e-12, max_iter=3000)
+    again = lem.log_likelihood(lem.m_step(fit.model, data, lem.e_step(fit.model, data)), data)
+    assert again == pytest.approx(fit.log_likelihood, abs=1e-6)
+
+
+@pytest.mark.parametrize("case", PROBABILISTIC, ids=str)
+def test_rows_of_nothing_but_gaps_contribute_nothing(case: Case) -> None:
+    start = _fit(case.model, case.data, max_iter=1).model
+    empty = {name: np.full((5, *c.shape[1:]), np.nan) for name, c in case.data.items()}
+    data = {n: np.concatenate([empty[n][:2], c, empty[n]]) for n, c in case.data.items()}
+    with_rows, without = _fit(start, data), _fit(start, case.data)
+    np.testing.assert_allclose(
+        with_rows.trace["objective"], without.trace["objective"], rtol=1e-9, atol=1e-9
+    )
+    for node in case.model.nodes:
+        for name, array in without.model[node.name].parameters.items():
+            found = with_rows.model[node.name].parameters[name]
+            np.testing.assert_allclose(found, array, rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(with_rows.score_samples()[[0, 1, -1]], 0.0, atol=1e-12)
+    assert with_rows.bic == pytest.approx(without.bic) if case.name != "rayleigh mixture" else True
+
+
+@pytest.mark.parametrize("case", PROBABILISTIC, ids=str)
+def test_no_hole_changes_nothing(case: Case) -> None:
+    floats = {name: column.astype(float) for name, column in case.data.items()}
+    masked = {name: np.ma.masked_invalid(column) for name, column in floats.items()}
+    plain, other = _fit(case.model, case.data), _fit(case.model, masked)
+    assert plain.log_likelihood == other.log_likelihood
+
+
+# -- Gaussians -------------------------------------------------------------------------------------
+
+
+def _correlated(n: int, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    root = np.array([[1.0, 0.0, 0.0], [0.8, 0.5, 0.0], [-0.3, 0.4, 1.2]])
+    return rng.normal(size=(n, 3)) @ root.T + [5.0, -3.0, 0.0]
+
+
+def test_one_gaussian_equals_direct_maximisation_of_what_is_observed() -> None:
+    x = _correlated(60)
+    x[np.random.default_rng(1).random(x.shape) < 0.25] = np.nan
+    fit = lem.fit(lem.Model([lem.observed("x", lem.Gaussian())]), x, tol=1e-13)
+    lower = np.tril_indices(3)
+
+    def minus(theta: np.ndarray) -> float:
+        root = np.zeros((3, 3))
+        root[lower] = theta[3:]
+        covariance = root @ root.T
+        total = 0.0
+        for row in x:
+            seen = ~np.isnan(row)
+            if seen.any():
+                part = covariance[np.ix_(seen, seen)]
+                total -= stats.multivariate_normal.logpdf(row[seen], theta[:3][seen], part)
+        return total
+
+    start = np.concatenate([np.nanmean(x, axis=0), np.eye(3)[lower]])
+    found = optimize.minimize(minus, start, method="BFGS", options={"gtol": 1e-9})
+    root = np.zeros((3, 3))
+    root[lower] = found.x[3:]
+    assert fit.log_likelihood == pytest.approx(-found.fun, abs=1e-8)
+    np.testing.assert_allclose(fit.model["x"].mean, found.x[:3], atol=1e-6)
+    np.testing.assert_allclose(fit.model["x"].covariance, root @ root.T, atol=1e-6)
+
+
+# Murray, discussion of Dempster, Laird and Rubin, JRSS B 39, 1977: correlations of +-1/2 with
+# variances 8/3 are maxima, and correlation 0 with variances 5/2 is a saddle.
+MURRAY = np.array(
+    [[1, 1], [1, -1], [-1, 1], [-1, -1]]
+    + [[2, np.nan]] * 2 + [[-2, np.nan]] * 2 + [[np.nan, 2]] * 2 + [[np.nan, -2]] * 2
+)  # fmt: skip
+
+
+def test_murrays_two_maxima_and_the_saddle() -> None:
+    model = lem.Model([lem.observed("x", lem.Gaussian())])
+    correlations = []
+    for sign in (1, -1):
+        tilted = lem.Gaussian(mean=[0.0, 0.0], covariance=[[2.5, 0.3 * sign], [0.3 * sign, 2.5]])
+        fit = lem.fit(model, MURRAY, init=lem.Model([lem.observed("x", tilted)]), tol=1e-13)
+        assert fit.status is lem.Status.CONVERGED
+        np.testing.assert_allclose(fit.model["x"].mean, 0.0, atol=1e-6)
+        np.testing.assert_allclose(np.diag(fit.model["x"].covariance), 8 / 3, atol=1e-5)
+        correlations.append(fit.model["x"].covariance[0, 1] / (8 / 3))
+        best = fit.log_likelihood
+    np.testing.assert_allclose(correlations, [0.5, -0.5], atol=1e-5)
+    saddle = lem.Model([lem.observed("x", lem.Gaussian([0.0, 0.0], 2.5 * np.eye(2)))])
+    assert lem.log_likelihood(saddle, MURRAY) < best - 0.05
+
+
+def test_murrays_saddle_is_not_reported_from_a_generic_start() -> None:
+    model = lem.Model([lem.observed("x", lem.Gaussian())])
+    for seed in range(10):
+        fit = lem.fit(model, MURRAY, seed=seed)
+        correlation = fit.model["x"].covariance[0, 1] / fit.model["x"].covariance[0, 0]
+        assert abs(correlation) == pytest.approx(0.5, abs=1e-2)
+
+
+@pytest.mark.parametrize(("covariance", "shared"), STRUCTURES)
+def test_tight_states_keep_their_digits(covariance: str, shared: bool) -> None:
+    rng = np.random.default_rng(0)
+    z = np.repeat([0, 1], 60)
+    offsets = rng.normal(size=(120, 3))
+    holes = rng.random((120, 3)) < 0.2
+    shifted = {}
+    for spread in (1.0, 1e-6):
+        x = np.array([[0.0, 0.0, 0.0], [1.0, -1.0, 1.0]])[z] + spread * offsets
+        x[holes] = np.nan
+        model = lem.models.gaussian_mixture(2, covariance=covariance, shared=shared)
+        # States by their labels, so that both spreads have the same answer but for the scale.
+        fit = lem.fit(model, {"x": x, "z": z}, tol=1e-13)
+        shifted[spread] = fit.model["x"].covariance / spread**2
+    np.testing.assert_allclose(shifted[1e-6], shifted[1.0], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("scale", [1e-8, 1.0, 1e8])
+@pytest.mark.parametrize("shift", [0.0, 1e6])
+def test_units_and_origin_change_nothing(scale: float, shift: float) -> None:
+    x = _correlated(80)
+    x[np.random.default_rng(1).random(x.shape) < 0.2] = np.nan
+    plain = _fit(lem.models.gaussian_mixture(2), x, max_iter=10)
+    moved = _fit(lem.models.gaussian_mixture(2), scale * (x + shift), max_iter=10)
+    entries = int((~np.isnan(x)).sum())
+    assert moved.log_likelihood == pytest.approx(
+        plain.log_likelihood - entries * math.log(scale), abs=1e-5
+    )
+    np.testing.assert_allclose(
+        moved.posterior().marginal("z"), plain.posterior().marginal("z"), atol=1e-6
+    )
+
+
+def test_many_columns_and_every_row_its_own_pattern() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 70))
+    x[:, 1:] += 0.8 * x[:, :1]
+    holed = np.where(rng.random(x.shape) < 0.3, np.nan, x)
+    fit = _fit(lem.Model([lem.observed("x", lem.Gaussian())]), holed, max_iter=15)
+    objective = fit.trace["objective"]
+    assert (np.diff(objective) >= -1e-9 * np.abs(objective[:-1])).all()
+    mean, covariance = fit.model["x"].mean, fit.model["x"].covariance
+    for i in (0, 10, 299):
+        seen = ~np.isnan(holed[i])
+        expected = stats.multivariate_normal.logpdf(
+            holed[i, seen], mean[seen], covariance[np.ix_(seen, seen)]
+        )
+        assert fit.score_samples()[i] == pytest.approx(expected, rel=1e-9)
+
+
+# -- what comes in ---------------------------------------------------------------------------------
+
+
+def test_every_way_to_say_missing_gives_the_same_fit() -> None:
+    case = next(c for c in PROBABILISTIC if c.name == "mixed table")
+    nodes = [node for node in case.model.nodes if node.name != "x"]
+    model = lem.Model(nodes)
+    data = {name: column for name, column in _with_holes(case).items() if name != "x"}
+    as_none = {n: [None if np.isnan(v) else v for v in c] for n, c in data.items()}
+    masked = {n: np.ma.masked_invalid(c) for n, c in data.items()}
+    nullable = pd.DataFrame({n: pd.array(c, dtype="Float64") for n, c in as_none.items()})
+    integers = nullable.astype({"count": "Int64", "level": "Int64"})
+    ways = [data, as_none, masked, pd.DataFrame(data), nullable, integers, pl.DataFrame(as_none)]
+    found = [_fit(model, way).log_likelihood for way in ways]
+    assert len(set(found)) == 1, found
+
+
+def test_a_column_without_any_entry_is_refused() -> None:
+    z = lem.latent("z", lem.Categorical(2))
+    for dist in (lem.Poisson(), lem.Normal(), lem.Categorical(3), Rayleigh()):
+        model = lem.Model([z, lem.observed("x", dist, given=z)])
+        with pytest.raises(lem.DataError, match=r"data\['x'\] must have an observed entry.*got"):
+            lem.fit(model, np.full(20, np.nan))
+    x = np.stack([np.arange(20.0), np.full(20, np.nan)], axis=1)
+    with pytest.raises(lem.DataError, match=r"data\['x'\] must .* got none \(column 1\)\."):
+        lem.fit(lem.models.gaussian_mixture(2), x)
+
+
+@attrs.frozen(eq=False)
+class Pair(lem.Distribution):
+    """A vector plug-in, which cannot leave out a part."""
+
+    mean: np.ndarray | None = None
+
+    def log_prob(self, value: np.ndarray) -> np.ndarray:
+        square = ((value[:, None, :] - self.mean) ** 2).sum(-1)
+        return -0.5 * square - math.log(2 * math.pi)
+
+    def fit(self, value: np.ndarray, weights: np.ndarray) -> Pair:
+        return Pair(weights.T @ value / weights.sum(0)[:, None])
+
+
+def test_a_plug_in_of_vectors_takes_whole_rows_only() -> None:
+    z = lem.latent("z", lem.Categorical(2))
+    model = lem.Model([z, lem.observed("x", Pair(), given=z)])
+    x = np.random.default_rng(0).normal(size=(30, 2))
+    x[4] = np.nan
+    assert _fit(model, x).score_samples()[4] == pytest.approx(0.0, abs=1e-12)
+    x[7, 1] = np.nan
+    with pytest.raises(lem.DataError, match=r"wholly present or wholly missing.*row 7.*Gaussian"):
+        lem.fit(model, x)
+
+
+def test_row_numbers_and_weights_are_those_given() -> None:
+    x = _correlated(50)
+    x[np.random.default_rng(1).random(x.shape) < 0.3] = np.nan
+    weights = np.random.default_rng(2).integers(0, 4, size=50)
+    weights[np.isnan(x).all(axis=1)] = 0  # such rows say nothing
+    start = lem.initialize(lem.models.gaussian_mixture(2), x, seed=0)
+    weighted = _fit(start, x, weights=weights)
+    repeated = _fit(start, np.repeat(x, weights, axis=0))
+    assert weighted.log_likelihood == pytest.approx(repeated.log_likelihood, rel=1e-11)
+    np.testing.assert_array_equal(weighted.posterior().row_weights, weights)
+    again = lem.m_step(start, x, lem.e_step(start, x, weights=weights))
+    one = _fit(start, x, weights=weights, max_iter=1).model
+    np.testing.assert_allclose(again["x"].mean, one["x"].mean, rtol=1e-12)
+    labels = np.arange(50) % 2
+    begun = lem.initialize(
+        lem.models.gaussian_mixture(2), x, init=lem.init.from_labels(labels), seed=0
+    )
+    table = lem.initialize(
+        lem.models.gaussian_mixture(2), x, init=lem.init.from_posterior(np.eye(2)[labels]), seed=0
+    )
+    complete = lem.m_step(begun, x, lem.e_step(begun, {"x": x, "z": labels}))
+    np.testing.assert_allclose(begun["x"].mean, table["x"].mean, rtol=1e-12)
+    np.testing.assert_allclose(complete["z"].probs, [0.5, 0.5])
+
+
+def test_the_laws_of_a_model_are_checked_on_complete_data() -> None:
+    case = next(c for c in PROBABILISTIC if c.name == "gaussian mixture, full")
+    with pytest.raises(lem.DataError, match=r"data must be complete for check_model, got .+\. .+"):
+        check_model(case.model, _with_holes(case))
