@@ -278,3 +278,13 @@ def test_a_constant_base_measure_counts() -> None:
                 *model["x"].log_prob(value).ravel(), fit.objective,
             ])  # fmt: skip
         np.testing.assert_allclose(runs[1], runs[0], rtol=1e-12)
+
+
+def test_an_error_inside_a_plug_in_is_the_plug_ins() -> None:
+    square = np.ones((6, 6)) + np.arange(6.0)
+    with pytest.raises(
+        lem.ModelError, match=r"Node 'x': Rayleigh\.fit must work for value of shape"
+    ):
+        lem.fit(_mixture(Rayleigh()), square, seed=0)
+    with pytest.raises(lem.ModelError, match=r"Rayleigh\.log_prob must .+, got ValueError.+\. .+"):
+        lem.e_step(_start(Rayleigh(np.array([1.0, 4.0]))), square)

@@ -14,7 +14,14 @@ import attrs
 import numpy as np
 
 from latentem.distributions.arrays import LOG_ZERO, Array
-from latentem.distributions.records import Record, Rows, StackRecord, Statistics, impossible
+from latentem.distributions.records import (
+    Record,
+    Rows,
+    StackRecord,
+    Statistics,
+    impossible,
+    plug_in,
+)
 from latentem.errors import ModelError
 
 if TYPE_CHECKING:
@@ -91,7 +98,7 @@ class _AttachedRows(Attached):
     value: Array
 
     def log_density(self) -> Array:
-        with np.errstate(divide="ignore"):
+        with np.errstate(divide="ignore"), plug_in(self.dist, "log_prob", value=self.value):
             log_prob = self.dist.log_prob(self.value)
         # A copy: the engine works in place and the array belongs to the plug-in.
         log_density = np.array(np.asarray(log_prob).T, dtype=float, order="C", ndmin=2)

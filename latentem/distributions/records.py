@@ -6,6 +6,8 @@ Records add: blocks of rows, tied nodes and pseudo-observations are all sums of 
 from __future__ import annotations
 
 import abc
+import contextlib
+from collections.abc import Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
@@ -13,7 +15,7 @@ import attrs
 import numpy as np
 
 from latentem.distributions.arrays import LOG_ZERO, Array
-from latentem.errors import DegenerateError, ModelError
+from latentem.errors import DegenerateError, LatentemError, ModelError
 
 if TYPE_CHECKING:
     from latentem.distributions.base import Distribution, ExponentialFamily
@@ -44,13 +46,28 @@ class Record(abc.ABC):
         raise NotImplementedError(type(self).__name__)
 
 
+@contextlib.contextmanager
+def plug_in(dist: Distribution, method: str, **arrays: Array) -> Iterator[None]:
+    """Within a call of a plug-in, say whose error it is that comes out."""
+    try:
+        yield
+    except LatentemError:
+        raise
+    except Exception as error:
+        given = ", ".join(f"{name} of shape {array.shape}" for name, array in arrays.items())
+        raise ModelError(
+            f"{type(dist).__name__}.{method} must work for {given}, got {type(error).__name__}: "
+            f"{error}. Check the data's shape, or the method."
+        ) from error
+
+
 def maximise_rows(dist: D, value: Array, weights: Array) -> D:
     """Call a two-method maximiser, guarding states without weight and non-finite results."""
     empty = ~(weights.sum(axis=0) > 0)
     name = type(dist).__name__
     if empty.any() and not dist.is_parameterised:
         raise DegenerateError(nothing_to_fit(empty))
-    with np.errstate(all="ignore"):
+    with np.errstate(all="ignore"), plug_in(dist, "fit", value=value, weights=weights):
         new = dist.fit(value, weights)
     if not isinstance(new, type(dist)):
         raise ModelError(f"{name}.fit must return a {name}, got {new!r}. Return the fitted one.")

@@ -349,8 +349,8 @@ class Problem:
                 continue
             try:
                 dists[name] = dist.update(records[name])
-            except DegenerateError as error:
-                raise DegenerateError(f"Node '{name}': {error}", node=name) from None
+            except (DegenerateError, ModelError) as error:
+                raise type(error)(f"Node '{name}': {error}", node=name) from error.__cause__
         return Theta(self.layout, dists)
 
     def q(self, theta: Theta, records: dict[str, Record]) -> dict[str, Term]:
