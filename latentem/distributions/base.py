@@ -71,9 +71,10 @@ class Distribution(metaclass=_ReadOnlyArrays):
     parents' states in C order (``K = 1`` for a node without discrete parents). It folds and unfolds
     the parameters for it.
 
-    Two more methods are optional. ``sample(rng, state)`` draws one value for each entry of the
-    integer array ``state`` ``(n,)``, an index into the parents' axis, and returns ``(n, *event)``.
-    ``n_parameters`` is the number of free parameters over all states.
+    More is optional. ``sample(rng, state)`` draws one value for each entry of the integer array
+    ``state`` ``(n,)``, an index into the parents' axis, and returns ``(n, *event)``.
+    ``n_parameters`` is the number of free parameters over all states. ``expected_value()`` returns
+    the means, ``(K, *event)``, which fill in what is missing.
 
     Examples
     --------
