@@ -105,6 +105,9 @@ def _column(node: str, value: Any, name: str | None = None) -> Column:
     name = node if name is None else name
     levels = None
     null = None
+    value = nw.from_native(value, series_only=True, allow_series=True, pass_through=True)
+    if hasattr(value, "categories") and hasattr(value, "codes"):  # a pandas Categorical
+        levels = tuple(value.categories)
     if isinstance(value, nw.Series):
         if isinstance(value.dtype, nw.Categorical | nw.Enum):
             levels = tuple(value.cat.get_categories().to_list())
@@ -116,6 +119,8 @@ def _column(node: str, value: Any, name: str | None = None) -> Column:
             array = np.asarray(value)
         except (ValueError, TypeError) as error:
             raise _no_array(name, value, error, node) from None
+        if array.dtype.kind == "U" and isinstance(value, list | tuple) and array.ndim == 1:
+            array = np.array(value, dtype=object)  # numbers among strings stay numbers
     if array.ndim == 0:
         raise DataError(
             f"data['{name}'] must be an array with a row for each observation, got a "
@@ -125,7 +130,7 @@ def _column(node: str, value: Any, name: str | None = None) -> Column:
     if null is not None and null.any() and array.dtype != object:
         array = np.where(null, np.array(None), array)
     if array.dtype.kind in "US" or levels is not None:
-        return _levels(array, levels)
+        return _levels(name, array, levels, node)
     if array.dtype == object:
         return _of_objects(name, array, node)
     return Column(array)
@@ -134,7 +139,7 @@ def _column(node: str, value: Any, name: str | None = None) -> Column:
 def _of_objects(name: str, array: Array, node: str) -> Column:
     """Return an array of objects as numbers, or as codes if it holds strings."""
     if any(isinstance(entry, str) for entry in array.flat):
-        return _levels(array, None)
+        return _levels(name, array, None, node)
     try:
         numbers = [np.nan if _is_null(entry) else float(entry) for entry in array.flat]
     except (ValueError, TypeError) as error:
@@ -146,8 +151,18 @@ def _is_null(entry: Any) -> bool:
     return entry is None or type(entry).__name__ in ("NAType", "NaTType")
 
 
-def _levels(array: Array, levels: tuple[Any, ...] | None) -> Column:
+def _levels(name: str, array: Array, levels: tuple[Any, ...] | None, node: str) -> Column:
     """Return codes of the levels, NaN where missing; by default of the sorted entries."""
+    if array.ndim != 1:
+        raise DataError(
+            f"data['{name}'] must be one column where it holds strings, got {describe(array)}. "
+            "Give each column a node of its own.",
+            node=node,
+        )
+    array = np.array([str(e) if isinstance(e, str) else e for e in array.tolist()], dtype=object)
+    nested = next((e for e in array if isinstance(e, list | dict | set | np.ndarray)), None)
+    if nested is not None:
+        raise _no_array(name, array, TypeError(f"an entry is {nested!r}"), node)
     missing = np.array([_is_null(e) or e != e for e in array.flat]).reshape(array.shape)
     if levels is None:
         levels = tuple(sorted(set(array[~missing].tolist()), key=_sortable))
@@ -207,6 +222,8 @@ def encoded(model: Model, columns: Mapping[str, Column]) -> tuple[Model, dict[st
             array = np.full(array.shape, np.nan)
             array[present] = codes[which]
         elif dist is not None and dist.levels is not None and array.dtype.kind in "biuf":
+            if model.by_name[name].is_latent and -1 not in dist.levels:
+                array = np.where(array == -1, np.nan, array)  # unknown
             array = _numeric_levels(name, array, dist.levels)
         arrays[name] = array
     return (model.replace(learned) if learned else model), arrays

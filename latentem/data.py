@@ -68,14 +68,15 @@ class Data:
         """Return the number of a row as given."""
         return i if self.order is None else int(self.order[i])
 
-    def imputed(self, rng: np.random.Generator) -> Self:
-        """Return the data with each missing part of a value drawn from its column."""
-        values = dict(self.values)
+    def filled_from(self, whole: Data, rng: np.random.Generator) -> Self:
+        """Return the data with missing parts of values drawn from the columns of ``whole``."""
+        values, weights = dict(self.values), whole.row_weights
         for name in sorted(self.gapped):
             values[name] = values[name].copy()
-            for column in values[name].T:
-                gaps = np.isnan(column)
-                column[gaps] = rng.choice(column[~gaps], size=np.count_nonzero(gaps))
+            for column, entries in zip(values[name].T, whole.values[name].T, strict=True):
+                gaps, seen = np.isnan(column), ~np.isnan(entries) & (weights > 0)
+                share = weights[seen] / weights[seen].sum()
+                column[gaps] = rng.choice(entries[seen], size=np.count_nonzero(gaps), p=share)
         return attrs.evolve(self, values=values, gapped=frozenset())
 
     @property
@@ -151,10 +152,10 @@ def bind(model: Model, data: Any, weights: Any = None) -> tuple[Model, Data]:
         if node.is_latent:
             labels[node.name] = _labels(node, array)
         elif node.name in parents and node.n_states is not None and absent is not None:
-            labels[node.name] = _states(node, array, unknown=True)
+            labels[node.name] = _parent_states(node, array)
         elif absent is None:
             values[node.name] = _checked(node, array)
-        else:
+        elif not absent.all():  # a node without any value says nothing
             values[node.name], gap = _with_gaps(node, array, absent)
             missing[node.name] = np.asarray(absent.reshape(n, -1).all(axis=1))
             if gap:
@@ -182,8 +183,6 @@ def _without_empty_rows(
         empty &= np.isnan(known).any(axis=1) if known.ndim == 2 else known == -1
     if not empty.any():
         return weights
-    if empty.all():
-        raise DataError("data must have at least one observed entry, got none. Pass some data.")
     return np.where(empty, 0.0, 1.0 if weights is None else weights)
 
 
@@ -280,14 +279,6 @@ def _with_gaps(node: Node, array: Array, absent: Array) -> tuple[Array, bool]:
     assert node.dist is not None
     by_row = absent.reshape(len(absent), -1)
     in_part = bool((by_row.any(axis=1) & ~by_row.all(axis=1)).any())
-    empty = np.flatnonzero(by_row.all(axis=0))
-    if len(empty):
-        column = f" (column {empty[0]})" if by_row.shape[1] > 1 else ""
-        raise DataError(
-            f"data['{node.name}'] must have an observed entry in every column, "
-            f"got none{column}. Leave it out of the data and the model.",
-            node=node.name,
-        )
     if in_part and not node.dist.takes_gaps:
         row = int(np.flatnonzero(by_row.any(axis=1) & ~by_row.all(axis=1))[0])
         raise DataError(
@@ -302,7 +293,8 @@ def _with_gaps(node: Node, array: Array, absent: Array) -> tuple[Array, bool]:
         return _checked(node, filled), False
     first = by_row.argmin(axis=0)  # of each column
     flat = filled.reshape(by_row.shape)
-    flat[by_row] = flat[first[np.nonzero(by_row)[1]], np.nonzero(by_row)[1]]
+    example = np.nan_to_num(flat[first, np.arange(flat.shape[1])])  # 0 for an empty column
+    flat[by_row] = example[np.nonzero(by_row)[1]]
     value = _checked(node, filled).astype(float)
     value[absent] = np.nan
     return value, True
@@ -340,6 +332,14 @@ def is_certain(labels: Array) -> bool:
     return bool((labels != -1).all())
 
 
+def _parent_states(node: Node, array: Array) -> Array:
+    """Return the states of an observed parent, -1 where missing."""
+    missing = np.isnan(array)
+    states = np.full(array.shape, -1, dtype=np.intp)
+    states[~missing] = _states(node, array[~missing], unknown=False)
+    return states
+
+
 def _states(node: Node, array: Array, *, unknown: bool) -> Array:
     """Return the states ``(n,)`` of a discrete node; if some may be unknown, these as -1."""
     k = node.n_states or 0
@@ -370,6 +370,10 @@ def _states(node: Node, array: Array, *, unknown: bool) -> Array:
 
 
 def _weights(weights: Any, n: int) -> Array:
+    if np.ma.is_masked(weights):
+        raise DataError(
+            "weights must be known for every row, got masked ones. Give 0 to drop rows."
+        )
     try:
         array = np.asarray(weights, dtype=float)
     except (ValueError, TypeError):
@@ -403,7 +407,7 @@ def bound(name: str, dist: Distribution, data: Data) -> Distribution:
     counted = data.present(name)
     if weights is not None and not weights.all():
         counted = (weights > 0) if counted is None else counted & (weights > 0)
-    if counted is not None:
+    if counted is not None and counted.any():
         value, weights = value[counted], None if weights is None else weights[counted]
     try:
         return dist.bind(value, weights)

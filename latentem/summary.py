@@ -88,7 +88,8 @@ class Summary:
     def _expected_counts(self) -> dict[str, Array]:
         """Return the expected number of rows, or weight, in each state of each latent."""
         posterior = self.fit.posterior()
-        return {name: posterior.row_weights @ posterior.marginal(name) for name in posterior.names}
+        names = [node.name for node in self.fit.model.latents]
+        return {name: posterior.row_weights @ posterior.marginal(name) for name in names}
 
     def _states(self, node: Node, counts: Array) -> list[list[str]]:
         """Return header and rows: how much of the data each state of a latent stands for."""

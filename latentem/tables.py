@@ -61,7 +61,7 @@ def responsibility_columns(fit: Fit) -> dict[str, Array]:
     posterior = fit.posterior()
     return {
         f"{name}={state}": column
-        for name in posterior.names
+        for name in (node.name for node in fit.model.latents)
         for state, column in zip(
             state_names(fit.model.by_name[name]), posterior.marginal(name).T, strict=True
         )

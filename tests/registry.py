@@ -13,6 +13,7 @@ from typing import Any
 import attrs
 import numpy as np
 import oracle
+from scipy import stats
 
 import latentem as lem
 
@@ -91,6 +92,18 @@ def density(dist: lem.Distribution, parents: tuple[int, ...]) -> oracle.LogDensi
             return oracle.normal(dist.mean, dist.variance)
         case lem.Gaussian():
             return oracle.gaussian(dist.mean, dist.covariance)
+        case (
+            lem.Beta()
+            | lem.Dirichlet()
+            | lem.Exponential()
+            | lem.Gamma()
+            | lem.InverseGaussian()
+            | lem.LogNormal()
+            | lem.Pareto()
+            | lem.Rayleigh()
+            | lem.Weibull()
+        ):
+            return _textbook(dist)
         case lem.PointMass():
             return oracle.point_mass(dist.value)
         case lem.Switch():
@@ -105,6 +118,23 @@ def density(dist: lem.Distribution, parents: tuple[int, ...]) -> oracle.LogDensi
             return lambda value: 0.0
         case _:  # fixed(dist)
             return density(dist.dist, parents)
+
+
+def _textbook(dist: lem.Distribution) -> oracle.LogDensity:
+    """The density of SciPy, with its names of the parameters, at one state's parameters."""
+    frozen = {
+        "Beta": lambda a, b: stats.beta(a, b),
+        "Dirichlet": lambda alpha: stats.dirichlet(alpha),
+        "Exponential": lambda rate: stats.expon(scale=1 / rate),
+        "Gamma": lambda shape, rate: stats.gamma(shape, scale=1 / rate),
+        "InverseGaussian": lambda mean, shape: stats.invgauss(mean / shape, scale=shape),
+        "LogNormal": lambda mean, variance: stats.lognorm(np.sqrt(variance), scale=np.exp(mean)),
+        "Pareto": lambda exponent: stats.pareto(exponent, scale=dist.minimum),
+        "Rayleigh": lambda scale: stats.rayleigh(scale=scale),
+        "Weibull": lambda shape, scale: stats.weibull_min(shape, scale=scale),
+    }[type(dist).__name__]
+    parameters = tuple(dist.parameters.values())
+    return lambda value, *state: frozen(*(p[state] for p in parameters)).logpdf(value).item()
 
 
 def describe(model: lem.Model) -> oracle.Oracle:
@@ -153,6 +183,8 @@ def _families() -> list[Family]:
     levels = rng.integers(0, 3, size=n)
     binary = rng.integers(0, 2, size=n)
     table = [[0.2, 0.3, 0.5], [0.6, 0.3, 0.1]]
+    positive = np.random.default_rng(17).gamma(3.0, 2.0, size=n)
+    shares = np.random.default_rng(18).dirichlet([2.0, 3.0, 4.0], size=n)
     gaussians = [
         Family(
             f"gaussian-{covariance}{'-shared' if shared else ''}",
@@ -185,6 +217,18 @@ def _families() -> list[Family]:
         Family("rayleigh", Rayleigh(), np.abs(real) + 0.1),
         Family("rayleigh-with-sampler", CountedRayleigh(), np.abs(real) + 0.1),
         Family("exponential", Exponential(), np.abs(real) + 0.1),
+        Family("library-exponential", lem.Exponential(), positive),
+        Family("gamma", lem.Gamma(), positive),
+        Family("gamma-of-large-shape", lem.Gamma(), 1e8 * (1 + 1e-3 * (real - 3)), oracle=False),
+        Family("inverse-gaussian", lem.InverseGaussian(), positive),
+        Family("log-normal", lem.LogNormal(), positive),
+        Family("log-normal-shared", lem.LogNormal(shared=True), positive),
+        Family("library-rayleigh", lem.Rayleigh(), positive),
+        Family("weibull", lem.Weibull(), positive),
+        Family("pareto", lem.Pareto(), 2.0 + positive),
+        Family("pareto-of-known-minimum", lem.Pareto(minimum=1.5), 2.0 + positive),
+        Family("beta", lem.Beta(), positive / (1.0 + positive)),
+        Family("dirichlet", lem.Dirichlet(), shares),
         Family("prototype", lem.Prototype(), vectors),
         Family("prototype-l1", lem.Prototype(lem.dissimilarity.L1()), vectors, oracle=False),
         Family(
@@ -408,6 +452,33 @@ def _rayleigh_mixture() -> Case:
     )
 
 
+def _mixture_of(dist: lem.Distribution, name: str) -> Case:
+    rng = np.random.default_rng(14)
+    x = np.concatenate([rng.gamma(4.0, 0.5, 40), rng.gamma(9.0, 1.0, 40)])
+    z = lem.latent("z", lem.Categorical(2))
+    return Case(name, lem.Model([z, lem.observed("x", dist, given=z)]), {"x": x})
+
+
+def _table_of_positive_values() -> Case:
+    rng = np.random.default_rng(15)
+    state = rng.integers(0, 2, size=70)
+    data = {
+        "wait": rng.exponential(np.array([1.0, 6.0])[state]),
+        "time": rng.wald(np.array([1.0, 4.0])[state], 5.0),
+        "income": rng.lognormal(np.array([0.0, 2.0])[state], 0.7),
+        "share": rng.beta(np.array([2.0, 6.0])[state], 3.0),
+    }
+    z = lem.latent("z", lem.Categorical(2))
+    nodes = [
+        z,
+        lem.observed("wait", lem.Exponential(), given=z),
+        lem.observed("time", lem.InverseGaussian(), given=z),
+        lem.observed("income", lem.LogNormal(), given=z),
+        lem.observed("share", lem.Beta(), given=z),
+    ]
+    return Case("table of positive values", lem.Model(nodes), data)
+
+
 def _kmeans() -> Case:
     x = _gaussian_mixture("full", shared=False).data["x"]
     z = lem.latent("z", lem.Choice(3))
@@ -433,6 +504,9 @@ MODELS = [
     _switch_with_second_parent(),
     _fixed_table(),
     _rayleigh_mixture(),
+    _mixture_of(lem.Gamma(), "gamma mixture"),
+    _mixture_of(lem.Weibull(), "weibull mixture"),
+    _table_of_positive_values(),
     _kmeans(),
 ]
 

@@ -37,7 +37,8 @@ OPTIONAL = {
 }  # fmt: skip
 PUBLIC = """
     latent observed covariate Model Node Distribution ExponentialFamily parameter Categorical
-    Bernoulli Poisson Normal Gaussian PointMass Switch fixed Prototype Choice dissimilarity
+    Bernoulli Poisson Exponential Gamma InverseGaussian LogNormal Rayleigh Weibull Pareto Beta
+    Uniform Dirichlet Normal Gaussian PointMass Switch fixed Prototype Choice dissimilarity
     e_step m_step expected_log_joint log_likelihood log_joint initialize iterate fit sample
     cost soft hard tempered stochastic init Posterior Fit Trace Step Status models testing
     align permute_states Alignment compare Comparison select Selection

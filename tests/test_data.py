@@ -288,3 +288,82 @@ def test_every_family_fills_in_what_is_missing(case: Any) -> None:
             )
         if draw:
             assert np.isfinite(lem.log_likelihood(fit.model, filled))
+
+
+# -- labels, in and out ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("levels", [[1, 0], [10, 20], ["lo", "hi"], [2.5, 1, "a"]])
+def test_what_is_drawn_can_be_read_again(levels: list[Any]) -> None:
+    names = np.array(levels, dtype=object)[RNG.integers(0, len(levels), size=120)]
+    model = _model(lem.Categorical(levels=levels))
+    fit = lem.fit(model, {"colour": list(names), "size": SIZE}, seed=0, restarts=2)
+    drawn = fit.sample(500, seed=0)
+    assert set(drawn["colour"].tolist()) == set(levels)
+    shares = [np.mean([value == level for value in drawn["colour"].tolist()]) for level in levels]
+    np.testing.assert_allclose(shares, fit.model["z"].probs @ fit.model["colour"].probs, atol=0.1)
+    assert np.isfinite(fit.score_samples({n: drawn[n] for n in ("colour", "size")})).all()
+    assert np.isfinite(lem.log_joint(fit.model, drawn))
+
+
+def test_levels_in_another_order_are_refused_where_codes_would_mix() -> None:
+    data = {"colour": COLOUR, "size": SIZE}
+    one = lem.fit(_model(lem.Categorical(levels=["red", "blue"])), data, seed=0)
+    other = lem.fit(_model(lem.Categorical(levels=["blue", "red"])), data, seed=0)
+    assert one.log_likelihood == pytest.approx(other.log_likelihood)
+    with pytest.raises(lem.ModelError, match=r"Node 'colour': align must .+ same levels .+, got"):
+        lem.align(one, other)
+    with pytest.raises(lem.ModelError, match=r"Node 'colour' must start from the levels .+, got"):
+        lem.fit(_model(lem.Categorical(levels=["red", "blue"])), data, init=other.model)
+
+
+def test_a_series_keeps_its_categories_in_a_mapping_too() -> None:
+    column = pd.Categorical(COLOUR, categories=["red", "green", "blue"])
+    enum = pl.Series(COLOUR, dtype=pl.Enum(["red", "green", "blue"]))
+    for value in (column, pd.Series(column), enum):
+        fit = lem.fit(_model(), {"colour": value, "size": SIZE}, seed=0, restarts=2)
+        assert fit.model["colour"].levels == ("red", "green", "blue")
+
+
+def test_minus_one_is_unknown_for_a_latent_with_numbers_for_labels() -> None:
+    z = lem.latent("z", lem.Categorical(levels=[10, 20]))
+    model = lem.Model([z, lem.observed("size", lem.Normal(), given=z)])
+    known = np.where(np.arange(120) < 20, 10 + 10 * STATE, -1)
+    fit = lem.fit(model, {"size": SIZE, "z": known}, seed=0)
+    np.testing.assert_array_equal(fit.predict()[:20], known[:20])
+    g = lem.observed("g", lem.Categorical(2))
+    model = lem.Model([g, lem.observed("size", lem.Normal(), given=g)])
+    with pytest.raises(lem.DataError, match=r"data\['g'\] must be states from 0 to 1.+, got -1"):
+        lem.fit(model, {"size": SIZE[:3], "g": [-1, np.nan, 1]})
+
+
+def test_odd_columns_are_refused_clearly() -> None:
+    for bad in ([["a"], "b", "c"], [["a", "b"]] * 3):
+        with pytest.raises(lem.DataError, match=r"data\['colour'\] must .+, got .+\. .+"):
+            lem.fit(_model(), {"colour": np.array(bad, dtype=object), "size": SIZE[:3]})
+    weights = np.ma.MaskedArray(np.ones(120), mask=np.arange(120) == 3)
+    with pytest.raises(lem.DataError, match=r"weights must be known .+, got masked ones"):
+        lem.fit(_model(), {"colour": CODES, "size": SIZE}, weights=weights)
+    data = {"x": SIZE[:, None], "z": ["a", "b"] * 60}
+    with pytest.raises(
+        lem.DataError, match=r"data\['z'\] must be states .+ Choice, got 'a'\. .+-1"
+    ):
+        lem.fit(lem.models.kmeans(2), data, assign=lem.hard)
+
+
+def test_a_label_that_no_state_allows_is_named() -> None:
+    z = lem.latent("z", lem.Categorical(probs=[1.0, 0.0]))
+    model = lem.Model([z, lem.observed("x", lem.Normal([0.0, 1.0], [1.0, 1.0]), given=z)])
+    with pytest.raises(lem.DataError, match=r"row 1 with its label of 'z'") as error:
+        lem.log_likelihood(model, {"x": [0.0, 1.0], "z": [0, 1]}) and lem.e_step(
+            model, {"x": [0.0, 1.0], "z": [0, 1]}
+        )
+    assert error.value.node == "z"
+
+
+def test_standard_errors_may_be_asked_for_by_true() -> None:
+    fit = lem.fit(_model(), {"colour": CODES, "size": SIZE}, seed=0)
+    assert str(fit.summary(True)) == str(fit.summary(fit.standard_errors()))
+    assert "standard_error" in fit.to_dataframe(standard_errors=True).columns
+    with pytest.raises(lem.ModelError, match=r"standard_errors must be True or .+, got 3"):
+        fit.summary(3)

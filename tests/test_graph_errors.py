@@ -419,7 +419,7 @@ MISFITS: list[tuple[Callable[[], lem.Model], Any, str]] = [
     (
         _known,
         {"x": GOOD[:2], "z": [1, "b"]},
-        r"^data\['z'\] must be states .+, got '1'\. .+ -1 or NaN for unknown",
+        r"^data\['z'\] must be states .+, got 1\. .+ -1 or NaN for unknown",
     ),
     (
         _known,

@@ -346,3 +346,83 @@ def test_the_laws_of_a_model_are_checked_on_complete_data() -> None:
     case = next(c for c in PROBABILISTIC if c.name == "gaussian mixture, full")
     with pytest.raises(lem.DataError, match=r"data must be complete for check_model, got .+\. .+"):
         check_model(case.model, _with_holes(case))
+
+
+def test_new_rows_are_read_whatever_other_rows_there_are() -> None:
+    x = _correlated(120)
+    x[60:] += 4.0
+    x[np.random.default_rng(1).random(x.shape) < 0.2] = np.nan
+    fit = lem.fit(lem.models.gaussian_mixture(2), x, seed=0)
+    rows = np.array([[1.0, np.nan, np.nan], [np.nan, 2.0, 1.0], [np.nan] * 3])
+    together = fit.score_samples(rows)
+    for row, expected in zip(rows, together, strict=True):
+        assert fit.score_samples(row[None])[0] == pytest.approx(expected, rel=1e-12)
+    assert together[2] == 0.0
+    np.testing.assert_allclose(
+        fit.posterior(rows[2:]).marginal("z")[0], fit.model["z"].probs, rtol=1e-12
+    )
+    assert np.isfinite(fit.impute(rows[:1])["x"]).all()
+    z = lem.latent("z", lem.Categorical(probs=[0.3, 0.7]))
+    c = lem.observed("c", lem.Poisson(rate=[1.0, 5.0]), given=z)
+    w = lem.observed("w", lem.Normal(mean=[0.0, 1.0], variance=[1.0, 1.0]), given=z)
+    known = lem.Model([z, c, w])
+    only = lem.Model([z, w])
+    expected = lem.e_step(only, {"w": [0.5]}).log_evidence
+    np.testing.assert_allclose(lem.e_step(known, {"c": [None], "w": [0.5]}).log_evidence, expected)
+
+
+def test_rows_without_weight_change_nothing_where_there_are_gaps() -> None:
+    x = _correlated(100)
+    x[np.random.default_rng(1).random(x.shape) < 0.2] = np.nan
+    more = np.concatenate([x, np.full((100, 3), 1e7)])
+    weights = np.repeat([1.0, 0.0], 100)
+    plain = lem.fit(lem.models.gaussian_mixture(2), x, seed=0)
+    other = lem.fit(lem.models.gaussian_mixture(2), more, weights=weights, seed=0)
+    assert other.log_likelihood == pytest.approx(plain.log_likelihood, abs=1e-3)
+    x[:, 1] = np.nan
+    x[-3:, 1] = 1.0
+    with pytest.raises(lem.DataError, match=r"observed entry in every column, got none \(column 1"):
+        lem.fit(lem.models.gaussian_mixture(2), x, weights=np.repeat([1.0, 0.0], [97, 3]))
+
+
+def test_a_given_start_does_not_depend_on_the_seed() -> None:
+    x = _correlated(80)
+    x[np.random.default_rng(1).random(x.shape) < 0.2] = np.nan
+    start = lem.init.from_labels(np.arange(80) % 2)
+    found = {
+        _fit(lem.models.gaussian_mixture(2), x, init=start, seed=s).objective for s in range(3)
+    }
+    assert len(found) == 1
+
+
+def test_a_mean_of_counts_is_no_whole_number() -> None:
+    y = np.random.default_rng(0).poisson(2.7, 100).astype(float)
+    y[:10] = np.nan
+    fit = lem.fit(lem.Model([lem.observed("y", lem.Poisson())]), y)
+    np.testing.assert_allclose(fit.impute()["y"][:10], float(fit.model["y"].rate), rtol=1e-12)
+    np.testing.assert_array_equal(fit.impute()["y"][10:], y[10:])
+    assert fit.impute(draw=True, seed=0)["y"].dtype.kind == "i"
+
+
+def test_align_and_bootstrap_where_a_parent_has_gaps() -> None:
+    case = next(c for c in PROBABILISTIC if c.name == "observed parent")
+    data = _with_holes(case, share=0.1)
+    fit = lem.fit(case.model, data, seed=0, restarts=3)
+    for alignment in (lem.align(fit, fit), lem.align(fit, fit, data)):
+        assert list(alignment.permutations) == ["z"]
+        np.testing.assert_array_equal(alignment.permutations["z"], [0, 1])
+    assert len(fit.bootstrap(3, seed=0).models) >= 2
+    assert list(fit.to_dataframe("responsibilities").columns) == ["z=0", "z=1"]
+
+
+def test_a_few_entries_in_a_column_of_many_rows() -> None:
+    x = np.random.default_rng(0).normal(size=(30_000, 2))
+    x[:, 1] = np.nan
+    x[[7, 20, 29_000], 1] = [1.0, 2.0, 3.0]
+    for seed in range(4):
+        lem.fit(
+            lem.models.gaussian_mixture(2, covariance="diagonal", shared=True),
+            x,
+            seed=seed,
+            tol=1e-2,
+        )

@@ -9,7 +9,13 @@ import attrs
 import numpy as np
 
 from latentem.distributions.arrays import Array, as_float_array
-from latentem.distributions.base import BOUNDARY, ExponentialFamily, parameter, single_moves
+from latentem.distributions.base import (
+    BOUNDARY,
+    Distribution,
+    ExponentialFamily,
+    parameter,
+    single_moves,
+)
 from latentem.distributions.checks import check_column, check_integers, naming
 from latentem.errors import ModelError, Unsuitable
 
@@ -156,6 +162,16 @@ class Categorical(ExponentialFamily):
             )
         unnamed = (f"state {state}" for state in range(len(levels), n_states))
         return attrs.evolve(self, n_states=n_states, levels=(*levels, *unnamed))
+
+    def started_from(self, other: Distribution) -> Self:
+        if None not in (self.levels, other.levels) and self.levels != other.levels:
+            raise Unsuitable(
+                f"start from the levels {list(self.levels or ())}",
+                f"{list(other.levels or ())}",
+                "Declare the same levels in the same order.",
+            )
+        started = super().started_from(other)
+        return attrs.evolve(started, levels=self.levels or other.levels)
 
     def check(self, value: Array) -> Array:
         high = None if self.n_states is None else self.n_states - 1

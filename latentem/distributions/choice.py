@@ -9,7 +9,7 @@ import numpy as np
 
 from latentem.distributions.arrays import Array
 from latentem.distributions.base import Distribution
-from latentem.errors import ModelError
+from latentem.errors import ModelError, Unsuitable
 
 
 @attrs.frozen(eq=False)
@@ -42,6 +42,13 @@ class Choice(Distribution):
                 f"Choice: n_states must be a whole number of at least 1, got {value!r}. "
                 "Give the number of states."
             )
+
+    def with_levels(self, levels: tuple[Any, ...]) -> Self:
+        raise Unsuitable(
+            f"be states from 0 to {self.n_states - 1} because {{node}} is a Choice",
+            f"{levels[0]!r}",
+            f"Encode them as 0 to {self.n_states - 1}; use -1 or NaN for unknown ones.",
+        )
 
     @property
     def parameters(self) -> dict[str, Array | None]:

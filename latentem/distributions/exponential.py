@@ -8,9 +8,11 @@ from typing import ClassVar, Self
 import attrs
 import numpy as np
 
-from latentem.distributions.arrays import Array
+from latentem.distributions.arrays import Array, as_float_array
+from latentem.distributions.base import parameter
 from latentem.distributions.checks import check_floor
-from latentem.distributions.positive import PositiveFamily, positive_parameter, single_state_moves
+from latentem.distributions.positive import PositiveFamily, single_state_moves
+from latentem.errors import Unsuitable
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -48,7 +50,7 @@ class Exponential(PositiveFamily):
     needs_spread: ClassVar[bool] = False
     remedy: ClassVar[str] = "Drop or correct such rows."
 
-    rate: Array | None = positive_parameter()
+    rate: Array | None = parameter(converter=as_float_array)
     floor: float = attrs.field(default=1e-13, kw_only=True, validator=check_floor)
 
     @property
@@ -59,13 +61,21 @@ class Exponential(PositiveFamily):
         inside: Array = (x >= 0) & (x < np.inf)
         return inside
 
+    def check_fit(self) -> None:
+        if self.reference is not None and not self.reference.centre:
+            raise Unsuitable(
+                "have a value above 0 because the likelihood of {node} has no maximum without",
+                "zeros only",
+                "Drop that column, or fix its parameters.",
+            )
+
     def even_scale(self, value: Array) -> Array:
         # Zeros have a place as well, and rows close to zero are not far from all others.
         return np.log(value / self.centre + 0.01)
 
     def log_density(self, x: Array) -> Array:
         (rate,) = self.known()
-        return np.log(rate) - rate * x
+        return np.asarray(np.log(rate) - rate * x)
 
     def statistics_within(self, value: Array) -> Sequence[Array]:
         return (value / self.centre,)

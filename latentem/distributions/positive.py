@@ -9,18 +9,13 @@ from typing import Any, ClassVar, Self
 import attrs
 import numpy as np
 
-from latentem.distributions.arrays import LOG_ZERO, Array, as_float_array
-from latentem.distributions.base import Distribution, ExponentialFamily, parameter
+from latentem.distributions.arrays import LOG_ZERO, Array
+from latentem.distributions.base import Distribution, ExponentialFamily
 from latentem.distributions.checks import check_column, naming
 from latentem.errors import ModelError, Unsuitable
 
 #: Shapes beyond this lose half the digits of a density.
 LARGEST_LIMIT = 1e12
-
-
-def positive_parameter() -> Any:
-    """Mark an attrs field as a parameter that is positive: `PositiveParameters` checks it."""
-    return parameter(converter=as_float_array)
 
 
 def check_limit(instance: Any, attribute: Any, value: float) -> None:
@@ -155,8 +150,8 @@ class PositiveParameters(Distribution):
 
     @property
     def centre(self) -> float:
-        """The mean of the data, 1 before there are any."""
-        return 1.0 if self.reference is None else self.reference.centre
+        """The unit of the statistics: the mean of the data, 1 before there are any."""
+        return 1.0 if self.reference is None else self.reference.centre or 1.0
 
     def even_scale(self, value: Array) -> Array:
         """Return the values on a scale where the spread of a state is about the same everywhere."""
@@ -164,7 +159,7 @@ class PositiveParameters(Distribution):
 
     def bind(self, value: Array, weights: Array | None = None) -> Self:
         largest = float(value.max(initial=0.0)) or 1.0
-        centre = largest * float(np.average(value / largest, weights=weights)) or 1.0
+        centre = largest * float(np.average(value / largest, weights=weights))
         bound = attrs.evolve(self, reference=Unit(centre, 0.0))
         if np.ptp(value) == 0:
             return bound
@@ -242,9 +237,7 @@ class PositiveFamily(PositiveParameters, ExponentialFamily):
         return np.stack(self.statistics_within(self._within(value)[0]), axis=1)
 
     def statistics_into(self, out: Array, value: Array) -> None:
-        for row, statistic in zip(
-            out, self.statistics_within(self._within(value)[0]), strict=True
-        ):
+        for row, statistic in zip(out, self.statistics_within(self._within(value)[0]), strict=True):
             row[...] = statistic
 
     def log_base_measure(self, value: Array) -> Array:

@@ -8,8 +8,9 @@ from typing import ClassVar, Self
 import attrs
 import numpy as np
 
-from latentem.distributions.arrays import Array
-from latentem.distributions.positive import PositiveFamily, positive_parameter
+from latentem.distributions.arrays import Array, as_float_array
+from latentem.distributions.base import parameter
+from latentem.distributions.positive import PositiveFamily
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -35,18 +36,18 @@ class Rayleigh(PositiveFamily):
     --------
     >>> import numpy as np
     >>> import latentem as lem
-    >>> lem.Rayleigh().fit(np.array([1.0, 7.0]), np.ones(2)).scale.round(4)
-    array(3.5355)
+    >>> print(lem.Rayleigh().fit(np.array([1.0, 7.0]), np.ones(2)).scale.round(4))
+    3.5355
     """
 
     trailing_axes: ClassVar[Mapping[str, int]] = {"scale": 0}
     needs_spread: ClassVar[bool] = False
 
-    scale: Array | None = positive_parameter()
+    scale: Array | None = parameter(converter=as_float_array)
 
     def log_density(self, x: Array) -> Array:
         (scale,) = self.known()
-        return np.log(x) - 2 * np.log(scale) - 0.5 * np.square(x / scale)
+        return np.asarray(np.log(x) - 2 * np.log(scale) - 0.5 * np.square(x / scale))
 
     def statistics_within(self, value: Array) -> Sequence[Array]:
         return (np.square(value / self.centre),)

@@ -70,7 +70,9 @@ class Reference:
         columns = []
         for column, seen in zip(value.T, observed.T, strict=True):
             w = None if weights is None else weights[seen]
-            columns.append(cls.of(column[seen, None], structure, w))
+            # A column without entries stands where it likes.
+            entries = column[seen, None] if seen.any() else np.zeros((1, 1))
+            columns.append(cls.of(entries, structure, w if seen.any() else None))
         centre, spread = (
             np.concatenate([getattr(c, n) for c in columns]) for n in ("centre", "spread")
         )

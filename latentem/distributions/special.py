@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from scipy.special import digamma, gammaln, polygamma
+from scipy.special import digamma, gammaln, zeta
 
 from latentem.distributions.arrays import Array
 
 #: Arguments from which the asymptotic series are exact to machine precision.
 LARGE = 12.0
+#: A step of Newton's method shorter than this, relatively, is followed by none: its square is lost.
+SMALL_STEP = 1e-9
 #: More steps than bisection needs to exhaust the digits of a bracket.
 MOST_STEPS = 200
 
@@ -41,13 +43,19 @@ def log_minus_digamma(a: Array) -> Array:
     return value
 
 
+def trigamma(a: Array) -> Array:
+    """Return the slope of digamma (Abramowitz and Stegun, 6.4.10)."""
+    slope: Array = zeta(2.0, a)
+    return slope
+
+
 def trigamma_minus_inverse(a: Array) -> Array:
     """Return trigamma(a) - 1/a, minus the slope of `log_minus_digamma` (ibid., 6.4.12)."""
     large = np.maximum(a, LARGE)
     t = 1.0 / np.square(large)
     tail = t * (0.5 + (1 / 6 - t * (1 / 30 - t * (1 / 42 - t * (1 / 30 - t * 5 / 66)))) / large)
     small = np.minimum(a, LARGE)
-    value: Array = np.where(a > LARGE, tail, polygamma(1, small) - 1.0 / small)
+    value: Array = np.where(a > LARGE, tail, trigamma(small) - 1.0 / small)
     return value
 
 
@@ -72,8 +80,11 @@ def inverse_digamma(y: Array) -> Array:
     Minka, Estimating a Dirichlet distribution, 2000, appendix C.
     """
     x = np.where(y >= -2.22, np.exp(y) + 0.5, -1.0 / (np.minimum(y, -2.22) - digamma(1.0)))
-    for _ in range(6):
-        x = x - (digamma(x) - y) / polygamma(1, x)
+    for _ in range(MOST_STEPS):
+        step = (digamma(x) - y) / trigamma(x)
+        x = x - step
+        if np.all(np.abs(step) <= SMALL_STEP * x):
+            break
     return x
 
 
@@ -99,8 +110,9 @@ def increasing_root(
             new = x - value / slope
         inside = (new >= low) & (new <= high)
         new = np.where(value == 0, x, np.where(inside, new, low + 0.5 * (high - low)))
-        moved = np.abs(new - x) > 4 * np.finfo(float).eps * np.abs(x)
+        enough = np.where(inside, SMALL_STEP, 4 * np.finfo(float).eps)
+        done = np.all(np.abs(new - x) <= enough * np.abs(x))
         x = new
-        if not moved.any():
+        if done:
             break
     return x

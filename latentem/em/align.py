@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 import numpy as np
 
+from latentem.data import Data
 from latentem.distributions.arrays import Array
 from latentem.em.assign import hard, soft
 from latentem.em.result import Fit
@@ -98,24 +99,41 @@ def align(fit_a: Fit | Model, fit_b: Fit | Model, data: Any = None) -> Alignment
             "align must be given two models of the same graph, families and numbers of states, "
             f"got {_states(a)} and {_states(b)}. Fit the same model twice."
         )
+    for name, node in a.by_name.items():
+        theirs = b.by_name[name]
+        ours = node.dist and node.dist.levels
+        if not node.is_latent and ours != (theirs.dist and theirs.dist.levels):
+            raise ModelError(
+                f"Node '{name}': align must be given models that read it with the same levels in "
+                f"the same order, got {ours} and {theirs.dist and theirs.dist.levels}. "
+                "Declare the levels in both.",
+                node=name,
+            )
     if data is None:
         if not isinstance(fit_a, Fit):
             raise DataError(
                 "align must have data because it compares posteriors, got none and a Model, which "
                 "has no training data. Pass data=..., or a Fit first."
             )
-        data = attrs.evolve(fit_a._problem.data, labels={})
+        data = without_labels(a, fit_a._problem.data)
     posterior_a, posterior_b = (
         e_step(model, data, assign=hard if model.requires_hard else soft) for model in (a, b)
     )
     weights = posterior_a.row_weights
     permutations, agreement = {}, {}
-    for name in posterior_a.names:
+    for name in (node.name for node in a.latents):
         alike = (posterior_a.marginal(name).T * weights) @ posterior_b.marginal(name)  # (k, k)
         permutations[name] = _best_match(alike)
         matched = alike[np.arange(len(alike)), permutations[name]]
         agreement[name] = float(matched.sum() / alike.sum())
     return Alignment(permutations, agreement, permute_states(b, permutations))
+
+
+def without_labels(model: Model, data: Data) -> Data:
+    """Return data without what they say of the latents."""
+    latents = {node.name for node in model.latents}
+    labels = {name: known for name, known in data.labels.items() if name not in latents}
+    return attrs.evolve(data, labels=labels)
 
 
 def _best_match(alike: Array) -> Array:

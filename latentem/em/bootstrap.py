@@ -10,13 +10,13 @@ import numpy as np
 
 from latentem.data import Data
 from latentem.distributions.arrays import Array
-from latentem.em.align import align
+from latentem.em.align import align, without_labels
 from latentem.em.assign import Assignment
 from latentem.em.convergence import Convergence, whole
 from latentem.em.first import first_theta
 from latentem.em.problem import Problem
 from latentem.em.progress import Progress
-from latentem.em.sampling import sample
+from latentem.em.sampling import draw
 from latentem.em.search import Run, choose_max_iter
 from latentem.em.status import Status
 from latentem.em.steps import check_probability
@@ -145,7 +145,7 @@ def _drawn(problem: Problem, rows: Array, rng: np.random.Generator) -> Problem:
     """Return the problem on new data, which are unknown where the old ones are."""
     model = problem.model
     old = problem.data[rows]
-    draws = sample(model, len(rows), seed=rng)
+    draws = draw(model, len(rows), rng, {})
     values, labels = {}, {}
     for name, value in old.values.items():
         new = model[name].check(draws[name])
@@ -174,7 +174,7 @@ def _aligned(model: Model, problem: Problem) -> Model:
     """Return a model with its states in the order of the problem's."""
     if not problem.model.latents:
         return model
-    data = attrs.evolve(problem.data, labels={})
+    data = without_labels(problem.model, problem.data)
     aligned = align(problem.model, model, data).model
     alike = all(
         aligned[name].parameters.keys() == dist.parameters.keys()

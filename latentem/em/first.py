@@ -6,11 +6,11 @@ import attrs
 import numpy as np
 
 from latentem.columns import at_data
-from latentem.data import bound
+from latentem.data import Data, bound
 from latentem.distributions.arrays import LOG_ZERO, Array
 from latentem.distributions.records import Record
 from latentem.em.assign import Soft
-from latentem.em.init import Start, default_start
+from latentem.em.init import Start, default_start, plus_plus, random
 from latentem.em.problem import Beliefs, Problem
 from latentem.em.theta import Theta
 from latentem.errors import DataError, EqualStatesError, ModelError, Unsuitable
@@ -41,7 +41,9 @@ def first_theta(problem: Problem, start: Start | Model | None, rng: np.random.Ge
         theta = problem.theta(renew=True)
         if not theta.is_parameterised:
             # Without parameters there is nothing to complete values with, but other rows.
-            complete = problem.imputed(rng)
+            # Those drawn for a start that is given do not depend on the seed.
+            given = start not in (random, plus_plus)
+            complete = problem.filled(np.random.default_rng(0) if given else rng)
             template = attrs.evolve(theta, layout=complete.layout)
             theta = attrs.evolve(
                 _first_m_step(complete, template, rows, posterior), layout=problem.layout
@@ -132,13 +134,18 @@ def _started(problem: Problem, start: Model) -> Model:
 
 def _check_fit(problem: Problem) -> None:
     """Raise if the data cannot determine the parameters, before any work starts."""
-    n = problem.data.n
-    for name, k in problem.layout.elimination.sizes.items():
-        if k > n:
+    data = problem.whole
+    counted = data.row_weights > 0
+    n = int(counted.sum())
+    for node in problem.model.observed:
+        if node.name not in data.labels:
+            _check_entries(node.name, data, counted)
+    for node in problem.model.latents:
+        if (node.n_states or 0) > n:
             raise DataError(
-                f"data must have at least as many rows as Node '{name}' has states ({k}), got {n}. "
-                "Use fewer states or more data.",
-                node=name,
+                f"data must have at least as many rows as Node '{node.name}' has states "
+                f"({node.n_states}), got {n}. Use fewer states or more data.",
+                node=node.name,
             )
     for node in problem.model.observed:
         if node.name not in problem.data.values:
@@ -148,6 +155,26 @@ def _check_fit(problem: Problem) -> None:
             bound(node.name, node.dist, problem.whole).check_fit()
         except Unsuitable as error:
             raise at_data(node.name, error) from None
+
+
+def _check_entries(name: str, data: Data, counted: Array) -> None:
+    """Raise unless every column of a node has an entry in a row that counts."""
+    value, present = data.values.get(name), data.present(name)
+    column = ""
+    if value is not None:
+        seen = counted if present is None else counted & present
+        if name in data.gapped:
+            empty = np.flatnonzero(np.isnan(value[counted]).all(axis=0))
+            if not len(empty):
+                return
+            column = f" (column {empty[0]})"
+        elif seen.any():
+            return
+    raise DataError(
+        f"data['{name}'] must have an observed entry in every column, got none{column}. "
+        "Leave it out of the data and the model.",
+        node=name,
+    )
 
 
 def _refuse_equal_states(problem: Problem, theta: Theta) -> None:

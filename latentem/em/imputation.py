@@ -13,8 +13,9 @@ from latentem.distributions.base import Distribution, expected_value, sampler
 from latentem.em.assign import soft
 from latentem.em.layout import Family
 from latentem.em.problem import Block, Problem
+from latentem.em.sampling import with_labels
 from latentem.em.theta import Theta
-from latentem.graph import Node
+from latentem.errors import DataError
 from latentem.parallel import map_blocks
 
 
@@ -33,16 +34,16 @@ def impute(problem: Problem, theta: Theta, rng: np.random.Generator | None) -> d
     places = problem.data.places
     filled = {}
     for node in problem.model.observed:
+        if node.name not in parts[0]:
+            raise DataError(
+                f"data['{node.name}'] must have an observed entry to fill in others, got none. "
+                "Draw it with sample(model, n, data=...).",
+                node=node.name,
+            )
         values = np.concatenate([part[node.name] for part in parts])
         values = values if places is None else values[places]
         filled[node.name] = with_labels(node, values)
     return filled
-
-
-def with_labels(node: Node, states: Array) -> Array:
-    """Return states as the labels they have, if they have any."""
-    levels = None if node.dist is None else node.dist.levels
-    return states if levels is None else np.array(levels)[states]
 
 
 @attrs.frozen(eq=False)
@@ -56,9 +57,11 @@ class _Filler:
     def _copies(self) -> dict[str, Array]:
         """Return the values, to be written into; of observed parents their known states."""
         data = self.block.data
-        copies = {name: value.copy() for name, value in data.values.items()}
+        copies = {}
         for node in self.problem.model.observed:
-            if node.name not in copies:
+            if node.name in data.values:
+                copies[node.name] = data.values[node.name].copy()
+            elif node.name in data.labels:
                 copies[node.name] = data.labels[node.name].copy()
         return copies
 
@@ -71,7 +74,7 @@ class _Filler:
     def means(self) -> dict[str, Array]:
         """Return the values with conditional means, or most probable states, where missing."""
         data, filled = self.block.data, self._copies()
-        for name, value in filled.items():
+        for name, value in list(filled.items()):
             if name in data.labels:  # an observed parent
                 unknown = value == -1
                 value[unknown] = self._marginal(name).argmax(axis=0)[unknown]
@@ -87,7 +90,9 @@ class _Filler:
             if name in data.gapped:
                 value[...] = dist.completed(value, weights)
             elif missing.any():
-                value[missing] = _expected(dist, weights[:, missing])
+                means = _expected(dist, weights[:, missing])
+                value = filled[name] = value.astype(np.result_type(value, means))
+                value[missing] = means
         return filled
 
     def _marginal(self, name: str) -> Array:

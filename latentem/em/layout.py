@@ -98,7 +98,7 @@ class Layout:
             If exact inference needs too large a table.
         """
         latents = {node.name for node in model.latents} | set(data.labels)
-        observed = [node for node in model.observed if node.name not in latents]
+        observed = [node for node in model.observed if node.name in data.values]
 
         def family(names: tuple[str, ...]) -> Family:
             parents = model.discrete_parents(names[0])

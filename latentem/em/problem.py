@@ -20,7 +20,7 @@ import attrs
 import numpy as np
 
 from latentem import data as binding
-from latentem.data import Data
+from latentem.data import Data, is_certain
 from latentem.distributions.arrays import LOG_ZERO, Array
 from latentem.distributions.base import ExponentialFamily
 from latentem.distributions.kernels import AttachedStack
@@ -291,9 +291,12 @@ class Problem:
                         "Drop the row, or choose a family or start that allows it.",
                         node=name,
                     )
+        known = [name for name, labels in data.labels.items() if is_certain(labels[bad : bad + 1])]
+        labels = f" with its label of {', '.join(map(repr, known))}" if known else ""
         raise DataError(
-            f"data must have positive density under the model, got row {row}, which no joint state "
-            "of the latents allows. Drop the row, or allow the combination."
+            f"data must have positive density under the model, got row {row}{labels}, which no "
+            "joint state of the latents allows. Drop the row or label, or allow the combination.",
+            node=known[0] if known else None,
         )
 
     def _statistics(
@@ -345,7 +348,7 @@ class Problem:
         """Return the parameters that maximise Q, node by node; those of nodes to keep stay."""
         dists = dict(theta.dists)
         for name, dist in theta.dists.items():
-            if name in keep:
+            if name in keep or name not in records:
                 continue
             try:
                 dists[name] = dist.update(records[name])
@@ -356,8 +359,7 @@ class Problem:
     def q(self, theta: Theta, records: dict[str, Record]) -> dict[str, Term]:
         """Return Q at theta under the records, node by node."""
         terms = {}
-        for name in theta.dists:
-            record = records[name]
+        for name, record in records.items():
             if isinstance(record, Counts):
                 value, magnitude = record.expected_log_prob(theta.latent_tables[name].T)
             else:
@@ -399,12 +401,12 @@ class Problem:
         """Return the log base measures, ``(rows,)`` each, that the nodes' kernels leave out."""
         return {name: _base_measure(family, data, name) for name, family in theta.linear.items()}
 
-    def imputed(self, rng: np.random.Generator) -> Problem:
+    def filled(self, rng: np.random.Generator) -> Problem:
         """Return the problem with missing parts of values drawn from their columns."""
         if not self.data.gapped:
             return self
         layout = attrs.evolve(self.layout, gapped=frozenset())
-        return attrs.evolve(self, data=self.data.imputed(rng), layout=layout)
+        return attrs.evolve(self, data=self.data.filled_from(self.whole, rng), layout=layout)
 
     def take(self, rows: Array) -> Problem:
         """Return the problem on these rows only."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -11,10 +11,10 @@ import numpy as np
 
 from latentem.distributions.arrays import Array
 from latentem.em.assign import Assignment, Hard, soft
-from latentem.em.imputation import impute, with_labels
+from latentem.em.imputation import impute
 from latentem.em.loop import State
 from latentem.em.problem import Problem
-from latentem.em.sampling import sample
+from latentem.em.sampling import sample, with_labels
 from latentem.em.status import Status
 from latentem.em.steps import check_probability, e_step, known_theta, total_evidence
 from latentem.em.trace import Trace
@@ -436,24 +436,36 @@ class Fit:
 
     # -- showing it ----------------------------------------------------------------------------
 
-    def summary(self, standard_errors: StandardErrors | None = None) -> Summary:
+    def summary(self, standard_errors: StandardErrors | bool | None = None) -> Summary:
         """Return a table of the fit, node by node and state by state; print it.
 
         Parameters
         ----------
-        standard_errors : mapping of str to mapping of str to array, optional
-            By node and parameter, in the parameter's shape: printed as "estimate ± s.e.".
+        standard_errors : bool or mapping of str to mapping of str to array, optional
+            Printed as "estimate ± s.e.": True for those of `standard_errors`; or others, by node
+            and parameter, in the parameter's shape.
         """
         from latentem.summary import Summary  # a floor above: only when asked for
 
-        return Summary(self, standard_errors or {})
+        return Summary(self, self._errors(standard_errors))
+
+    def _errors(self, given: Any) -> StandardErrors:
+        """Return standard errors as asked for."""
+        if isinstance(given, bool) or given is None:
+            return self.standard_errors() if given else {}
+        if not isinstance(given, Mapping):
+            raise ModelError(
+                "standard_errors must be True or arrays by node and parameter, got "
+                f"{given!r}. Pass what fit.standard_errors() or a bootstrap gives."
+            )
+        return given
 
     def to_dataframe(
         self,
         what: str = "parameters",
         backend: Any = "pandas",
         *,
-        standard_errors: StandardErrors | None = None,
+        standard_errors: StandardErrors | bool | None = None,
     ) -> Any:
         """Return parameters, responsibilities or the trace as a data frame.
 
@@ -467,8 +479,8 @@ class Fit:
             ``"z=0"``. Trace: a row for each half-step.
         backend : str or module
             "pandas", "polars", "pyarrow", "modin" or "cudf".
-        standard_errors : mapping of str to mapping of str to array, optional
-            By node and parameter, in the parameter's shape: a further column of the parameters.
+        standard_errors : bool or mapping of str to mapping of str to array, optional
+            As in `summary`: a further column of the parameters.
 
         Raises
         ------
@@ -479,7 +491,7 @@ class Fit:
         """
         from latentem.tables import frame_of  # a floor above: only when asked for
 
-        return frame_of(self, what, backend, standard_errors or {})
+        return frame_of(self, what, backend, self._errors(standard_errors))
 
     def __repr__(self) -> str:
         lines = [f"Fit of {self.model} to {self._problem.data.n} rows"]

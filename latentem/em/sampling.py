@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from latentem.distributions.arrays import Array
 from latentem.distributions.base import sampler
 from latentem.em.steps import check_probability
 from latentem.errors import DataError, ModelError
-from latentem.graph import Model, NodeKind
+from latentem.graph import Model, Node, NodeKind
 from latentem.seeds import generator
 
 
@@ -33,7 +34,7 @@ def sample(
     Returns
     -------
     dict of str to array, (n, *event)
-        Latents included.
+        Latents included; labels where the states have some.
 
     Raises
     ------
@@ -56,8 +57,15 @@ def sample(
     if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 0:
         raise DataError(f"n must be a whole number of rows, got {n!r}. Give one of at least 0.")
     check_probability(model, "a sample")
-    rng = generator(seed)
     given = {} if data is None else bind_given(model, data, int(n))
+    draws = draw(model, int(n), generator(seed), given)
+    return {name: with_labels(model.by_name[name], values) for name, values in draws.items()}
+
+
+def draw(
+    model: Model, n: int, rng: np.random.Generator, given: Mapping[str, Array]
+) -> dict[str, Array]:
+    """Return a value of each node in n rows, states by their numbers."""
     draws: dict[str, Array] = {}
     for node in model.order:
         if node.name in given:
@@ -76,3 +84,12 @@ def sample(
             state = np.ravel_multi_index(tuple(s.astype(np.intp) for s in states), shape)
         draws[node.name] = np.asarray(sampler(node.dist.flatten(shape))(rng, state))
     return {node.name: draws[node.name] for node in model.order}
+
+
+def with_labels(node: Node, states: Array) -> Array:
+    """Return states as the labels they have, if they have any."""
+    levels = None if node.dist is None else node.dist.levels
+    if levels is None:
+        return states
+    alike = len({type(level) for level in levels}) == 1
+    return np.array(levels, dtype=None if alike else object)[states]

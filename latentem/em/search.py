@@ -308,8 +308,9 @@ def choose_starts(
         given = init is not None and init not in (random, default_start(problem))
         many, _ = MANY_STARTS if is_small(problem) else FEW_STARTS
         # A rule that draws leaves a poor optimum by itself.
-        several = hidden or problem.data.gapped  # else there is one maximum
-        restarts = many if several and not given and assign.is_monotone else 1
+        # Without latents there is one maximum, with gaps a few.
+        several = many if hidden else FEW_STARTS[0] if problem.data.gapped else 1
+        restarts = several if not given and assign.is_monotone else 1
     restarts = whole("restarts", restarts, 1)
     if init is not None:
         return [init] * restarts

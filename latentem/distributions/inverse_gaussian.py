@@ -1,0 +1,129 @@
+"""The inverse Gaussian distribution."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Self
+
+import attrs
+import numpy as np
+
+from latentem.distributions.arrays import Array, as_float_array
+from latentem.distributions.base import parameter
+from latentem.distributions.positive import (
+    PositiveFamily,
+    check_limit,
+    single_state_moves,
+)
+
+LOG_2PI = float(np.log(2 * np.pi))
+
+
+@attrs.frozen(eq=False, repr=False)
+class InverseGaussian(PositiveFamily):
+    r"""Inverse Gaussian (Wald) distribution: the time at which a Brownian motion reaches a level.
+
+    .. math:: \log p(x \mid k) = \tfrac12 \log \frac{\lambda_k}{2 \pi x^3}
+              - \frac{\lambda_k (x - \mu_k)^2}{2 \mu_k^2 x}, \qquad
+              \hat\mu_k = \bar x_k, \quad
+              1 / \hat\lambda_k = \overline{1 / x}_k - 1 / \bar x_k
+
+    the means being weighted by the responsibilities (Tweedie, Statistical properties of inverse
+    Gaussian distributions I, Annals of Mathematical Statistics 28, 1957).
+
+    The statistics are z = x / c and (z - 1)^2 / z, c being the mean of the data, which keeps the
+    digits of states close to c; elsewhere a ratio shape / mean of s is found to about s machine
+    precisions.
+
+    Parameters
+    ----------
+    mean, shape : array, (\*parents,), optional
+        In the unit of the data; the variance is mean^3 / shape.
+    largest_shape : float
+        Largest allowed ratio of shape to mean: that of a state whose values are all equal would
+        grow without bound. The fit is the exact maximiser under this constraint, and says when it
+        is active.
+
+    Raises
+    ------
+    ModelError
+        If a parameter is not positive and finite, only one is given, or shapes disagree.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import latentem as lem
+    >>> g = lem.InverseGaussian().fit(np.array([1.0, 2.0, 6.0]), np.ones(3))
+    >>> print(g.mean.round(4), g.shape.round(4))
+    3.0 4.5
+    """
+
+    trailing_axes: ClassVar[Mapping[str, int]] = {"mean": 0, "shape": 0}
+    limit: ClassVar[str] = "the ratio of shape to mean is at its largest, {self.largest_shape:g}"
+
+    mean: Array | None = parameter(converter=as_float_array)
+    shape: Array | None = parameter(converter=as_float_array)
+    largest_shape: float = attrs.field(default=1e8, kw_only=True, validator=check_limit)
+
+    def log_density(self, x: Array) -> Array:
+        mean, shape = self.known()
+        distance = np.square((x - mean) / mean) * (shape / x)
+        return 0.5 * (np.log(shape) - LOG_2PI - distance) - 1.5 * np.log(x)
+
+    def statistics_within(self, value: Array) -> Sequence[Array]:
+        z = value / self.centre
+        return z, np.square((value - self.centre) / self.centre) / z
+
+    def log_base_within(self, value: Array) -> Array:
+        return -1.5 * np.log(value)
+
+    def natural_parameters(self) -> tuple[Array, Array]:
+        mean, shape = self.known()
+        m, ratio = mean / self.centre, shape / self.centre  # both in units of the centre
+        # (z - m)^2 / (m^2 z) = (z - 1)^2 / z + z (1 / m^2 - 1) + 2 - 2 / m
+        eta = np.stack([0.5 * ratio * (m - 1) * (m + 1) / m**2, -0.5 * ratio], axis=-1)
+        return eta, ratio * (m - 1) / m - 0.5 * (np.log(shape) - LOG_2PI)
+
+    def from_mean(self, mean: Array, weight: Array) -> Self:
+        m, distance = mean[..., 0], mean[..., 1]
+        spread = m * distance - np.square(m - 1)  # mean / shape
+        at_limit = spread < 1 / self.largest_shape
+        largest, inverse = self.largest_shape, distance + 2 - m  # the mean of 1 / z
+        # Under shape = largest * mean, the maximum is where inverse m^2 - m / largest = mean of z.
+        m_limit = (1 / largest + np.sqrt(1 / largest**2 + 4 * inverse * m)) / (2 * inverse)
+        m = np.where(at_limit, m_limit, m)
+        shape = np.where(at_limit, largest * m, m / np.maximum(spread, 1 / largest))
+        return attrs.evolve(
+            self, mean=m * self.centre, shape=shape * self.centre, at_limit=at_limit
+        )
+
+    def feasible(self) -> Self:
+        if not self.is_parameterised:
+            return self
+        mean, shape = self.known()
+        return attrs.evolve(self, shape=np.minimum(shape, self.largest_shape * mean))
+
+    def directions(self) -> list[dict[str, Array]]:
+        """Vary mean and shape by themselves; together where their ratio is at its largest."""
+        mean, shape = self.known()
+        held = np.zeros(mean.shape, bool) if self.at_limit is None else self.at_limit
+        found = []
+        for both, one, other, fixed in zip(
+            single_state_moves({"mean": mean, "shape": shape}),
+            single_state_moves({"mean": mean}),
+            single_state_moves({"shape": shape}),
+            held.ravel(),
+            strict=True,
+        ):
+            found += [both] if fixed else [one, other]
+        return found
+
+    def expected_value(self) -> Array:
+        """Return the means, ``(*parents,)``."""
+        mean, _ = self.known()
+        return mean
+
+    def sample(self, rng: np.random.Generator, state: Array) -> Array:
+        """Draw one value for each parent state, ``(n,)``."""
+        mean, shape = self.known()
+        return rng.wald(mean[state], shape[state])
