@@ -46,7 +46,8 @@ class Prototype(ExponentialFamily):
     Squared Euclidean distance and cosine are linear in statistics of the row, and so take the same
     fast path as exponential families; others go by rows.
 
-    A state that loses all its rows moves to the row that is represented worst, and says so.
+    A state that loses all its rows moves to the row that is represented worst, and says so. Rows may
+    be missing as a whole, not in part.
 
     Parameters
     ----------
