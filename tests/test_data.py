@@ -44,13 +44,13 @@ def _model(colour: lem.Distribution | None = None) -> lem.Model:
     ids=["str", "list", "object", "pandas strings", "categories"],
 )
 def test_strings_fit_as_their_codes_do_and_keep_their_names(column: Any) -> None:
-    coded = lem.fit(_model(), {"colour": CODES, "size": SIZE}, seed=0)
+    coded = lem.fit(_model(), {"colour": CODES, "size": SIZE}, seed=0, restarts=4)
     frame = pd.DataFrame({"colour": column, "size": SIZE})
     ways = [frame, pl.DataFrame({"colour": list(column), "size": SIZE})]
     if not isinstance(column, pd.Series | pd.Categorical):
         ways.append({"colour": column, "size": SIZE})
     for data in ways:
-        fit = lem.fit(_model(), data, seed=0)
+        fit = lem.fit(_model(), data, seed=0, restarts=4)
         assert fit.log_likelihood == coded.log_likelihood
         assert fit.model["colour"].levels == ("blue", "red")
         assert "red" in repr(fit.model["colour"])

@@ -419,10 +419,6 @@ def test_a_few_entries_in_a_column_of_many_rows() -> None:
     x = np.random.default_rng(0).normal(size=(30_000, 2))
     x[:, 1] = np.nan
     x[[7, 20, 29_000], 1] = [1.0, 2.0, 3.0]
-    for seed in range(4):
-        lem.fit(
-            lem.models.gaussian_mixture(2, covariance="diagonal", shared=True),
-            x,
-            seed=seed,
-            tol=1e-2,
-        )
+    model = lem.models.gaussian_mixture(2, covariance="diagonal", shared=True)
+    for seed in range(4):  # starts are chosen on some of the rows
+        assert math.isfinite(_fit(model, x, restarts=3, seed=seed, max_iter=1).log_likelihood)
