@@ -46,8 +46,8 @@ class Prototype(ExponentialFamily):
     Squared Euclidean distance and cosine are linear in statistics of the row, and so take the same
     fast path as exponential families; others go by rows.
 
-    A state that loses all its rows moves to the row that is represented worst, and says so. Rows may
-    be missing as a whole, not in part.
+    A state that loses all its rows moves to the row that is represented worst, and says so. Rows
+    may be missing as a whole, not in part.
 
     Parameters
     ----------
@@ -251,7 +251,7 @@ class Prototype(ExponentialFamily):
         linear = super().kernel()
         if not isinstance(linear, LinearKernel) or self.reference is None:
             return linear
-        within = np.zeros(len(linear.eta)) if self.within is None else self.within
+        within = self._spacing() if self.within is None else self.within
         error = np.finfo(float).eps * self.reference.extent**2 * self.unit_square
         residual = error > LARGEST_ERROR * within
         if not residual.any():
@@ -260,6 +260,17 @@ class Prototype(ExponentialFamily):
         low = np.zeros_like(centre) if self.rounding is None else self.rounding
         low = np.where(residual[:, None], low, 0.0)
         return ResidualPrototypes(linear, self.reference.of_states(centre, low), residual)
+
+    def _spacing(self) -> Array:
+        """Return the squared distance of each prototype to the nearest other one, ``(K,)``.
+
+        It stands for the spread of the rows of a state while they are unknown.
+        """
+        points = self.points(self._known())
+        squares = np.stack([np.square(points - point).sum(axis=1) for point in points])
+        np.fill_diagonal(squares, np.inf)
+        nearest: Array = squares.min(axis=1)
+        return nearest
 
     # -- the policy for states without rows ----------------------------------------------------
 
