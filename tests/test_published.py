@@ -192,8 +192,26 @@ def test_linkage_of_dempster_laird_and_rubin_step_by_step() -> None:
 
 
 def test_role_conflict_three_classes_and_its_slow_convergence(table: Table) -> None:
-    # Goodman 1974: -503.3011, some 3,000 plain EM steps. Of 40 starts, the default, only one to
-    # four lead there (and none for one seed in twelve), so take more.
+    # Goodman 1974: -503.3011, some 3,000 plain EM steps.
     data = {name: column - 1 for name, column in table("values").items()}
-    fit = lem.fit(_latent_classes(3, list(data)), data, seed=0, restarts=100)
+    fit = lem.fit(_latent_classes(3, list(data)), data, seed=0)
     assert fit.log_likelihood == pytest.approx(-503.3011, abs=FIGURE)
+
+
+# Thousands of km/s, as usual; k = 3: Aitkin, Statistical Modelling 1 (2001), 287-304.
+# The others are the best of several hundred starts each. With four components one start in fifty
+# reaches the figure, and one in a hundred -196.8538, where two galaxies 35 km/s apart have their own.
+@pytest.mark.parametrize(
+    ("k", "seed", "figures"),
+    [
+        *((2, seed, [-220.1929]) for seed in range(2)),
+        *((3, seed, [-203.4820]) for seed in range(4)),
+        *((4, seed, [-197.7098, -196.8538]) for seed in range(10)),
+        *((5, seed, [-190.4490]) for seed in range(4)),
+        *((6, seed, [-182.5751]) for seed in range(4)),
+    ],
+)
+def test_galaxies_for_every_seed(k: int, seed: int, figures: list[float], table: Table) -> None:
+    velocity = table("galaxies")["velocity"] / 1000
+    fit = lem.fit(_mixture(k, lem.Normal()), velocity, seed=seed)
+    assert any(fit.log_likelihood == pytest.approx(figure, abs=1e-3) for figure in figures)

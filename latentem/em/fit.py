@@ -10,7 +10,7 @@ import attrs
 import numpy as np
 
 from latentem.em.assign import Assignment, soft
-from latentem.em.convergence import Convergence
+from latentem.em.convergence import Convergence, is_small
 from latentem.em.first import first_theta
 from latentem.em.init import Start
 from latentem.em.loop import State
@@ -158,8 +158,11 @@ def fit(
     By default: short runs from many starts, of which the better half is followed on, twice as far,
     until few are left, and these to convergence (small EM: Biernacki, Celeux and Govaert,
     Computational Statistics & Data Analysis 41, 2003; sequential halving: Karnin, Koren and Somekh,
-    ICML 2013). Where data are many the choice is made on a subsample of rows, and the best
-    continued on all. A model whose nodes all have parameters is the start.
+    ICML 2013). Where an iteration costs next to nothing, the best optimum is then left again and
+    again by merging two states of a latent and splitting a third, until no such move leads higher
+    (Ueda, Nakano, Ghahramani and Hinton, Neural Computation 12, 2000). Where data are many the
+    choice is made on a subsample of rows, and the best continued on all. A model whose nodes all
+    have parameters is the start.
 
     Parameters
     ----------
@@ -183,8 +186,9 @@ def fit(
         Largest number of iterations, each an M-step and an E-step, from one start. By default
         10,000; 500 under an assignment that draws, which never converges.
     restarts : int, optional
-        Number of starts. By default 40 where an iteration costs next to nothing, else 4; 1 for a
-        given start, and under an assignment that draws.
+        Number of starts, and no moves between states. By default 20 starts, and moves, where an
+        iteration costs next to nothing, else 4 starts; 1 for a given start, and under an assignment
+        that draws.
     weights : array, (n,), optional
         Row weights: an integer weight equals repeating the row.
     lengths : None
@@ -240,7 +244,9 @@ def fit(
             if on_step is not None:
                 on_step(Step.of(run.problem, state))
 
-        search = Search(problem, assign, convergence, max_iter, watch)
+        # Moves begin at an optimum, where a rule that changes from step to step would not stay.
+        explores = restarts is None and is_small(problem) and assign.at(0) == assign.at(max_iter)
+        search = Search(problem, assign, convergence, max_iter, watch, explores)
         search.run(starts, rng)
     return search.result()
 

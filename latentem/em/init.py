@@ -113,22 +113,7 @@ def plus_plus(problem: Problem, rng: np.random.Generator) -> tuple[Array | None,
         )
     for scope, names in seedable.items():
         shape = tuple(sizes[name] for name in scope)
-        dists = problem.theta(renew=True).dists
-
-        def dissimilarity(seed: int, names: list[str] = names, dists: Any = dists) -> Array:
-            total = np.zeros(data.n)
-            for name in names:
-                value, missing = data.values[name], data.missing.get(name)
-                if missing is not None and missing[seed]:
-                    continue
-                for start in range(0, data.n, LARGEST_BLOCK):
-                    rows = slice(start, start + LARGEST_BLOCK)
-                    other = value[seed : seed + 1]
-                    total[rows] += dists[name].dissimilarity(value[rows], other)[:, 0]
-                if missing is not None:
-                    total[missing] = 0.0
-            return total
-
+        dissimilarity = _dissimilarity(problem, names)
         known = _known(data, scope, shape)
         labels = _seed(dissimilarity, math.prod(shape), _eligible(data, names), known, rng)
         for name, state in zip(scope, np.unravel_index(labels, shape), strict=True):
@@ -140,6 +125,56 @@ def plus_plus(problem: Problem, rng: np.random.Generator) -> tuple[Array | None,
         for name, k in sizes.items()
     }
     return None, Guess(tables, data.labels)
+
+
+def _dissimilarity(problem: Problem, names: Sequence[str]) -> Callable[[int], Array]:
+    """Return the function that gives the dissimilarity of all rows to one of them, ``(n,)``.
+
+    Of a node without a method of that name it is 1 for different values.
+    """
+    data, dists = problem.data, problem.theta(renew=True).dists
+
+    def of_block(name: str, value: Array, seed: Array) -> Array:
+        if dists[name].has_dissimilarity:
+            return dists[name].dissimilarity(value, seed)[:, 0]
+        differs: Array = (value != seed).reshape(len(value), -1)
+        return np.asarray(differs.mean(axis=1))
+
+    def to_seed(seed: int) -> Array:
+        total = np.zeros(data.n)
+        for name in names:
+            value, missing = data.values[name], data.missing.get(name)
+            if missing is not None and missing[seed]:
+                continue
+            for start in range(0, data.n, LARGEST_BLOCK):
+                rows = slice(start, start + LARGEST_BLOCK)
+                total[rows] += of_block(name, value[rows], value[seed : seed + 1])
+            if missing is not None:
+                total[missing] = 0.0
+        return total
+
+    return to_seed
+
+
+def split_rows(problem: Problem, latent: str, weights: Array, rng: np.random.Generator) -> Array:
+    """Return one of two parts of the rows, a mask ``(n,)``: how a state might be made two.
+
+    A row is with the nearer of two seeds, which are drawn far apart by the weights ``(n,)``, and
+    with either by chance where they are equally near.
+    """
+    children = [f for f in problem.layout.observed if latent in f.scope]
+    names = [name for family in children for name in family.names]
+    far = _dissimilarity(problem, names)
+    eligible = _eligible(problem.data, names) * weights
+    if not eligible.any():
+        return rng.random(problem.data.n) < 0.5
+    first = int(rng.choice(len(weights), p=eligible / eligible.sum()))
+    to_first = far(first)
+    chances = eligible * to_first if (eligible * to_first).any() else eligible
+    to_second = far(int(rng.choice(len(weights), p=chances / chances.sum())))
+    tie = to_first == to_second
+    nearer: Array = np.where(tie, rng.random(len(weights)) < 0.5, to_second < to_first)
+    return nearer
 
 
 def _share_for_others(problem: Problem, name: str) -> float:

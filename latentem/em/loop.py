@@ -129,10 +129,11 @@ def _after_e_step(
 def _m_row(problem: Problem, iteration: int, state: State, terms: dict[str, Term]) -> HalfStep:
     """Return the trace's row after an M-step: the posterior, and so its entropy, stay."""
     last = state.trace[-1]
-    gain = sum(new.value - state.terms[name].value for name, new in terms.items())
-    objective = last.objective + gain
+    q = sum(term.value for term in terms.values())
+    # Not what Q gained: of a last Q much lower, that would have its rounding error.
+    objective = q if state.rule.is_hard else q + state.rule.temperature * last.entropy
     distortion = _distortion(problem, objective, terms)
-    return HalfStep(iteration, "M", objective, last.q + gain, last.entropy, None, distortion)
+    return HalfStep(iteration, "M", objective, q, last.entropy, None, distortion)
 
 
 def _distortion(problem: Problem, objective: float, terms: dict[str, Term]) -> float | None:

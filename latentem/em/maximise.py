@@ -58,7 +58,7 @@ def _relocated(
     further prototype can only shorten distances.
     """
     events = []
-    dists: dict[str, Distribution] = {}
+    moved: dict[str, Distribution] = {}
     for name, dist in new.dists.items():
         if dist.vacant is not None:
             count = int(np.count_nonzero(dist.vacant))
@@ -69,10 +69,11 @@ def _relocated(
                     "distinct rows are not represented exactly; the others stay without rows"
                 )
             if len(rows):
-                dist = dist.relocate(rows)
-        dists[name] = dist
+                moved[name] = dist = dist.relocate(rows)
         events += [f"node '{name}': {event}" for event in dist.events]
-    return attrs.evolve(new, dists=dists), tuple(events)
+    if moved:
+        new = attrs.evolve(new, dists={**new.dists, **moved})
+    return new, tuple(events)
 
 
 def worst_rows(

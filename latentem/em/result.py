@@ -41,12 +41,16 @@ class Ending:
     iterations : int
     n_rows : int
         Number of rows that the objective is of: short runs on many data see a part of them.
+    is_move : bool
+        Whether it began at the best optimum so far with some states moved (split and merge), and
+        not afresh.
     """
 
     status: Status
     objective: float | None
     iterations: int
     n_rows: int
+    is_move: bool = False
 
 
 @attrs.frozen(eq=False, slots=False, repr=False)
@@ -167,7 +171,7 @@ class Fit:
 
     @property
     def agreement(self) -> int:
-        """Number of starts that came to the best objective, to 1e-6 of its size.
+        """Number of starts and moves that came to the best objective, to 1e-6 of its size.
 
         Of those that were followed to their end on all rows.
         """
@@ -189,7 +193,11 @@ class Fit:
         if len(whole) < len(self.starts):
             rows = min(start.n_rows for start in self.starts)
             shown.insert(0, f"chosen on {rows:,} rows, {len(whole)} followed on all")
-        return f"{len(self.starts)}: {', '.join(shown)}; {self.agreement} at this optimum"
+        n_moves = sum(start.is_move for start in self.starts)
+        afresh = f"{len(self.starts) - n_moves}"
+        if n_moves:
+            afresh += f" and {n_moves} moves of states"
+        return f"{afresh}: {', '.join(shown)}; {self.agreement} at this optimum"
 
     @property
     def n_parameters(self) -> int:

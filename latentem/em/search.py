@@ -16,6 +16,7 @@ from latentem.em.init import Start, default_start, plus_plus, random, some_rows
 from latentem.em.loop import State, half_steps
 from latentem.em.problem import Problem
 from latentem.em.result import Ending, Fit
+from latentem.em.split_merge import moved, moves, some_of
 from latentem.em.status import Status
 from latentem.em.steps import check_init
 from latentem.em.theta import Theta
@@ -34,7 +35,10 @@ from latentem.graph import Model
 #: Rows of the short runs that choose a start, and iterations before the first choice.
 SHORT_ROWS, SHORT_ITERATIONS = 20_000, 40
 #: Starts on small data, and how many of them are continued to the end; and on other data.
-MANY_STARTS, FEW_STARTS = (40, 4), (4, 1)
+MANY_STARTS, FEW_STARTS = (20, 4), (4, 1)
+#: Moves of states tried together, iterations before the first choice among them, and how often in
+#: a row they may all fail.
+MOVES, MOVE_ITERATIONS, PATIENCE = 24, 5, 6
 #: Largest number of iterations, and for rules that draw the number of them, unless it is given.
 MANY_ITERATIONS, DRAWN_ITERATIONS = 10_000, 500
 
@@ -43,9 +47,15 @@ class Run:
     """One start followed to its end; can be stopped and continued."""
 
     def __init__(
-        self, problem: Problem, theta: Theta, assign: Assignment, convergence: Convergence
+        self,
+        problem: Problem,
+        theta: Theta,
+        assign: Assignment,
+        convergence: Convergence,
+        is_move: bool = False,
     ) -> None:
         self.problem = problem
+        self.is_move = is_move
         self.states: list[State] = []  # the last few
         self.rows: list[HalfStep] = []
         self.events: list[str] = []
@@ -92,8 +102,9 @@ class Run:
         """How the run stands."""
         n = self.problem.data.n
         if not self.states:
-            return Ending(self.status, None, 0, n)
-        return Ending(self.status, self.last.objective, self.states[-1].iteration, n)
+            return Ending(self.status, None, 0, n, self.is_move)
+        objective, iterations = self.last.objective, self.states[-1].iteration
+        return Ending(self.status, objective, iterations, n, self.is_move)
 
     @property
     def rank(self) -> tuple[bool, bool, float]:
@@ -108,6 +119,7 @@ class Failure:
 
     error: LatentemError
     n_rows: int
+    is_move: bool = False
 
 
 class Search:
@@ -120,12 +132,14 @@ class Search:
         convergence: Convergence,
         max_iter: int,
         watch: Callable[[Run, State], None],
+        explores: bool,
     ) -> None:
         self.problem = problem
         self.assign = assign
         self.convergence = convergence
         self.max_iter = max_iter
         self.watch = watch
+        self.explores = explores
         self.runs: list[Run] = []
         self.failed: list[Failure] = []
         self.interrupted = False
@@ -143,10 +157,14 @@ class Search:
             self.interrupted = True
 
     def _begin(
-        self, problem: Problem, start: Start | Model | None, rng: np.random.Generator
+        self,
+        problem: Problem,
+        start: Start | Model | None,
+        rng: np.random.Generator,
+        is_move: bool = False,
     ) -> Run:
         theta = first_theta(problem, start, rng)
-        run = Run(problem, theta, self.assign, self.convergence)
+        run = Run(problem, theta, self.assign, self.convergence, is_move)
         self.runs.append(run)
         return run
 
@@ -167,16 +185,11 @@ class Search:
             except (DegenerateError, DataError, EqualStatesError) as error:
                 self.failed.append(Failure(error, part.data.n))
         _, keep = MANY_STARTS if is_small(self.problem) else FEW_STARTS
-        limit = SHORT_ITERATIONS
-        runs = self.runs
-        while True:
-            self._advance(runs, min(limit, self.max_iter))
-            runs = ranked(runs)
-            if len(runs) <= keep:
-                break
-            runs, limit = runs[: max(keep, len(runs) // 2)], 2 * limit
+        runs = self._best_of(self.runs, keep, SHORT_ITERATIONS)
         if part is self.problem or not runs:
             self._advance(runs, self.max_iter)
+            if self.explores and runs:
+                self._explore(rng)
             return
         # The best goes on, on all rows. Until its first state there it stands for itself.
         best = runs[0]
@@ -188,6 +201,35 @@ class Search:
         self.runs.remove(best)
         self._advance([whole_run], self.max_iter)
 
+    def _best_of(self, runs: list[Run], keep: int, limit: int) -> list[Run]:
+        """Return the best few runs: all are followed a little, the better half twice as far, ..."""
+        while True:
+            self._advance(runs, min(limit, self.max_iter))
+            runs = ranked(runs)
+            if len(runs) <= keep:
+                return runs
+            runs, limit = runs[: max(keep, len(runs) // 2)], 2 * limit
+
+    def _explore(self, rng: np.random.Generator) -> None:
+        """Leave the best optimum by moves of its states, until all of several rounds fail.
+
+        In each round the moves are followed for a while, and the best of them to its end.
+        """
+        every = moves(self.problem)
+        best, failures = ranked(self.runs)[0], 0 if every else PATIENCE
+        while failures < PATIENCE and best.status is Status.CONVERGED:
+            tried = []
+            for move in some_of(every, MOVES, rng):
+                start = moved(self.problem, best.last.theta, best.last.rule, move)
+                try:
+                    tried.append(self._begin(self.problem, start, rng, is_move=True))
+                except (DegenerateError, DataError, EqualStatesError) as error:
+                    self.failed.append(Failure(error, self.problem.data.n, is_move=True))
+            leaders = self._best_of(tried, 1, MOVE_ITERATIONS)
+            self._advance(leaders, self.max_iter)
+            higher = [r for r in leaders if r.rank > best.rank and not same_optimum(r, best)]
+            best, failures = (higher[0], 0) if higher else (best, failures + 1)
+
     def result(self) -> Fit:
         """Return the best run as a `Fit`, with the warnings that belong to it.
 
@@ -198,7 +240,10 @@ class Search:
         """
         best = self._best()
         endings = [run.ending for run in self.runs]
-        endings += [Ending(Status.DEGENERATE, None, 0, failed.n_rows) for failed in self.failed]
+        endings += [
+            Ending(Status.DEGENERATE, None, 0, failed.n_rows, failed.is_move)
+            for failed in self.failed
+        ]
         fit = Fit.of(
             best.problem,
             best.last,

@@ -1,0 +1,95 @@
+"""Moves out of a local optimum: two states of a latent made one, and a third made two.
+
+Starts that differ from a fit where it matters: most of what EM has found stays, and the state that
+became free is tried elsewhere (Ueda, Nakano, Ghahramani and Hinton, SMEM algorithm for mixture
+models, Neural Computation 12, 2000).
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import attrs
+import numpy as np
+
+from latentem.distributions.arrays import Array
+from latentem.em.assign import Assignment
+from latentem.em.init import Start, split_rows
+from latentem.em.problem import Beliefs, Problem
+from latentem.em.theta import Theta
+from latentem.inference.posterior import Posterior
+from latentem.parallel import map_blocks
+
+
+@attrs.frozen
+class Move:
+    """States ``into`` and ``from_`` of a latent become one; ``split`` becomes two.
+
+    The half of it that leaves takes the place of ``from_``.
+    """
+
+    latent: str
+    into: int
+    from_: int
+    split: int
+
+
+def moves(problem: Problem) -> list[Move]:
+    """Return all moves of the latents of which nothing is known and that have three states."""
+    return [
+        Move(name, into, from_, split)
+        for name, k in problem.layout.elimination.sizes.items()
+        if name not in problem.data.labels
+        for into, from_ in combinations(range(k), 2)
+        for split in range(k)
+        if split not in (into, from_)
+    ]
+
+
+def some_of(every: list[Move], count: int, rng: np.random.Generator) -> list[Move]:
+    """Return so many of the moves by chance, each as often as the others to one.
+
+    A state is split by chance, so that a move tried again need not lead to the same.
+    """
+    times, further = divmod(count, len(every))
+    return times * every + [every[i] for i in rng.permutation(len(every))[:further]]
+
+
+@attrs.frozen(eq=False)
+class _Moved:
+    """The posterior at θ after a move, made for a block of rows when it is read."""
+
+    problem: Problem
+    theta: Theta
+    rule: Assignment
+    move: Move
+    leaves: Array  # (n,): whether a row leaves the state that is split
+
+    def __getitem__(self, rows: slice) -> Posterior:
+        posterior = self.problem.block(self.theta, rows, self.rule).posterior
+        n = rows.stop - rows.start
+        tables = {
+            name: np.array(np.broadcast_to(posterior.table((name,)), (k, n)))
+            for name, k in posterior.elimination.sizes.items()
+        }
+        move, table = self.move, tables[self.move.latent]
+        leaving = np.where(self.leaves[rows], table[move.split], 0.0)
+        table[move.into] += table[move.from_]
+        table[move.from_] = leaving
+        table[move.split] -= leaving
+        return Posterior.independent(tables, n)
+
+
+def moved(problem: Problem, theta: Theta, rule: Assignment, move: Move) -> Start:
+    """Return the start that a move makes of the posterior at θ under an assignment rule."""
+
+    def start(problem: Problem, rng: np.random.Generator) -> tuple[Array | None, Beliefs]:
+        def split(rows: slice) -> Array:
+            table = problem.block(theta, rows, rule).posterior.table((move.latent,))
+            return np.broadcast_to(table[move.split], rows.stop - rows.start)
+
+        shares = np.concatenate(list(map_blocks(split, problem.data.n, theta.cells)))
+        leaves = split_rows(problem, move.latent, shares * problem.data.row_weights, rng)
+        return None, _Moved(problem, theta, rule, move, leaves)
+
+    return start
