@@ -200,7 +200,7 @@ def test_role_conflict_three_classes_and_its_slow_convergence(table: Table) -> N
 
 # Thousands of km/s, as usual; k = 3: Aitkin, Statistical Modelling 1 (2001), 287-304.
 # The others are the best of several hundred starts each. With four components one start in fifty
-# reaches the figure, and one in a hundred -196.8538, where two galaxies 35 km/s apart have their own.
+# reaches the figure; one in a hundred reaches -196.8538, with a component of two galaxies only.
 @pytest.mark.parametrize(
     ("k", "seed", "figures"),
     [
