@@ -206,6 +206,7 @@ def encoded(model: Model, columns: Mapping[str, Column]) -> tuple[Model, dict[st
     """Return the model with the levels of string columns, and the columns as numbers."""
     learned: dict[str, Distribution] = {}
     arrays = {}
+    columns = _with_common_levels(model, columns)
     for name, column in columns.items():
         dist = model.by_name[name].dist
         array = column.values
@@ -227,6 +228,20 @@ def encoded(model: Model, columns: Mapping[str, Column]) -> tuple[Model, dict[st
             array = _numeric_levels(name, array, dist.levels)
         arrays[name] = array
     return (model.replace(learned) if learned else model), arrays
+
+
+def _with_common_levels(model: Model, columns: Mapping[str, Column]) -> dict[str, Column]:
+    """Return the columns, those of tied nodes with the levels of all of them."""
+    common = dict(columns)
+    for name, column in columns.items():
+        tied = [columns[other] for other in model.tied(name) if other in columns]
+        if len(tied) == 1 or not column.levels:
+            continue
+        levels = tuple(dict.fromkeys(level for each in tied for level in each.levels or ()))
+        place = np.array([levels.index(level) for level in column.levels] + [np.nan])
+        codes = np.where(np.isnan(column.values), len(column.levels), column.values).astype(int)
+        common[name] = attrs.evolve(column, values=place[codes], levels=levels)
+    return common
 
 
 def _codes(name: str, given: Sequence[Any], known: Sequence[Any]) -> Array:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import attrs
@@ -398,18 +398,37 @@ def _weights(weights: Any, n: int) -> Array:
     return array
 
 
-def bound(name: str, dist: Distribution, data: Data) -> Distribution:
-    """Return a node's distribution with what it takes from the data once.
+def bound(names: Sequence[str], dist: Distribution, data: Data) -> Distribution:
+    """Return the distribution of one node, or of tied ones, with what it takes from data once.
 
     Rows without weight do not count.
     """
-    value, weights = data.values[name], data.weights
-    counted = data.present(name)
-    if weights is not None and not weights.all():
-        counted = (weights > 0) if counted is None else counted & (weights > 0)
-    if counted is not None and counted.any():
-        value, weights = value[counted], None if weights is None else weights[counted]
+    counted = [_counted(name, data) for name in names]
+    if not any(mask.any() for mask in counted):
+        counted = [np.ones(data.n, dtype=bool)] * len(names)
+    values = [_rows(data.values[name], mask) for name, mask in zip(names, counted, strict=True)]
+    if len({value.shape[1:] for value in values}) > 1:
+        raise DataError(
+            f"data must have values of one shape for the tied nodes {list(names)}, got rows of "
+            f"shape {[value.shape[1:] for value in values]}. Pass as many columns.",
+            node=names[-1],
+        )
+    weights = None
+    if data.weights is not None:
+        weights = np.concatenate([_rows(data.weights, mask) for mask in counted])
     try:
-        return dist.bind(value, weights)
+        return dist.bind(values[0] if len(names) == 1 else np.concatenate(values), weights)
     except Unsuitable as error:
-        raise at_data(name, error) from None
+        raise at_data(names[0], error) from None
+
+
+def _rows(array: Array, mask: Array) -> Array:
+    """Return the rows of a mask; without a copy where these are all."""
+    return array if mask.all() else array[mask]
+
+
+def _counted(name: str, data: Data) -> Array:
+    """Return the rows, as a mask, that have weight and a value of a node."""
+    present = data.present(name)
+    counted = np.ones(data.n, dtype=bool) if present is None else present
+    return counted if data.weights is None else counted & (data.weights > 0)

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 import attrs
 import networkx as nx
+import numpy as np
 
 from latentem.distributions.base import Distribution, count_parameters
 from latentem.errors import ModelError, Unsuitable
@@ -38,6 +39,8 @@ class Node:
         The parents, in the order of the parameters' leading axes.
     columns : tuple of str or None
         The columns of a data frame that hold the values, if not the one of the node's name.
+    tie : str or None
+        The node whose parameters these are too.
     """
 
     name: str
@@ -45,6 +48,7 @@ class Node:
     dist: Distribution | None = None
     given: tuple[Node, ...] = ()
     columns: tuple[str, ...] | None = None
+    tie: str | None = None
 
     @property
     def n_states(self) -> int | None:
@@ -66,10 +70,17 @@ class Node:
         parts = [repr(self.name)] if self.dist is None else [repr(self.name), _in_short(self.dist)]
         parts += [f"given={[parent.name for parent in self.given]}"] if self.given else []
         parts += [f"columns={list(self.columns)}"] if self.columns else []
+        parts += [f"tie={self.tie!r}"] if self.tie else []
         return f"{self.kind.value}({', '.join(parts)})"
 
 
-def latent(name: str, dist: Distribution, given: Node | Sequence[Node] | None = None) -> Node:
+def latent(
+    name: str,
+    dist: Distribution,
+    given: Node | Sequence[Node] | None = None,
+    *,
+    tie: Node | None = None,
+) -> Node:
     """Declare a latent variable.
 
     Parameters
@@ -80,6 +91,8 @@ def latent(name: str, dist: Distribution, given: Node | Sequence[Node] | None = 
         Its distribution, over a finite number of states: `Categorical`, `Bernoulli`, ...
     given : Node or sequence of Node, optional
         Its parents; the parameters are indexed by their states, in this order.
+    tie : Node, optional
+        A node of the same family whose parameters are to be this one's too: one θ for both.
 
     Returns
     -------
@@ -88,16 +101,22 @@ def latent(name: str, dist: Distribution, given: Node | Sequence[Node] | None = 
     Raises
     ------
     ModelError
-        If the name, the distribution or a parent is not one, or the states are not finite.
+        If the name, the distribution or a parent is not one, the states are not finite, or the
+        node cannot have the parameters of the one it is tied to.
 
     Examples
     --------
     >>> import latentem as lem
-    >>> z = lem.latent("z", lem.Categorical(3))
-    >>> print(z)
-    p(z)
+    >>> mother = lem.latent("mother", lem.Categorical(3))
+    >>> father = lem.latent("father", lem.Categorical(3), tie=mother)
+    >>> print(mother, father)
+    p(mother) p(father)
+    >>> lem.Model([mother, father]).replace({"mother": lem.Categorical(probs=[0.2, 0.3, 0.5])})[
+    ...     "father"
+    ... ]
+    Categorical(probs=array([0.2, 0.3, 0.5]))
     """
-    return _declare(name, NodeKind.LATENT, dist, given)
+    return _declare(name, NodeKind.LATENT, dist, given, tie=tie)
 
 
 def observed(
@@ -106,6 +125,7 @@ def observed(
     given: Node | Sequence[Node] | None = None,
     *,
     columns: Sequence[str] | None = None,
+    tie: Node | None = None,
 ) -> Node:
     """Declare an observed variable.
 
@@ -119,6 +139,8 @@ def observed(
         Its parents; the parameters are indexed by their states, in this order.
     columns : sequence of str, optional
         The columns of a data frame that make up its values.
+    tie : Node, optional
+        A node of the same family whose parameters are to be this one's too: one θ for both.
 
     Returns
     -------
@@ -127,7 +149,8 @@ def observed(
     Raises
     ------
     ModelError
-        If the name, the distribution or a parent is not one.
+        If the name, the distribution or a parent is not one, or the node cannot have the
+        parameters of the one it is tied to.
 
     Examples
     --------
@@ -136,7 +159,7 @@ def observed(
     >>> print(lem.observed("x", lem.Gaussian(), given=z))
     p(x | z)
     """
-    return _declare(name, NodeKind.OBSERVED, dist, given, columns)
+    return _declare(name, NodeKind.OBSERVED, dist, given, columns, tie)
 
 
 def covariate(name: str, *, columns: Sequence[str] | None = None) -> Node:
@@ -168,6 +191,7 @@ def _declare(
     dist: Distribution | None,
     given: Node | Sequence[Node] | None,
     columns: Sequence[str] | None = None,
+    tie: Node | None = None,
 ) -> Node:
     if not isinstance(name, str) or not name:
         raise ModelError(f"A node's name must be a non-empty string, got {name!r}. Name it.")
@@ -188,7 +212,23 @@ def _declare(
         )
     if isinstance(columns, str):
         columns = (columns,)
-    return Node(name, kind, dist, parents, None if columns is None else tuple(columns))
+    node = Node(name, kind, dist, parents, None if columns is None else tuple(columns))
+    return node if tie is None else _tied(node, tie)
+
+
+def _tied(node: Node, other: Node) -> Node:
+    """Return a node tied to another; a template has that one's distribution."""
+    if not isinstance(other, Node):
+        raise ModelError(
+            f"Node '{node.name}': tie must be a node, got {other!r}. "
+            "Pass what latent() or observed() returned.",
+            node=node.name,
+        )
+    assert node.dist is not None
+    alike = _same_family(node, other) and node.n_states in (None, other.n_states)
+    if alike and not node.dist.is_parameterised:
+        node = attrs.evolve(node, dist=other.dist)
+    return attrs.evolve(node, tie=other.tie or other.name)
 
 
 def _check_distribution(name: str, kind: NodeKind, dist: Any) -> None:
@@ -272,6 +312,9 @@ class Model:
                         node=node.name,
                     )
             self._check_conditional(node)
+        for node in self.nodes:
+            if node.tie is not None:
+                self._check_tie(node, node.tie)
         if not nx.is_directed_acyclic_graph(self.graph):
             raise ModelError("Model must be acyclic, got a cycle. Drop an edge.")
 
@@ -294,6 +337,39 @@ class Model:
             family = type(node.dist).__name__
             text = f"Node '{node.name}': {family} {error}".replace("{parent}", parent)
             raise ModelError(text, node=node.name) from None
+
+    def _check_tie(self, node: Node, name: str) -> None:
+        """Raise unless a node can have the parameters of another."""
+
+        def refuse(must: str, got: str, remedy: str) -> ModelError:
+            return ModelError(f"Node '{node.name}': {must}, got {got}. {remedy}", node=node.name)
+
+        other = self.by_name.get(name)
+        if other is None or other is node or other.tie is not None:
+            raise refuse(
+                f"the node '{name}' that it is tied to must be in the model",
+                "none" if other is None else "one that is tied itself",
+                "Pass that node to Model([...]) too.",
+            )
+        shapes = [self.parents_shape(each) for each in (node.name, name)]
+        if not _same_family(node, other) or node.n_states != other.n_states:
+            raise refuse(
+                f"it must be declared as '{name}' because both have one distribution",
+                f"{node.dist!r} and {other.dist!r}",
+                "Declare the same family, with the same number of states.",
+            )
+        if shapes[0] != shapes[1]:
+            raise refuse(
+                f"its parents must have as many states as those of '{name}', which it is tied to",
+                f"{shapes[0]} and {shapes[1]}",
+                "Tie nodes whose parents' states correspond, in order.",
+            )
+        if node.dist is not other.dist and not _same_parameters(node.dist, other.dist):
+            raise refuse(
+                f"it must have the parameters of '{name}' because they are tied",
+                f"{node.dist!r} and {other.dist!r}",
+                "Give them to one of the two only, or the same to both.",
+            )
 
     # -- reading the graph ---------------------------------------------------------------------
 
@@ -342,6 +418,32 @@ class Model:
         """Return the leading axes of a node's parameters: the states of its discrete parents."""
         return tuple(parent.n_states or 0 for parent in self.discrete_parents(name))
 
+    def tied(self, name: str) -> tuple[str, ...]:
+        """Return the nodes that have one θ with a node, itself included.
+
+        The first is the one that the others are tied to.
+        """
+        first = self.by_name[name].tie or name
+        return (first, *(node.name for node in self.nodes if node.tie == first))
+
+    @cached_property
+    def renumbered_together(self) -> tuple[frozenset[str], ...]:
+        """The latents, in groups whose states can only be renumbered alike for the ties to hold.
+
+        Latents whose states a tie binds to those of an observed node are in none.
+        """
+        groups: nx.Graph[str] = nx.Graph()
+        groups.add_nodes_from(node.name for node in self.latents)
+        for node in self.nodes:
+            if node.tie is None:
+                continue
+            other = self.by_name[node.tie]
+            pairs = zip((node, *node.given), (other, *other.given), strict=True)
+            groups.add_edges_from((a.name, b.name) for a, b in pairs if a.is_latent or b.is_latent)
+        names = set(groups) - {node.name for node in self.latents}
+        components = map(frozenset, nx.connected_components(groups))
+        return tuple(group for group in components if not group & names)
+
     def __getitem__(self, name: str) -> Any:
         """Return the distribution of a node: θ reads like the model."""
         if name not in self.by_name:
@@ -363,14 +465,15 @@ class Model:
 
     @property
     def n_parameters(self) -> int:
-        """Number of free parameters.
+        """Number of free parameters; those of tied nodes count once.
 
         Raises
         ------
         MissingMethodError
             If a distribution does not say how many it has.
         """
-        return sum(count_parameters(dist) for dist in self.distributions.values())
+        own = [node.name for node in self.nodes if node.tie is None]
+        return sum(count_parameters(d) for name, d in self.distributions.items() if name in own)
 
     @property
     def requires_hard(self) -> tuple[str, ...]:
@@ -378,7 +481,7 @@ class Model:
         return tuple(name for name, dist in self.distributions.items() if dist.requires_hard)
 
     def same_graph(self, other: Model) -> bool:
-        """Return whether two models have the same nodes, parents in order, states and families."""
+        """Return whether two models have the same nodes, parents in order, families and ties."""
         return set(self.by_name) == set(other.by_name) and all(
             _signature(node) == _signature(other.by_name[name])
             for name, node in self.by_name.items()
@@ -390,6 +493,7 @@ class Model:
         Parameters
         ----------
         distributions : mapping of str to Distribution
+            Of tied nodes, one is enough.
 
         Raises
         ------
@@ -417,6 +521,10 @@ class Model:
         for name, dist in distributions.items():
             _check_distribution(name, self.by_name[name].kind, dist)
         dists = {**{node.name: node.dist for node in self.nodes}, **distributions}
+        for name in distributions:
+            for other in self.tied(name):
+                if other not in distributions:
+                    dists[other] = dists[name]
         new: dict[str, Node] = {}
         for node in self.order:
             given = tuple(new[parent.name] for parent in node.given)
@@ -434,7 +542,8 @@ class Model:
         for node in self.order:
             what = "input" if node.dist is None else _in_short(node.dist)
             label = node.name if node.dist is None else str(node)
-            lines.append(f"  {label:<{width}}  {node.kind.value:<9}  {what}")
+            tie = f", tied to {node.tie}" if node.tie else ""
+            lines.append(f"  {label:<{width}}  {node.kind.value:<9}  {what}{tie}")
         return "\n".join(lines)
 
     def to_dot(self) -> str:
@@ -470,6 +579,12 @@ class Model:
             for node in self.order
             for parent in node.given
         ]
+        lines += [
+            f"  {_quoted(node.tie)} -> {_quoted(node.name)} "
+            "[style=dashed, dir=none, constraint=false];"
+            for node in self.order
+            if node.tie
+        ]
         return "\n".join([*lines, "}"])
 
 
@@ -479,10 +594,26 @@ def _in_short(dist: Distribution) -> str:
     return text if len(text) <= 76 else text[:73] + "..."
 
 
-def _signature(node: Node) -> tuple[list[str], int | None, type]:
-    """Return what a node of another model must share: parents, number of states and family."""
+def _signature(node: Node) -> tuple[list[str], int | None, type, str | None]:
+    """Return what a node of another model must share: parents, states, family and tie."""
     family = type(None if node.dist is None else node.dist.free)
-    return [parent.name for parent in node.given], node.n_states, family
+    return [parent.name for parent in node.given], node.n_states, family, node.tie
+
+
+def _same_family(node: Node, other: Node) -> bool:
+    """Return whether two nodes are declared with one family, and both or none as fixed."""
+    a, b = node.dist, other.dist
+    if a is None or b is None:
+        return False
+    return type(a) is type(b) and type(a.free) is type(b.free)
+
+
+def _same_parameters(a: Distribution | None, b: Distribution | None) -> bool:
+    """Return whether two distributions have equal parameters, or both have none."""
+    if a is None or b is None or a.parameters.keys() != b.parameters.keys():
+        return False
+    pairs = zip(a.parameters.values(), b.parameters.values(), strict=True)
+    return all((x is None) == (y is None) and np.array_equal(x, y) for x, y in pairs)  # type: ignore[arg-type]
 
 
 def _quoted(name: str) -> str:

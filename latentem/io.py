@@ -195,6 +195,7 @@ def _record(fit: Fit) -> dict[str, Any]:
             node.name: {
                 "kind": node.kind.value,
                 "given": [parent.name for parent in node.given],
+                **({"tie": node.tie} if node.tie else {}),
                 **_describe(node.dist),
             }
             for node in fit.model.nodes

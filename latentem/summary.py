@@ -140,6 +140,8 @@ def _title(node: Node) -> str:
     family = type(node.dist.free).__name__
     if node.dist.levels is not None:
         family += f" of {', '.join(state_names(node))}"
+    if node.tie is not None:
+        return f"{node}: {family}, tied to {node.tie}"
     if node.dist.free is not node.dist:
         return f"{node}: {family}, fixed"
     try:

@@ -341,7 +341,7 @@ def test_tight_clusters_keep_their_digits_however_wide_the_data(far: float, spre
     assert fit.distortion == pytest.approx(exact, rel=1e-7)
     distortion = fit.trace["distortion"]
     # A record taken when the prototypes were far away holds that many digits of J after M.
-    assert (np.diff(distortion) <= 1e-5 * distortion[:-1]).all()
+    assert (np.diff(distortion) <= 1e-4 * distortion[:-1]).all()
 
 
 def test_one_step_at_a_time_relocates_as_a_fit_does() -> None:
@@ -380,7 +380,7 @@ def test_small_angles_keep_their_digits(offset: float) -> None:
     assert fit.distortion == pytest.approx(exact, rel=1e-6 if offset in (0.0, 1e9) else 1e-2)
     distortion = fit.trace["distortion"]
     # A record taken when the prototypes were far away holds that many digits of J after M.
-    assert (np.diff(distortion) <= 1e-5 * distortion[:-1]).all()
+    assert (np.diff(distortion) <= 1e-4 * distortion[:-1]).all()
 
 
 @pytest.mark.parametrize("dissimilarity", ["squared_euclidean", "l1", "cosine", "hamming"])

@@ -214,6 +214,20 @@ def test_murrays_saddle_is_not_reported_from_a_generic_start() -> None:
         assert abs(correlation) == pytest.approx(0.5, abs=1e-2)
 
 
+def test_two_maxima_of_one_height_are_reported() -> None:
+    model = lem.Model([lem.observed("x", lem.Gaussian())])
+    fit = lem.fit(model, MURRAY, seed=0, restarts=10)
+    assert any("with 2 different sets of parameters" in event for event in fit.events)
+
+
+def test_starts_whose_states_have_other_names_are_one_solution() -> None:
+    x = np.random.default_rng(0).normal(size=80) + np.repeat([0.0, 9.0], 40)
+    z = lem.latent("z", lem.Categorical(2))
+    fit = lem.fit(lem.Model([z, lem.observed("x", lem.Normal(), given=z)]), x, seed=0)
+    assert fit.agreement > 2
+    assert fit.events == ()
+
+
 @pytest.mark.parametrize(("covariance", "shared"), STRUCTURES)
 def test_tight_states_keep_their_digits(covariance: str, shared: bool) -> None:
     rng = np.random.default_rng(0)

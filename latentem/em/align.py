@@ -13,8 +13,11 @@ from latentem.distributions.arrays import Array
 from latentem.em.assign import hard, soft
 from latentem.em.result import Fit
 from latentem.em.steps import e_step
-from latentem.errors import DataError, ModelError
+from latentem.errors import DataError, MissingMethodError, ModelError
 from latentem.graph import Model
+
+#: How far two models may be apart to count as one.
+ALIKE = 0.05
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -48,7 +51,8 @@ class Alignment:
 def align(fit_a: Fit | Model, fit_b: Fit | Model, data: Any = None) -> Alignment:
     r"""Match the states of the latents of b to those of a.
 
-    Latent by latent, with the posteriors :math:`\alpha_{ni}` and :math:`\beta_{nj}` of its states,
+    Latent by latent (those that ties bind together), with the posteriors :math:`\alpha_{ni}` and
+    :math:`\beta_{nj}` of its states,
     the permutation that maximises the expected agreement
 
     .. math:: \sum_n w_n \sum_i \alpha_{ni} \beta_{n \pi(i)} / \sum_n w_n
@@ -120,13 +124,45 @@ def align(fit_a: Fit | Model, fit_b: Fit | Model, data: Any = None) -> Alignment
         e_step(model, data, assign=hard if model.requires_hard else soft) for model in (a, b)
     )
     weights = posterior_a.row_weights
-    permutations, agreement = {}, {}
-    for name in (node.name for node in a.latents):
-        alike = (posterior_a.marginal(name).T * weights) @ posterior_b.marginal(name)  # (k, k)
-        permutations[name] = _best_match(alike)
-        matched = alike[np.arange(len(alike)), permutations[name]]
-        agreement[name] = float(matched.sum() / alike.sum())
+    alike = {  # (k, k)
+        node.name: (posterior_a.marginal(node.name).T * weights) @ posterior_b.marginal(node.name)
+        for node in a.latents
+    }
+    permutations = {name: np.arange(len(table)) for name, table in alike.items()}
+    for together in a.renumbered_together:
+        best = _best_match(np.sum([alike[name] for name in together], axis=0))
+        permutations.update(dict.fromkeys(together, best))
+    agreement = {
+        name: float(table[np.arange(len(table)), permutations[name]].sum() / table.sum())
+        for name, table in alike.items()
+    }
     return Alignment(permutations, agreement, permute_states(b, permutations))
+
+
+def same_solution(a: Model, b: Model, data: Data) -> bool:
+    """Return whether two models say the same of the data, whatever their states are called.
+
+    Of the density of each row, to `ALIKE` nats, and of its states, to that share of the rows: two
+    runs that have come to one maximum are closer, unless the likelihood is flat there.
+    """
+    data = without_labels(a, data)
+    if a.latents:
+        try:
+            b = align(a, b, data).model
+        except MissingMethodError:  # a plug-in whose states cannot be renumbered
+            return True
+    rule = hard if a.requires_hard else soft
+    ours, theirs = e_step(a, data, assign=rule), e_step(b, data, assign=rule)
+    weights = ours.row_weights
+    if rule is soft:
+        apart = np.abs(ours.log_evidence - theirs.log_evidence)[weights > 0]
+        if apart.max() > ALIKE:
+            return False
+    for name in ours.names:
+        moved = np.abs(ours.marginal(name) - theirs.marginal(name)).sum(axis=1) / 2
+        if moved @ weights > ALIKE * weights.sum():
+            return False
+    return True
 
 
 def without_labels(model: Model, data: Data) -> Data:
@@ -151,7 +187,8 @@ def _states(model: Model) -> str:
 def permute_states(model: Model, permutations: Mapping[str, Sequence[int] | Array]) -> Model:
     """Return the same model with the states of its latents renumbered.
 
-    The distribution of the observed nodes stays what it is.
+    The distribution of the observed nodes stays what it is. Latents that ties bind can only be
+    renumbered alike.
 
     Parameters
     ----------
@@ -194,6 +231,21 @@ def permute_states(model: Model, permutations: Mapping[str, Sequence[int] | Arra
                 f"Node '{name}': the permutation must have each state from 0 to "
                 f"{sizes[name] - 1} once, got {permutation}. Renumber all states.",
                 node=name,
+            )
+    free = frozenset().union(*model.renumbered_together)
+    for name, order in orders.items():
+        if name not in free and not np.array_equal(order, np.arange(sizes[name])):
+            raise ModelError(
+                f"Node '{name}': its states cannot be renumbered because it is tied to an observed "
+                f"node, got {order.tolist()}. Leave it out.",
+                node=name,
+            )
+    for together in model.renumbered_together:
+        known = [orders[name].tolist() if name in orders else None for name in sorted(together)]
+        if any(order != known[0] for order in known):
+            raise ModelError(
+                f"permute_states must renumber the latents {sorted(together)} alike because of "
+                f"tied nodes, got {known}. Give the same permutation for each."
             )
     changes = {}
     for name, dist in model.distributions.items():

@@ -126,7 +126,7 @@ def _started(problem: Problem, start: Model) -> Model:
     started = {}
     for name, dist in model.distributions.items():
         try:
-            started[name] = dist.started_from(start[name])
+            started[name] = dist.started_from(start[model.tied(name)[0]])
         except Unsuitable as error:
             raise ModelError(f"Node '{name}' {error}", node=name) from None
     return model.replace(started)
@@ -152,7 +152,7 @@ def _check_fit(problem: Problem) -> None:
             continue
         assert node.dist is not None
         try:
-            bound(node.name, node.dist, problem.whole).check_fit()
+            bound(problem.tied_values(node.name), node.dist, problem.whole).check_fit()
         except Unsuitable as error:
             raise at_data(node.name, error) from None
 

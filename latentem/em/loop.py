@@ -86,13 +86,13 @@ def half_steps(problem: Problem, theta: Theta, assign: Assignment) -> Iterator[S
         terms = problem.q(theta, state.records)
         m_row = _m_row(problem, iteration, state, terms)
         if state.rule.is_monotone:
-            _guard(iteration, state, m_row.objective, terms)
+            _guard(problem, iteration, state, m_row.objective, terms)
         # E: the posterior at the new θ.
         rule = assign.at(iteration)
         expectation = problem.expectation(theta, rule)
         new = _after_e_step(problem, iteration, theta, rule, expectation, m_row, maximum.events)
         if rule.is_monotone and rule == state.rule:
-            _guard(iteration, state, new.objective, terms)
+            _guard(problem, iteration, state, new.objective, terms)
         state = new
         yield state
 
@@ -149,12 +149,17 @@ def _distortion(problem: Problem, objective: float, terms: dict[str, Term]) -> f
     return max(others - objective, 0.0)
 
 
-def _guard(iteration: int, state: State, objective: float, terms: dict[str, Term]) -> None:
+def _guard(
+    problem: Problem, iteration: int, state: State, objective: float, terms: dict[str, Term]
+) -> None:
     """Raise unless the objective is at least the last one, to rounding."""
     magnitude = sum(max(t.magnitude, state.terms[name].magnitude) for name, t in terms.items())
     if objective >= state.objective - ROUNDING * (magnitude + abs(objective)):
         return
-    falls = {name: state.terms[name].value - term.value for name, term in terms.items()}
+    falls: dict[str, float] = {}
+    for name, term in terms.items():
+        first = problem.model.tied(name)[0]  # one maximiser makes the parameters of tied nodes
+        falls[first] = falls.get(first, 0.0) + state.terms[name].value - term.value
     guilty = max(falls, key=falls.__getitem__)
     if falls[guilty] > 0:
         suspect = (

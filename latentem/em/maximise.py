@@ -60,6 +60,8 @@ def _relocated(
     events = []
     moved: dict[str, Distribution] = {}
     for name, dist in new.dists.items():
+        if problem.model.tied(name)[0] != name:
+            continue
         if dist.vacant is not None:
             count = int(np.count_nonzero(dist.vacant))
             rows = worst_rows(problem, old, name, source, count)
@@ -69,7 +71,8 @@ def _relocated(
                     "distinct rows are not represented exactly; the others stay without rows"
                 )
             if len(rows):
-                moved[name] = dist = dist.relocate(rows)
+                dist = dist.relocate(rows)
+                moved.update(dict.fromkeys(problem.model.tied(name), dist))
         events += [f"node '{name}': {event}" for event in dist.events]
     if moved:
         new = attrs.evolve(new, dists={**new.dists, **moved})

@@ -22,9 +22,9 @@ import numpy as np
 from latentem import data as binding
 from latentem.data import Data, is_certain
 from latentem.distributions.arrays import LOG_ZERO, Array
-from latentem.distributions.base import ExponentialFamily
+from latentem.distributions.base import Distribution, ExponentialFamily
 from latentem.distributions.kernels import AttachedStack
-from latentem.distributions.records import Counts, Record, StackRecord
+from latentem.distributions.records import Counts, Record, Rows, StackRecord, Statistics
 from latentem.em.assign import Assignment
 from latentem.em.layout import Family, Layout
 from latentem.em.theta import Theta
@@ -134,12 +134,21 @@ class Problem:
             Take reference points from these data even where the model has some from others.
         """
         model = self.model if model is None else model
-        dists = {}
+        dists: dict[str, Distribution] = {}
         for name, dist in model.distributions.items():
-            if name in self.data.values and (renew or getattr(dist, "reference", None) is None):
-                dist = binding.bound(name, dist, self.whole)
-            dists[name] = dist.flatten(model.parents_shape(name))
+            first = self.model.tied(name)[0]
+            if first in dists:
+                dists[name] = dists[first]
+                continue
+            tied = self.tied_values(name)
+            if tied and (renew or getattr(dist, "reference", None) is None):
+                dist = binding.bound(tied, dist, self.whole)
+            dists[name] = dists[first] = dist.flatten(model.parents_shape(name))
         return Theta(self.layout, dists)
+
+    def tied_values(self, name: str) -> list[str]:
+        """Return those of the nodes with one θ with a node that have values."""
+        return [tied for tied in self.model.tied(name) if tied in self.data.values]
 
     def to_model(self, theta: Theta) -> Model:
         """Return the model with these parameters, parents' axes unfolded."""
@@ -347,14 +356,25 @@ class Problem:
     ) -> Theta:
         """Return the parameters that maximise Q, node by node; those of nodes to keep stay."""
         dists = dict(theta.dists)
-        for name, dist in theta.dists.items():
-            if name in keep or name not in records:
+        for name, record in self.by_theta(records).items():
+            if name in keep:
                 continue
             try:
-                dists[name] = dist.update(records[name])
+                new = theta.dists[name].update(record)
             except (DegenerateError, ModelError) as error:
                 raise type(error)(f"Node '{name}': {error}", node=name) from error.__cause__
+            dists.update(dict.fromkeys(self.model.tied(name), new))
         return Theta(self.layout, dists)
+
+    def by_theta(self, records: dict[str, Record]) -> dict[str, Record]:
+        """Return the records of nodes with one θ as one, by the node the others are tied to."""
+        pooled: dict[str, Record] = {}
+        for name, record in records.items():
+            first = self.model.tied(name)[0]
+            if first in pooled:
+                record = pooled_record(self.model[first].free, pooled[first], record)
+            pooled[first] = record
+        return pooled
 
     def q(self, theta: Theta, records: dict[str, Record]) -> dict[str, Term]:
         """Return Q at theta under the records, node by node."""
@@ -411,6 +431,23 @@ class Problem:
     def take(self, rows: Array) -> Problem:
         """Return the problem on these rows only."""
         return attrs.evolve(self, data=self.data[rows])
+
+
+def pooled_record(dist: Distribution, a: Record, b: Record) -> Record:
+    """Return the sum of two records of a distribution, which may be of different nodes."""
+    if isinstance(a, Counts) is isinstance(b, Counts):
+        return a + b
+    return _of_values(dist, a) + _of_values(dist, b)
+
+
+def _of_values(dist: Distribution, record: Record) -> Record:
+    """Return a latent's record as an observed node would have it."""
+    if not isinstance(record, Counts):
+        return record
+    if not isinstance(dist, ExponentialFamily):
+        return Rows(((record.states, record.counts),))
+    total = record.counts.T @ dist.statistics(record.states)
+    return Statistics(record.counts.sum(axis=0), total)
 
 
 def _density_table(family: Family, stack: AttachedStack, data: Data) -> Array:

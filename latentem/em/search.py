@@ -9,6 +9,7 @@ import attrs
 import numpy as np
 
 from latentem.data import is_certain
+from latentem.em.align import same_solution
 from latentem.em.assign import Assignment
 from latentem.em.convergence import Convergence, is_small, whole
 from latentem.em.first import first_theta
@@ -250,7 +251,7 @@ class Search:
             Trace(tuple(best.rows)),
             best.status,
             tuple(endings),
-            [*best.events, *self._set_aside(best)],
+            [*best.events, *self._set_aside(best), *self._other_solutions(best)],
         )
         self._warn(best)
         return attrs.evolve(fit, interrupted=self.interrupted)
@@ -285,6 +286,27 @@ class Search:
         return [
             f"a start came to a higher objective, {max(held):.6g}, with a state held by a "
             "constraint; it was set aside"
+        ]
+
+    def _other_solutions(self, best: Run) -> list[str]:
+        """Say if runs came to the same objective with other parameters, states aligned."""
+        model = self.problem.to_model(best.last.theta)
+        alike = [
+            run
+            for run in self.runs
+            if run.problem is self.problem and run is not best
+            if run.status is best.status is Status.CONVERGED and same_optimum(run, best)
+        ]
+        solutions = [model]
+        for run in alike:
+            other = self.problem.to_model(run.last.theta)
+            if not any(same_solution(known, other, self.problem.data) for known in solutions):
+                solutions.append(other)
+        if len(solutions) == 1:
+            return []
+        return [
+            f"{len(alike) + 1} runs came to this objective, with {len(solutions)} different sets "
+            "of parameters: the data do not tell them apart"
         ]
 
     def _warn(self, best: Run) -> None:

@@ -83,7 +83,8 @@ def standard_errors(problem: Problem, theta: Theta) -> dict[str, dict[str, Array
     found = {}
     for name, dist in problem.model.distributions.items():
         shapes = _shapes(dist)
-        found[name] = {field: by_node[name][field].reshape(shapes[field]) for field in shapes}
+        errors = by_node[problem.model.tied(name)[0]]
+        found[name] = {field: errors[field].reshape(shapes[field]) for field in shapes}
     return found
 
 
@@ -97,14 +98,16 @@ def _states(direction: Direction) -> set[int]:
 
 
 def _records(problem: Problem, theta: Theta) -> dict[str, Record]:
-    return problem.records(theta, problem.expectation(theta, soft))
+    """Return the expected statistics at θ; of nodes with one θ, theirs together."""
+    return problem.by_theta(problem.records(theta, problem.expectation(theta, soft)))
 
 
 def _missing(problem: Problem, theta: Theta, nodes: Sequence[_Node]) -> Array:
     """Return the derivative of the gradient of Q by the θ of the posterior, ``(p, p)``."""
 
     def gradient(name: str, moved: Distribution) -> Array:
-        other = attrs.evolve(theta, dists={**theta.dists, name: moved})
+        tied = dict.fromkeys(problem.model.tied(name), moved)
+        other = attrs.evolve(theta, dists={**theta.dists, **tied})
         records = _records(problem, other)
         return np.concatenate([node.gradient(records[node.name]) for node in nodes])
 

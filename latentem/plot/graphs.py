@@ -26,7 +26,7 @@ RADIUS = 0.2
 def graph(model: Model, ax: Axes | None = None) -> Axes:
     """Draw the directed graph: latent nodes open, observed ones shaded, covariates small and solid.
 
-    The plate around them stands for the n rows.
+    The plate around them stands for the n rows; a dashed line joins tied nodes.
 
     Parameters
     ----------
@@ -52,6 +52,8 @@ def graph(model: Model, ax: Axes | None = None) -> Axes:
     for (parent, child), points in places.arrows.items():
         _draw_arrow(ax, points, (radius[parent], radius[child]), font)
     for node in model.nodes:
+        if node.tie is not None:
+            _draw_tie(ax, places.nodes[node.name], places.nodes[node.tie])
         _draw_node(ax, node, places.nodes[node.name], font, is_parent=node.name in parents)
     ax.set_title(str(model), fontsize=font + 1)
     return ax
@@ -72,6 +74,22 @@ def _draw_plate(ax: Axes, box: tuple[float, float, float, float], font: float) -
     style = patches.BoxStyle("Round", pad=0, rounding_size=0.12)
     ax.add_patch(patches.FancyBboxPatch((x, y), width, height, style, fill=False, edgecolor="0.45"))
     ax.text(x + width - 0.1, y + 0.08, "n", style="italic", ha="right", fontsize=font + 1)
+
+
+def _draw_tie(ax: Axes, place: tuple[float, float], other: tuple[float, float]) -> None:
+    """Draw a dashed line between two nodes with one θ, bent so as not to run through others."""
+    patches = require("matplotlib.patches", extra="plot")
+    bend = 0.0 if abs(place[0] - other[0]) <= 1 and place[1] == other[1] else 0.25
+    line = patches.FancyArrowPatch(
+        place,
+        other,
+        connectionstyle=f"arc3,rad={bend}",
+        arrowstyle="-",
+        linestyle=(0, (3, 3)),
+        color="0.45",
+        zorder=0,
+    )
+    ax.add_patch(line)
 
 
 def _draw_arrow(
@@ -116,10 +134,11 @@ def _draw_node(
         return
     fill = "white" if node.is_latent else SHADED
     ax.add_patch(patches.Circle(place, RADIUS, facecolor=fill, edgecolor="black", zorder=3))
-    shrink = min(1.0, 5 / len(node.name))
+    shrink = min(1.0, 4.5 / len(node.name))
     ax.text(x, y, node.name, ha="center", va="center", fontsize=1.2 * font * shrink, zorder=4)
-    name = type(node.dist).__name__
+    name = type(node.dist.free).__name__
     name = name if node.n_states is None else f"{name}({node.n_states})"
+    name = name if node.dist.free is node.dist else f"{name}, fixed"
     # Where no arrow is: below a leaf, above a root, beside what is neither.
     if not is_parent:
         ax.text(x, y - 1.2 * RADIUS, name, ha="center", va="top", fontsize=font)
