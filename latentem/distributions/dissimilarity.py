@@ -23,6 +23,8 @@ class Dissimilarity(abc.ABC):
 
     __slots__ = ()
     name: ClassVar[str]
+    #: Whether it is a sum over columns, each with a centre of its own: then it can leave some out.
+    columnwise: ClassVar[bool] = False
 
     @abc.abstractmethod
     def between(self, value: Array, prototypes: Array) -> Array:
@@ -38,12 +40,35 @@ class Dissimilarity(abc.ABC):
     def check(self, value: Array) -> None:  # noqa: B027 (optional)
         """Raise `Unsuitable` for values the dissimilarity is not defined on."""
 
+    def between_observed(self, value: Array, prototypes: Array) -> Array:
+        """Return d(x_i, m_k) over the columns that are NaN in neither, ``(n, K)``.
+
+        For squared distances this is what is left of the marginal density of spherical Gaussians.
+        """
+        known = np.nan_to_num(prototypes)
+        gaps = np.isnan(value)
+        columns = [
+            self.between(np.where(gaps | np.isnan(m), k, value), k[None])
+            for m, k in zip(prototypes, known, strict=True)
+        ]
+        return np.concatenate(columns, axis=1)
+
+    def centre_of_observed(self, value: Array, weights: Array) -> Array:
+        """Return the centre ``(d,)`` column by column; NaN where no row has an entry."""
+        centre = np.full(value.shape[1], np.nan)
+        for j, column in enumerate(value.T):
+            seen = ~np.isnan(column) & (weights > 0)
+            if seen.any():
+                (centre[j],) = self.centre(column[seen, None], weights[seen])
+        return centre
+
 
 @attrs.frozen
 class SquaredEuclidean(Dissimilarity):
     """|x - m|^2; its centre is the mean."""
 
     name: ClassVar[str] = "squared_euclidean"
+    columnwise: ClassVar[bool] = True
 
     def between(self, value: Array, prototypes: Array) -> Array:
         residuals = (value - m for m in prototypes)
@@ -59,6 +84,7 @@ class L1(Dissimilarity):
     """sum_j |x_j - m_j|; its centre is the median of each column."""
 
     name: ClassVar[str] = "l1"
+    columnwise: ClassVar[bool] = True
 
     def between(self, value: Array, prototypes: Array) -> Array:
         return np.stack([np.abs(value - m).sum(axis=1) for m in prototypes], axis=1)
@@ -122,6 +148,7 @@ class Hamming(Dissimilarity):
     """The number of columns that differ; its centre is the mode of each column."""
 
     name: ClassVar[str] = "hamming"
+    columnwise: ClassVar[bool] = True
 
     def between(self, value: Array, prototypes: Array) -> Array:
         return np.stack([(value != m).sum(axis=1) for m in prototypes], axis=1).astype(float)

@@ -46,8 +46,8 @@ class Prototype(ExponentialFamily):
     Squared Euclidean distance and cosine are linear in statistics of the row, and so take the same
     fast path as exponential families; others go by rows.
 
-    A state that loses all its rows moves to the row that is represented worst, and says so. Rows
-    may be missing as a whole, not in part.
+    A state that loses all its rows moves to the row that is represented worst, and says so. Where a
+    part of a row is missing, a dissimilarity that is a sum over columns is that over the others.
 
     Parameters
     ----------
@@ -109,6 +109,11 @@ class Prototype(ExponentialFamily):
         return self.prototypes
 
     @property
+    def takes_gaps(self) -> bool:  # type: ignore[override]
+        """Whether parts of a row may be missing: if the dissimilarity is a sum over columns."""
+        return self.dissimilarity_.columnwise
+
+    @property
     def _is_linear(self) -> bool:
         return isinstance(self.dissimilarity_, SquaredEuclidean | Cosine)
 
@@ -154,20 +159,28 @@ class Prototype(ExponentialFamily):
         return self
 
     def dissimilarity(self, value: Array, other: Array) -> Array:
-        return self.dissimilarity_.between(in_floats(value), in_floats(other))
+        return self._between(in_floats(value), in_floats(other))
+
+    def _between(self, value: Array, prototypes: Array) -> Array:
+        """Return the dissimilarities ``(n, K)``, over the columns that are observed."""
+        gapped = np.isnan(value).any() or np.isnan(prototypes).any()
+        between = self.dissimilarity_.between_observed if gapped else self.dissimilarity_.between
+        return between(value, prototypes)
 
     # -- the two methods, and the linear form --------------------------------------------------
 
     def log_prob(self, value: Array) -> Array:
         """Return minus the dissimilarities, ``(n, *parents)``."""
         prototypes = self._known()
-        with naming("Prototype"):
-            value = in_floats(self.check(np.asarray(value)))
+        value = np.asarray(value)
+        if not (self.takes_gaps and value.dtype.kind == "f" and np.isnan(value).any()):
+            with naming("Prototype"):
+                value = in_floats(self.check(value))
         flat = prototypes.reshape(-1, prototypes.shape[-1])
-        return -self.dissimilarity_.between(value, flat).reshape(len(value), *prototypes.shape[:-1])
+        return -self._between(value, flat).reshape(len(value), *prototypes.shape[:-1])
 
     def fit(self, value: Array, weights: Array) -> Self:
-        if self._is_linear:
+        if self._is_linear and not np.isnan(value).any():
             return super().fit(value, weights)
         flat = weights.reshape(len(value), -1).T
         fitted = self.flatten(weights.shape[1:]).of_members(
@@ -182,12 +195,23 @@ class Prototype(ExponentialFamily):
             self._centre(in_floats(value), weights, now)
             for (value, weights), now in zip(members, current, strict=True)
         ]
-        return attrs.evolve(self, prototypes=np.stack(centres), vacant=None, relocated=())
+        return attrs.evolve(
+            self,
+            prototypes=np.stack(centres),
+            rounding=None,
+            within=None,
+            vacant=None,
+            relocated=(),
+        )
 
     def _centre(self, value: Array, weights: Array, current: Array | None) -> Array:
         """Return the better of the centre and the current prototype, which may be no row."""
         if not weights.any():
             return np.zeros(value.shape[1]) if current is None else current
+        if np.isnan(value).any():
+            centre = self.dissimilarity_.centre_of_observed(value, weights)
+            # A column without any entry says nothing of the prototype: it stays there.
+            return np.where(np.isnan(centre), 0.0 if current is None else current, centre)
         centre = self.dissimilarity_.centre(value, weights)
         if current is None:
             return centre
@@ -261,6 +285,9 @@ class Prototype(ExponentialFamily):
         low = np.where(residual[:, None], low, 0.0)
         return ResidualPrototypes(linear, self.reference.of_states(centre, low), residual)
 
+    def gapped_kernel(self) -> Kernel:
+        return MemberKernel(self)
+
     def _spacing(self) -> Array:
         """Return the squared distance of each prototype to the nearest other one, ``(K,)``.
 
@@ -282,8 +309,9 @@ class Prototype(ExponentialFamily):
         assert self.vacant is not None
         states = np.flatnonzero(self.vacant)[: len(rows)]
         prototypes = self._known().copy()
-        before = self.dissimilarity_.between(in_floats(rows), prototypes).min(axis=1)
-        prototypes[states] = rows
+        distances = self._between(in_floats(rows), prototypes)
+        before, nearest = distances.min(axis=1), prototypes[distances.argmin(axis=1)]
+        prototypes[states] = np.where(np.isnan(rows), nearest, rows)
         rounding, within = (None if a is None else a.copy() for a in (self.rounding, self.within))
         for array in (rounding, within):
             if array is not None:

@@ -104,6 +104,6 @@ def worst_rows(
     while len(chosen) < count and represented.min() < 0:
         worst = int(represented.argmin())
         chosen.append(worst)
-        same = (values == values[worst]).reshape(len(values), -1).all(axis=1)
-        represented[same] = 0.0
+        same = (values == values[worst]) | (np.isnan(values) & np.isnan(values[worst]))
+        represented[same.reshape(len(values), -1).all(axis=1)] = 0.0
     return values[chosen]
