@@ -94,9 +94,11 @@ def density(dist: lem.Distribution, parents: tuple[int, ...]) -> oracle.LogDensi
             return oracle.gaussian(dist.mean, dist.covariance)
         case (
             lem.Beta()
+            | lem.Binomial()
             | lem.Dirichlet()
             | lem.Exponential()
             | lem.Gamma()
+            | lem.Geometric()
             | lem.InverseGaussian()
             | lem.LogNormal()
             | lem.Pareto()
@@ -124,9 +126,11 @@ def _textbook(dist: lem.Distribution) -> oracle.LogDensity:
     """The density of SciPy, with its names of the parameters, at one state's parameters."""
     frozen = {
         "Beta": lambda a, b: stats.beta(a, b),
+        "Binomial": lambda probs: stats.binom(dist.n, probs),
         "Dirichlet": lambda alpha: stats.dirichlet(alpha),
         "Exponential": lambda rate: stats.expon(scale=1 / rate),
         "Gamma": lambda shape, rate: stats.gamma(shape, scale=1 / rate),
+        "Geometric": lambda probs: stats.geom(probs, loc=-1),
         "InverseGaussian": lambda mean, shape: stats.invgauss(mean / shape, scale=shape),
         "LogNormal": lambda mean, variance: stats.lognorm(np.sqrt(variance), scale=np.exp(mean)),
         "Pareto": lambda exponent: stats.pareto(exponent, scale=dist.minimum),
@@ -134,7 +138,13 @@ def _textbook(dist: lem.Distribution) -> oracle.LogDensity:
         "Weibull": lambda shape, scale: stats.weibull_min(shape, scale=scale),
     }[type(dist).__name__]
     parameters = tuple(dist.parameters.values())
-    return lambda value, *state: frozen(*(p[state] for p in parameters)).logpdf(value).item()
+
+    def log_density(value: Array, *state: int) -> float:
+        at_state = frozen(*(p[state] for p in parameters))
+        log_prob = at_state.logpmf if hasattr(at_state, "pmf") else at_state.logpdf
+        return log_prob(value).item()
+
+    return log_density
 
 
 def describe(model: lem.Model) -> oracle.Oracle:
@@ -203,6 +213,9 @@ def _families() -> list[Family]:
         Family("poisson", lem.Poisson(), counts),
         Family("poisson-of-floats", lem.Poisson(), counts.astype(float)),
         Family("poisson-parameterised", lem.Poisson(rate=[1.0, 4.0]), counts),
+        Family("binomial", lem.Binomial(7), np.minimum(counts, 7)),
+        Family("binomial-of-one-trial", lem.Binomial(1), binary),
+        Family("geometric", lem.Geometric(), counts),
         Family("normal", lem.Normal(), real),
         Family("normal-shared", lem.Normal(shared=True), real),
         Family("normal-far-away", lem.Normal(), real * 1e-3 + 1e5, oracle=False),

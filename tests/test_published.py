@@ -191,6 +191,23 @@ def test_linkage_of_dempster_laird_and_rubin_step_by_step() -> None:
     assert theta == pytest.approx((15 + math.sqrt(53809)) / 394, abs=1e-12)
 
 
+def test_two_coins_step_by_step() -> None:
+    # Do and Batzoglou, What is the expectation maximization algorithm?, Nature Biotechnology 26
+    # (2008), 897-899: heads in five sets of ten tosses, of either coin with equal chances. They
+    # print 0.71 and 0.58 after one step, and 0.80 and 0.52 after ten.
+    heads = np.array([5, 9, 8, 4, 7])
+    coin = lem.latent("coin", lem.fixed(lem.Categorical(probs=[0.5, 0.5])))
+    start = lem.Model([coin, lem.observed("heads", lem.Binomial(10, probs=[0.6, 0.5]), given=coin)])
+    steps = list(lem.iterate(start, heads, tol=0, max_iter=200))
+    np.testing.assert_allclose(steps[1].model["heads"].probs, [0.71301, 0.58134], atol=5e-6)
+    assert steps[10].model["heads"].probs.round(2).tolist() == [0.8, 0.52]
+    np.testing.assert_allclose(steps[-1].model["heads"].probs, [0.796789, 0.519583], atol=5e-7)
+    for seed in range(10):
+        free = lem.Model([coin, lem.observed("heads", lem.Binomial(10), given=coin)])
+        found = np.sort(lem.fit(free, heads, seed=seed, tol=1e-9).model["heads"].probs)
+        np.testing.assert_allclose(found, [0.519583, 0.796789], atol=1e-4)
+
+
 def test_role_conflict_three_classes_and_its_slow_convergence(table: Table) -> None:
     # Goodman 1974: -503.3011, some 3,000 plain EM steps.
     data = {name: column - 1 for name, column in table("values").items()}

@@ -4,6 +4,7 @@ from latentem.distributions import dissimilarity
 from latentem.distributions.arrays import Array
 from latentem.distributions.base import Distribution, ExponentialFamily, parameter
 from latentem.distributions.beta import Beta
+from latentem.distributions.binomial import Binomial, Geometric
 from latentem.distributions.categorical import Bernoulli, Categorical
 from latentem.distributions.choice import Choice
 from latentem.distributions.dirichlet import Dirichlet
@@ -27,6 +28,7 @@ __all__ = [
     "Array",
     "Bernoulli",
     "Beta",
+    "Binomial",
     "Categorical",
     "Choice",
     "Dirichlet",
@@ -36,6 +38,7 @@ __all__ = [
     "Fixed",
     "Gamma",
     "Gaussian",
+    "Geometric",
     "InverseGaussian",
     "LogNormal",
     "Normal",
