@@ -6,6 +6,7 @@ import json
 import math
 import os
 import warnings
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,6 +62,13 @@ def read_csv(path: str | Path, columns: Sequence[str] | None = None) -> Dataset:
     path = Path(path)
     table = _read_table(path)
     names = [str(name) for name in table.columns]
+    header = [name.strip().strip('"') for name in _first_line(path).split(",")]
+    repeated = [name for name, count in Counter(header).items() if count > 1 and name]
+    if repeated:
+        raise DataError(
+            f"{path}: each column must have a name of its own, got {repeated[0]!r} "
+            f"{header.count(repeated[0])} times. Rename one."
+        )
     if len(names) == 1:
         _check_separator(path, names[0])
     if columns is None:

@@ -61,6 +61,7 @@ class Summary:
         if len(fit.starts) > 1:
             rows.append(("starts", fit.starts_line))
         rows.append(("ending", fit.status.value))
+        rows += [("noted", event) for event in fit.noted]
         return rows
 
     def tables(self) -> Iterator[Any]:

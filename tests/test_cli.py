@@ -352,7 +352,7 @@ def interrupt_at(step: int, monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Press Ctrl-C at a step of the next fit; the list fills with the objectives before it."""
     seen: list[float] = []
 
-    def update(display: Progress, iteration: int, objective: float) -> None:
+    def update(display: Progress, iteration: int, objective: float, run: str) -> None:
         if len(seen) == step:
             raise KeyboardInterrupt
         seen.append(objective)
@@ -455,3 +455,30 @@ def test_a_saved_file_may_be_read_by_others(tmp_path: Path) -> None:
     save(fit, tmp_path / "fit.json")
     (tmp_path / "plain").touch()
     assert (tmp_path / "fit.json").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_columns_of_one_name_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "data.csv"
+    path.write_text("a,a\n1,2\n3,4\n5,7\n")
+    assert main(["fit", "gmm", "--k", "1", str(path)]) == 2
+    assert "each column must have a name of its own, got 'a' 2 times" in capsys.readouterr().err
+
+
+def test_progress_compares_a_run_with_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[str] = []
+
+    class Display:
+        def update(self, task: object, description: str) -> None:
+            shown.append(description)
+
+    progress = Progress(False)
+    progress._display = Display()
+    progress.update(0, -9.0, "start 1 of 2")
+    progress.update(1, -8.0, "start 1 of 2")
+    progress.update(0, -5.0, "start 2 of 2")
+    progress.update(2, -7.5, "start 1 of 2")  # gone on with
+    progress.update(3, -7.25, "start 1 of 2")
+    assert ["change" in line for line in shown] == [False, True, False, False, True]
+    assert shown[-1] == "start 1 of 2  iteration 3  objective -7.250000  change 0.25"

@@ -525,3 +525,19 @@ def test_a_better_optimum_on_a_constraint_is_spoken_of() -> None:
         fit = lem.fit(model, x, seed=0)
     aside = any("set aside" in event for event in fit.events)
     assert aside or fit.status is lem.Status.DEGENERATE
+
+
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize(("shift", "scale"), [(1e8, 1.0), (1e3, 1.0), (0.0, 1e-8), (0.0, 1e8)])
+def test_the_default_call_does_not_depend_on_origin_and_unit(
+    shift: float, scale: float, seed: int, faithful: np.ndarray
+) -> None:
+    # Whole minutes: many rows lie half-way between two seeds, and many starts end alike.
+    waiting = faithful[:, 1]
+    model = lem.models.gaussian_mixture(2)
+    fit = lem.fit(model, waiting, seed=seed)
+    other = lem.fit(model, shift + scale * waiting, seed=seed)
+    ours, theirs = (f.posterior().marginal("z") for f in (fit, other))
+    np.testing.assert_allclose(theirs, ours, atol=1e-8)
+    expected = fit.log_likelihood - len(waiting) * np.log(scale)
+    assert other.log_likelihood == pytest.approx(expected, abs=1e-7)

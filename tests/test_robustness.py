@@ -427,3 +427,71 @@ def test_cost_counts_observed_parents() -> None:
 def test_level_codes_far_beyond_the_data_are_refused() -> None:
     with pytest.raises(lem.DataError, match="levels 0, 1, 2"):
         lem.fit(mixture(lem.Categorical()), [0, 1, 10**9], seed=0)
+
+
+def test_a_prototype_that_moved_is_shown(faithful: np.ndarray) -> None:
+    start = lem.models.kmeans(3).replace(
+        {"x": lem.Prototype(prototypes=[[2.0, 54.0], [4.0, 80.0], [1000.0, 1000.0]])}
+    )
+    fit = lem.fit(start, faithful, assign=lem.hard)
+    assert "state 2 had lost all its rows" in repr(fit)
+    assert "state 2 had lost all its rows" in str(fit.summary())
+    steps = list(lem.iterate(start, faithful, assign=lem.hard, max_iter=2))
+    assert any("lost all its rows" in event for step in steps for event in step.events)
+    assert any("lost all its rows" in repr(step) for step in steps)
+
+
+def test_a_component_without_rows_is_shown(faithful: np.ndarray) -> None:
+    covariance = [np.diag([1.0, 100.0])] * 2
+    start = lem.models.gaussian_mixture(2).replace(
+        {
+            "z": lem.Categorical(probs=[0.5, 0.5]),
+            "x": lem.Gaussian(mean=[[3.0, 70.0], [1e6, 1e6]], covariance=covariance),
+        }
+    )
+    fit = lem.fit(start, faithful)
+    assert "node 'z': state 1 has no rows" in repr(fit)
+
+
+def test_a_floor_at_work_is_shown_step_by_step() -> None:
+    x = np.array([[0.0, 0], [1, 1], [2, 1], [9, 9], [9, 9], [9, 9]])
+    start = lem.init.from_labels([0, 0, 0, 1, 1, 1])
+    steps = list(lem.iterate(lem.models.gaussian_mixture(2), x, init=start, max_iter=3))
+    assert all("at its floor" in repr(step) for step in steps[1:])
+
+
+def test_many_events_are_shown_in_short() -> None:
+    fit = lem.fit(lem.models.kmeans(2), np.arange(8.0), assign=lem.hard, seed=0)
+    many = attrs.evolve(fit, events=tuple(f"iteration {i}: event {i}" for i in range(9)))
+    assert many.noted == (
+        "9 events, all in fit.events; the last:",
+        *(f"event {i}" for i in range(4, 9)),
+    )
+    same = attrs.evolve(fit, events=tuple(f"iteration {i}: alike" for i in range(9)))
+    assert same.noted == ("alike",)
+
+
+def test_a_state_of_an_observed_parent_that_never_occurs_is_named() -> None:
+    rng = np.random.default_rng(0)
+    z = lem.latent("z", lem.Categorical(2))
+    g = lem.observed("g", lem.Categorical(3))
+    y = lem.observed("y", lem.Normal(), given=[g, z])
+    data = {"g": rng.integers(0, 2, 200), "y": rng.normal(size=200)}
+    with pytest.raises(lem.DegenerateError, match=r"Node 'y': .* no row with 'g' = 2"):
+        lem.fit(lem.Model([z, g, y]), data, seed=0)
+
+
+def test_errors_of_a_dissimilarity_are_named() -> None:
+    model = lem.models.kmeans(2, dissimilarity=lambda a: 1)
+    with pytest.raises(lem.ModelError, match=r"Medoid: .* got TypeError"):
+        lem.fit(model, np.arange(8.0), assign=lem.hard, seed=0)
+
+
+def test_a_switch_without_a_parent_says_what_it_lacks() -> None:
+    with pytest.raises(lem.ModelError, match="must have a discrete parent, whose state chooses"):
+        lem.Model([lem.observed("x", lem.Switch([lem.PointMass(0), lem.Poisson()]))])
+
+
+def test_an_inverse_temperature_has_a_limit() -> None:
+    with pytest.raises(lem.ModelError, match="up to 1e\\+100"):
+        lem.tempered(1e308)

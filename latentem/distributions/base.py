@@ -194,7 +194,11 @@ class Distribution(metaclass=_ReadOnlyArrays):
                 continue
             n_axes = self.trailing_axes.get(name, value.ndim - len(shape))
             if value.shape[: len(shape)] != shape or value.ndim != len(shape) + n_axes:
-                more = f", with {n_axes} more" if name in self.trailing_axes else ""
+                more = (
+                    f" and {n_axes} more after them"
+                    if n_axes and name in self.trailing_axes
+                    else ""
+                )
                 raise Unsuitable(
                     f"have the states of its discrete parents, {shape}, as leading axes of "
                     f"'{name}'{more}",

@@ -186,7 +186,14 @@ class Medoid(Dissimilarity):
     function: Callable[[Array, Array], Array]
 
     def _to(self, value: Array, prototype: Array) -> Array:
-        result = np.asarray(self.function(value, prototype), dtype=float)
+        try:
+            result = np.asarray(self.function(value, prototype), dtype=float)
+        except Exception as error:
+            raise ModelError(
+                "Medoid: function(value, prototype) must return one number for each of the "
+                f"{len(value)} rows of value, got {type(error).__name__}: {error}. "
+                "Mend the function."
+            ) from error
         if result.shape != (len(value),):
             raise ModelError(
                 f"Medoid: function(value, prototype) must return one number for each of the "

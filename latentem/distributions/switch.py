@@ -171,14 +171,17 @@ class Switch(Distribution):
 
     def check_parents(self, shape: tuple[int, ...]) -> None:
         if not shape or shape[0] != len(self.cases):
-            states = "no discrete parent" if not shape else f"its parent {{parent}} ({shape[0]})"
+            if not shape:
+                raise Unsuitable(
+                    "have a discrete parent, whose state chooses the case",
+                    "none",
+                    f"Give it a parent, such as latent('z', Categorical({len(self.cases)})).",
+                )
             raise Unsuitable(
-                f"have one case per state of {states}",
+                f"have one case per state of its parent {{parent}} ({shape[0]})",
                 str(len(self.cases)),
-                f"{'Drop' if shape and len(self.cases) > shape[0] else 'Add'} a case or use "
-                f"Categorical({len(self.cases)}) for {{parent}}."
-                if shape
-                else "Give it a parent, such as latent('z', Categorical(2)).",
+                f"{'Drop' if len(self.cases) > shape[0] else 'Add'} a case or use "
+                f"Categorical({len(self.cases)}) for {{parent}}.",
             )
         for case in self.cases:
             case.check_parents(shape[1:])

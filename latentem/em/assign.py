@@ -139,9 +139,16 @@ class Annealed(Assignment):
         return self.at(0)(elimination, factors, rows)
 
 
+#: Beyond this, log-densities times beta leave the range of numbers.
+LARGEST_BETA = 1e100
+
+
 def _inverse_temperature(beta: Any) -> float:
-    if not isinstance(beta, int | float | np.number) or not 0 < beta < np.inf:
-        raise ModelError(f"tempered: beta must be a positive number, got {beta!r}. Give one.")
+    if not isinstance(beta, int | float | np.number) or not 0 < beta <= LARGEST_BETA:
+        raise ModelError(
+            f"tempered: beta must be a positive number up to {LARGEST_BETA:g}, got {beta!r}. "
+            "Give one, or use hard."
+        )
     return float(beta)
 
 

@@ -103,11 +103,11 @@ def bootstrap(problem: Problem, assign: Assignment, n: int, seed: Any, progress:
     rng = generator(seed)
     models: list[Model] = []
     failed = 0
-    with Progress(progress, n, "draws") as display:
+    with Progress(progress) as display:
         try:
-            for _ in range(n):
+            for i in range(n):
                 drawn = _drawn(problem, rows, rng)
-                model = _fitted(drawn, assign, rng, display)
+                model = _fitted(drawn, assign, rng, display, f"draw {i + 1} of {n}")
                 if model is None:
                     failed += 1
                 else:
@@ -157,7 +157,7 @@ def _drawn(problem: Problem, rows: Array, rng: np.random.Generator) -> Problem:
 
 
 def _fitted(
-    problem: Problem, assign: Assignment, rng: np.random.Generator, display: Progress
+    problem: Problem, assign: Assignment, rng: np.random.Generator, display: Progress, name: str
 ) -> Model | None:
     """Return the problem's model fitted from its own parameters; None if it degenerates."""
     try:
@@ -166,7 +166,7 @@ def _fitted(
         return None
     run = Run(problem, theta, assign, Convergence.on(problem, TOL))
     for state in run.steps(choose_max_iter(assign, None)):
-        display.update(state.iteration, state.objective)
+        display.update(state.iteration, state.objective, name)
     return None if run.status is Status.DEGENERATE else problem.to_model(run.last.theta)
 
 

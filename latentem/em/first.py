@@ -13,7 +13,7 @@ from latentem.em.assign import Soft
 from latentem.em.init import Start, default_start, plus_plus, random
 from latentem.em.problem import Beliefs, Problem
 from latentem.em.theta import Theta
-from latentem.errors import DataError, EqualStatesError, ModelError, Unsuitable
+from latentem.errors import DataError, DegenerateError, EqualStatesError, ModelError, Unsuitable
 from latentem.graph import Model
 from latentem.inference.elimination import Factor
 from latentem.inference.posterior import Posterior
@@ -147,6 +147,7 @@ def _check_fit(problem: Problem) -> None:
                 f"({node.n_states}), got {n}. Use fewer states or more data.",
                 node=node.name,
             )
+    _check_levels(problem)
     for node in problem.model.observed:
         if node.name not in problem.data.values:
             continue
@@ -155,6 +156,33 @@ def _check_fit(problem: Problem) -> None:
             bound(problem.tied_values(node.name), node.dist, problem.whole).check_fit()
         except Unsuitable as error:
             raise at_data(node.name, error) from None
+
+
+def _check_levels(problem: Problem) -> None:
+    """Raise unless each state of observed parents occurs where parameters are to be found for it.
+
+    Fitting starts without parameters; those of a state that no row is in would have none.
+    """
+    data = problem.whole
+    counted = data.row_weights > 0
+    for family in (*problem.layout.observed, *problem.layout.latents):
+        templates = [n for n in family.names if not problem.model[n].is_parameterised]
+        if not templates or not family.observed:
+            continue
+        shape = tuple(family.sizes[axis] for axis, _ in family.observed)
+        states = [data.values[name][counted] for _, name in family.observed]
+        seen = np.zeros(shape, dtype=bool)
+        seen[tuple(states)] = True
+        if not seen.all():
+            lacking = [int(i) for i in np.argwhere(~seen)[0]]
+            names = [name for _, name in family.observed]
+            combination = " and ".join(f"'{n}' = {i}" for n, i in zip(names, lacking, strict=True))
+            raise DegenerateError(
+                f"Node '{templates[0]}': every state of its observed parents must occur in a row "
+                f"because it has parameters for each, got no row with {combination}. Declare "
+                "fewer states, start from a model with parameters, or give more data.",
+                node=templates[0],
+            )
 
 
 def _check_entries(name: str, data: Data, counted: Array) -> None:

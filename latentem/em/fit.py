@@ -40,12 +40,15 @@ class Step:
         log p(X | θ), where the assignment rule computes it.
     trace : tuple of HalfStep
         The half-steps since the last one.
+    events : tuple of str
+        What the maximisers had to do besides maximising: a constraint at work, a prototype moved.
     """
 
     iteration: int
     objective: float
     log_likelihood: float | None
     trace: tuple[HalfStep, ...]
+    events: tuple[str, ...]
     _problem: Problem
     _state: State
 
@@ -53,7 +56,13 @@ class Step:
     def of(cls, problem: Problem, state: State) -> Step:
         """Show a state of the loop."""
         return cls(
-            state.iteration, state.objective, state.log_likelihood, state.trace, problem, state
+            state.iteration,
+            state.objective,
+            state.log_likelihood,
+            state.trace,
+            state.events,
+            problem,
+            state,
         )
 
     @cached_property
@@ -74,7 +83,8 @@ class Step:
         return ExpectedLogJoint(problem, self._state.records, by_node)
 
     def __repr__(self) -> str:
-        return f"Step {self.iteration}: objective {self.objective:.6f} nats"
+        noted = "".join(f"; {event}" for event in self.events)
+        return f"Step {self.iteration}: objective {self.objective:.6f} nats{noted}"
 
 
 def iterate(
@@ -237,10 +247,13 @@ def fit(
     convergence = Convergence.on(problem, tol, parameter_tol)
     rng = generator(seed)
     starts = choose_starts(problem, init, restarts, assign)
-    with Progress(progress, len(starts)) as display:
+    with Progress(progress) as display:
 
         def watch(run: Run, state: State) -> None:
-            display.update(state.iteration, state.objective)
+            what = f"start {run.number + 1} of {len(starts)}"
+            if run.number >= len(starts):
+                what = f"move {run.number + 1 - len(starts)}" if run.is_move else "all rows"
+            display.update(state.iteration, state.objective, what)
             if on_step is not None:
                 on_step(Step.of(run.problem, state))
 

@@ -28,6 +28,8 @@ Table = Callable[[slice], Array]
 #: Rows for each state and column that a random start looks at: few, so that states begin apart,
 #: and enough to determine a state.
 ROWS_PER_STATE = 10
+#: Dissimilarities that differ by less, relative to their size, are equal.
+TIE = 1e-9
 #: Rows whose random responsibilities come from one stream.
 DRAWN_TOGETHER = 256
 
@@ -172,7 +174,7 @@ def split_rows(problem: Problem, latent: str, weights: Array, rng: np.random.Gen
     to_first = far(first)
     chances = eligible * to_first if (eligible * to_first).any() else eligible
     to_second = far(int(rng.choice(len(weights), p=chances / chances.sum())))
-    tie = to_first == to_second
+    tie = np.abs(to_first - to_second) <= TIE * to_first
     nearer: Array = np.where(tie, rng.random(len(weights)) < 0.5, to_second < to_first)
     return nearer
 
@@ -237,9 +239,10 @@ def _seed(
     def choose(candidates: Sequence[int], state: int) -> None:
         """Make the best of some rows the seed of a state."""
         distances = [dissimilarity(c) for c in candidates]
-        left = [float((np.minimum(d, nearest) * weights).sum()) for d in distances]
-        best = int(np.argmin(left))
-        closer = distances[best] < nearest
+        left = np.array([(np.minimum(d, nearest) * weights).sum() for d in distances])
+        # The first of equal ones, whatever their rounding in the units of the data.
+        best = int(np.argmax(left <= left.min() * (1 + TIE)))
+        closer = distances[best] < nearest * (1 - TIE)
         labels[closer] = state
         np.minimum(nearest, distances[best], out=nearest)
         labels[candidates[best]] = state  # also where it coincides with another seed

@@ -16,18 +16,12 @@ class Progress:
     Parameters
     ----------
     enabled : bool
-    n_starts : int
-        Number of starts that will be tried.
-    what : str
-        What the runs are from.
     """
 
-    def __init__(self, enabled: bool, n_starts: int, what: str = "starts") -> None:
+    def __init__(self, enabled: bool) -> None:
         self._display: Any = None
         self._task: Any = None
-        self._start = 0
-        self._n_starts = n_starts
-        self._what = what
+        self._run = ""
         self._objective: float | None = None
         if enabled:
             progress = require("rich.progress", extra="cli")
@@ -56,17 +50,15 @@ class Progress:
         if self._display is not None:
             self._display.stop()
 
-    def update(self, iteration: int, objective: float) -> None:
-        """Show an iteration."""
+    def update(self, iteration: int, objective: float, run: str) -> None:
+        """Show an iteration of a run, which is named."""
         if self._display is None:
             return
-        if iteration == 0:
-            self._start += 1
-            self._objective = None
+        if run != self._run or iteration == 0:
+            self._run, self._objective = run, None
         change = "" if self._objective is None else f"  change {objective - self._objective:.3g}"
-        run = f"run {self._start} ({self._n_starts} {self._what})  " if self._n_starts > 1 else ""
         self._display.update(
             self._task,
-            description=f"{run}iteration {iteration}  objective {objective:.6f}{change}",
+            description=f"{run}  iteration {iteration}  objective {objective:.6f}{change}",
         )
         self._objective = objective

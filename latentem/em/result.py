@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from latentem.tables import StandardErrors
 
 
+#: How many events are shown at most.
+MOST_NOTED = 5
+
+
 @attrs.frozen
 class Ending:
     """How one start ended.
@@ -175,7 +179,8 @@ class Fit:
 
         Of those that were followed to their end on all rows.
         """
-        scale = 1e-6 * max(1.0, abs(self.objective))
+        least = 0.0 if self.model.requires_hard else 1.0
+        scale = 1e-6 * max(least, abs(self.objective))
         ends = [s.objective for s in self._on_all_rows if s.status is self.status]
         return sum(end is not None and abs(end - self.objective) <= scale for end in ends)
 
@@ -198,6 +203,19 @@ class Fit:
         if n_moves:
             afresh += f" and {n_moves} moves of states"
         return f"{afresh}: {', '.join(shown)}; {self.agreement} at this optimum"
+
+    @property
+    def noted(self) -> tuple[str, ...]:
+        """The events to show: each once, the last few of many."""
+        # A constraint is at work in every iteration from some on: without their numbers.
+        texts = [
+            event.partition(": ")[2] if event.startswith("iteration ") else event
+            for event in self.events
+        ]
+        distinct = tuple(dict.fromkeys(reversed(texts)))[::-1]
+        if len(distinct) <= MOST_NOTED:
+            return distinct
+        return (f"{len(distinct)} events, all in fit.events; the last:", *distinct[-MOST_NOTED:])
 
     @property
     def n_parameters(self) -> int:
@@ -513,6 +531,7 @@ class Fit:
         lines.append(f"  iterations         {self.iterations}")
         if len(self.starts) > 1:
             lines.append(f"  starts             {self.starts_line}")
+        lines += [f"  noted              {event}" for event in self.noted]
         for name, dist in self.model.distributions.items():
             for field, value in dist.parameters.items():
                 text = np.array2string(np.asarray(value), precision=4, threshold=12, edgeitems=2)

@@ -9,6 +9,7 @@ import attrs
 import numpy as np
 
 from latentem.data import is_certain
+from latentem.distributions.records import Counts
 from latentem.em.align import same_solution
 from latentem.em.assign import Assignment
 from latentem.em.convergence import Convergence, is_small, whole
@@ -53,9 +54,11 @@ class Run:
         theta: Theta,
         assign: Assignment,
         convergence: Convergence,
+        number: int = 0,
         is_move: bool = False,
     ) -> None:
         self.problem = problem
+        self.number = number
         self.is_move = is_move
         self.states: list[State] = []  # the last few
         self.rows: list[HalfStep] = []
@@ -165,7 +168,7 @@ class Search:
         is_move: bool = False,
     ) -> Run:
         theta = first_theta(problem, start, rng)
-        run = Run(problem, theta, self.assign, self.convergence, is_move)
+        run = Run(problem, theta, self.assign, self.convergence, len(self.runs), is_move)
         self.runs.append(run)
         return run
 
@@ -228,7 +231,7 @@ class Search:
                     self.failed.append(Failure(error, self.problem.data.n, is_move=True))
             leaders = self._best_of(tried, 1, MOVE_ITERATIONS)
             self._advance(leaders, self.max_iter)
-            higher = [r for r in leaders if r.rank > best.rank and not same_optimum(r, best)]
+            higher = [r for r in leaders if r.rank > best.rank and not alike(r, best)]
             best, failures = (higher[0], 0) if higher else (best, failures + 1)
 
     def result(self) -> Fit:
@@ -251,7 +254,12 @@ class Search:
             Trace(tuple(best.rows)),
             best.status,
             tuple(endings),
-            [*best.events, *self._set_aside(best), *self._other_solutions(best)],
+            [
+                *best.events,
+                *self._vacant(best),
+                *self._set_aside(best),
+                *self._other_solutions(best),
+            ],
         )
         self._warn(best)
         return attrs.evolve(fit, interrupted=self.interrupted)
@@ -274,6 +282,20 @@ class Search:
             errors.append(best.error)
         raise errors[0]
 
+    def _vacant(self, best: Run) -> list[str]:
+        """Say which states of the latents have no weight left."""
+        events = []
+        for node in self.problem.model.latents:
+            record = best.last.records[node.name]
+            assert isinstance(record, Counts)
+            expected = record.counts.sum(axis=1)
+            for state in np.flatnonzero(expected <= 1e-12 * expected.sum()):
+                events.append(
+                    f"node '{node.name}': state {state} has no rows, so what depends on it says "
+                    "nothing of the data"
+                )
+        return events
+
     def _set_aside(self, best: Run) -> list[str]:
         """Say if a run that a constraint holds has a higher objective than the best of the free."""
         held = [
@@ -291,21 +313,21 @@ class Search:
     def _other_solutions(self, best: Run) -> list[str]:
         """Say if runs came to the same objective with other parameters, states aligned."""
         model = self.problem.to_model(best.last.theta)
-        alike = [
+        others = [
             run
             for run in self.runs
             if run.problem is self.problem and run is not best
-            if run.status is best.status is Status.CONVERGED and same_optimum(run, best)
+            if run.status is best.status is Status.CONVERGED and alike(run, best)
         ]
         solutions = [model]
-        for run in alike:
+        for run in others:
             other = self.problem.to_model(run.last.theta)
             if not any(same_solution(known, other, self.problem.data) for known in solutions):
                 solutions.append(other)
         if len(solutions) == 1:
             return []
         return [
-            f"{len(alike) + 1} runs came to this objective, with {len(solutions)} different sets "
+            f"{len(others) + 1} runs came to this objective, with {len(solutions)} different sets "
             "of parameters: the data do not tell them apart"
         ]
 
@@ -332,23 +354,37 @@ class Search:
 def ranked(runs: list[Run]) -> list[Run]:
     """Return the runs that have a state, best first; of several at one optimum only the first.
 
-    A run that has not converged may still be on its way elsewhere, so it counts for itself.
+    Of runs that rounding alone tells apart the earlier is better, so that other units or another
+    origin of the data do not decide. A run that has not converged may still be on its way
+    elsewhere, so it counts for itself.
     """
-    distinct: list[Run] = []
+    groups: list[list[Run]] = []
     for run in sorted((r for r in runs if r.states), key=lambda r: r.rank, reverse=True):
-        twins = (
-            other.status is run.status is Status.CONVERGED and same_optimum(other, run)
-            for other in distinct
-        )
-        if not any(twins):
-            distinct.append(run)
+        if groups and groups[-1][0].rank[:2] == run.rank[:2] and alike(groups[-1][0], run, 1e-12):
+            groups[-1].append(run)
+        else:
+            groups.append([run])
+    distinct: list[Run] = []
+    for group in groups:
+        for run in sorted(group, key=lambda r: (r.status is not Status.CONVERGED, r.number)):
+            twins = (
+                other.status is run.status is Status.CONVERGED and alike(other, run)
+                for other in distinct
+            )
+            if not any(twins):
+                distinct.append(run)
     return distinct
 
 
-def same_optimum(a: Run, b: Run) -> bool:
-    """Return whether two runs have the same objective, to 1e-6 of its size."""
+def alike(a: Run, b: Run, tolerance: float = 1e-6) -> bool:
+    """Return whether two runs have the same objective, to a share of its size.
+
+    A likelihood changes with the unit of the data by a constant, so its size may happen to be 0;
+    a distortion changes by a factor.
+    """
     objective = a.last.objective
-    return abs(objective - b.last.objective) <= 1e-6 * max(1.0, abs(objective))
+    least = 0.0 if a.problem.model.requires_hard else 1.0
+    return abs(objective - b.last.objective) <= tolerance * max(least, abs(objective))
 
 
 def choose_max_iter(assign: Assignment, max_iter: int | None) -> int:

@@ -43,6 +43,9 @@ def graph(model: Model, ax: Axes | None = None) -> Axes:
     places = layered({n.name: [p.name for p in n.given] for n in model.nodes}, stretch)
     x, y = np.array(list(places.nodes.values())).T
     left, right, bottom, top = x.min() - 0.6, x.max() + 0.6, y.min() - 0.6, y.max() + 0.5
+    beside = [n for n in model.nodes if n.given and n.name in parents]
+    ends = [places.nodes[n.name][0] + 1.4 * RADIUS + 0.08 * len(_family(n)) for n in beside]
+    right = max([right, *ends])
     ax = axes_or_new(ax, (1.3 * (right - left) + 0.4, 1.3 * (top - bottom) + 0.6))
     ax.set(xlim=(left - 0.1, right + 0.1), ylim=(bottom - 0.1, top + 0.1), aspect="equal")
     ax.axis("off")
@@ -123,6 +126,15 @@ def _direction(start: Array, end: Array) -> Array:
     return np.asarray(difference / np.hypot(*difference))
 
 
+def _family(node: Node) -> str:
+    """Return the name of a node's family, with its number of states."""
+    if node.dist is None:
+        return ""
+    name = type(node.dist.free).__name__
+    name = name if node.n_states is None else f"{name}({node.n_states})"
+    return name if node.dist.free is node.dist else f"{name}, fixed"
+
+
 def _draw_node(
     ax: Axes, node: Node, place: tuple[float, float], font: float, *, is_parent: bool
 ) -> None:
@@ -136,9 +148,7 @@ def _draw_node(
     ax.add_patch(patches.Circle(place, RADIUS, facecolor=fill, edgecolor="black", zorder=3))
     shrink = min(1.0, 4.5 / len(node.name))
     ax.text(x, y, node.name, ha="center", va="center", fontsize=1.2 * font * shrink, zorder=4)
-    name = type(node.dist.free).__name__
-    name = name if node.n_states is None else f"{name}({node.n_states})"
-    name = name if node.dist.free is node.dist else f"{name}, fixed"
+    name = _family(node)
     # Where no arrow is: below a leaf, above a root, beside what is neither.
     if not is_parent:
         ax.text(x, y - 1.2 * RADIUS, name, ha="center", va="top", fontsize=font)
