@@ -144,7 +144,13 @@ class Counts(Record):
         return Counts(self.counts + other.counts)
 
     def maximise(self, dist: D) -> D:
+        if hasattr(dist, "from_statistics"):  # an exponential family
+            return dist.update(self.as_statistics(dist))
         return maximise_rows(dist, self.states, self.counts)
+
+    def as_statistics(self, dist: Any) -> Statistics:
+        """Return the record that an observed node of an exponential family would have."""
+        return Statistics(self.counts.sum(axis=0), self.counts.T @ dist.statistics(self.states))
 
     def split(self, n: int) -> tuple[Counts, ...]:
         return tuple(Counts(part) for part in np.split(self.counts, n, axis=1))

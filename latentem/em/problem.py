@@ -24,7 +24,7 @@ from latentem.data import Data, is_certain
 from latentem.distributions.arrays import LOG_ZERO, Array
 from latentem.distributions.base import Distribution, ExponentialFamily
 from latentem.distributions.kernels import AttachedStack
-from latentem.distributions.records import Counts, Record, Rows, StackRecord, Statistics
+from latentem.distributions.records import Counts, Record, Rows, StackRecord
 from latentem.em.assign import Assignment
 from latentem.em.layout import Family, Layout
 from latentem.em.theta import Theta
@@ -446,8 +446,7 @@ def _of_values(dist: Distribution, record: Record) -> Record:
         return record
     if not isinstance(dist, ExponentialFamily):
         return Rows(((record.states, record.counts),))
-    total = record.counts.T @ dist.statistics(record.states)
-    return Statistics(record.counts.sum(axis=0), total)
+    return record.as_statistics(dist)
 
 
 def _density_table(family: Family, stack: AttachedStack, data: Data) -> Array:
