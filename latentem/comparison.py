@@ -259,6 +259,11 @@ def compare(fits: Mapping[Any, Fit], *, criterion: str = "bic") -> Comparison:
     >>> comparison.differences.round(1)
     array([285.4,   0. ])
     """
+    if not isinstance(fits, Mapping):
+        raise ModelError(
+            f"compare must be given a mapping of names to fits, got {type(fits).__name__}. "
+            "Name them: {'two': fit2, 'three': fit3}."
+        )
     return Comparison(dict(fits), criterion)
 
 
@@ -370,10 +375,13 @@ def select(
     (2, 2322.19)
     """
     _check_criterion(criterion)
+    ks = list(ks) if isinstance(ks, Iterable) else []
+    if not ks:
+        raise ModelError("select must be given some k to try, got none. Pass range(1, 9), say.")
     fits: dict[Hashable, Fit] = {}
     failed: dict[Hashable, LatentemError] = {}
     try:
-        for k in _watched(list(ks), progress):
+        for k in _watched(ks, progress):
             try:
                 found = fit(model_of_k(k), data, **fit_options)
             except (DegenerateError, DataError) as error:

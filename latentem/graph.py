@@ -225,9 +225,10 @@ def _tied(node: Node, other: Node) -> Node:
             node=node.name,
         )
     assert node.dist is not None
-    alike = _same_family(node, other) and node.n_states in (None, other.n_states)
-    if alike and not node.dist.is_parameterised:
-        node = attrs.evolve(node, dist=other.dist)
+    if not node.dist.is_parameterised and other.dist is not None:
+        whole = other.dist.free if node.dist.free is node.dist else other.dist
+        if _declared_as(node.dist, whole) and node.n_states in (None, other.n_states):
+            node = attrs.evolve(node, dist=other.dist)
     return attrs.evolve(node, tie=other.tie or other.name)
 
 
@@ -352,7 +353,8 @@ class Model:
                 "Pass that node to Model([...]) too.",
             )
         shapes = [self.parents_shape(each) for each in (node.name, name)]
-        if not _same_family(node, other) or node.n_states != other.n_states:
+        same = node.dist is other.dist or _declared_as(node.dist, other.dist)
+        if not same or node.n_states != other.n_states:
             raise refuse(
                 f"it must be declared as '{name}' because both have one distribution",
                 f"{node.dist!r} and {other.dist!r}",
@@ -368,7 +370,7 @@ class Model:
             raise refuse(
                 f"it must have the parameters of '{name}' because they are tied",
                 f"{node.dist!r} and {other.dist!r}",
-                "Give them to one of the two only, or the same to both.",
+                f"Give them to '{name}' only, or the same to both.",
             )
 
     # -- reading the graph ---------------------------------------------------------------------
@@ -600,12 +602,21 @@ def _signature(node: Node) -> tuple[list[str], int | None, type, str | None]:
     return [parent.name for parent in node.given], node.n_states, family, node.tie
 
 
-def _same_family(node: Node, other: Node) -> bool:
-    """Return whether two nodes are declared with one family, and both or none as fixed."""
-    a, b = node.dist, other.dist
-    if a is None or b is None:
-        return False
-    return type(a) is type(b) and type(a.free) is type(b.free)
+def _declared_as(dist: Any, other: Any) -> bool:
+    """Return whether a distribution is declared as another, whatever the parameters of either.
+
+    What the first leaves open (None, or nothing) it may have from the other.
+    """
+    if isinstance(dist, tuple) and isinstance(other, tuple) and len(dist) == len(other):
+        return all(_declared_as(a, b) for a, b in zip(dist, other, strict=True))
+    if not isinstance(dist, Distribution) or not isinstance(other, Distribution):
+        return dist is None or np.array_equal(dist, other)
+    kind: Any = type(dist)
+    if kind is not type(other) or not attrs.has(kind):
+        return kind is type(other)
+    names = [field.name for field in attrs.fields(kind) if field.name not in dist.parameters]
+    pairs = [(getattr(dist, name), getattr(other, name)) for name in names]
+    return all((type(a) is tuple and not a) or _declared_as(a, b) for a, b in pairs)
 
 
 def _same_parameters(a: Distribution | None, b: Distribution | None) -> bool:

@@ -367,3 +367,17 @@ def test_standard_errors_may_be_asked_for_by_true() -> None:
     assert "standard_error" in fit.to_dataframe(standard_errors=True).columns
     with pytest.raises(lem.ModelError, match=r"standard_errors must be True or .+, got 3"):
         fit.summary(3)
+
+
+def test_equal_rows_of_probabilities_leave_the_start_its_states() -> None:
+    rng = np.random.default_rng(0)
+    x = np.concatenate([rng.normal(size=20), rng.normal(size=20) + 6])
+    z = lem.latent("z", lem.Categorical(2))
+    model = lem.Model([z, lem.observed("x", lem.Normal(), given=z)])
+    for row in ([0.3, 0.7], [0.5, 0.5]):
+        fit = lem.fit(model, {"x": x, "z": np.tile(row, (40, 1))}, seed=0)
+        assert np.abs(np.diff(fit.model["x"].mean)) > 2
+        assert fit.log_likelihood > -106  # from the true means; with equal states -117.8
+    certain = np.repeat([[0.99, 0.01], [0.01, 0.99]], 20, axis=0)
+    fit = lem.fit(model, {"x": x, "z": certain}, seed=0)
+    assert fit.model["x"].mean[0] < 1 < 5 < fit.model["x"].mean[1]

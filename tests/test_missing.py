@@ -436,3 +436,17 @@ def test_a_few_entries_in_a_column_of_many_rows() -> None:
     model = lem.models.gaussian_mixture(2, covariance="diagonal", shared=True)
     for seed in range(4):  # starts are chosen on some of the rows
         assert math.isfinite(_fit(model, x, restarts=3, seed=seed, max_iter=1).log_likelihood)
+
+
+@pytest.mark.parametrize("seed", [3, 8])
+def test_states_that_collapse_do_not_make_the_objective_fall(seed: int) -> None:
+    # More states than groups and many holes: some runs come to the floor, and the best goes on.
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(150, 6)) + 3 * rng.integers(3, size=150)[:, None]
+    x[rng.random(x.shape) < 0.3] = np.nan
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", lem.DegenerateWarning)
+        fit = lem.fit(lem.models.gaussian_mixture(4), x, seed=0, restarts=8)
+    assert fit.status in (lem.Status.CONVERGED, lem.Status.DEGENERATE)
+    objective = fit.trace["objective"]
+    assert (np.diff(objective) >= -1e-9 * np.abs(objective[1:])).all()

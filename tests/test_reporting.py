@@ -414,5 +414,13 @@ def test_progress_is_silent_where_nobody_watches(
 def test_options_are_checked_before_anything_is_fitted() -> None:
     with pytest.raises(lem.ModelError, match="criterion must be"):
         lem.select(lem.models.gaussian_mixture, None, [1], criterion="loglik")
-    with pytest.raises(lem.ModelError, match="at least one fit"):
+    with pytest.raises(lem.ModelError, match="some k to try"):
         lem.select(lem.models.gaussian_mixture, np.zeros(3), [])
+
+
+def test_what_is_no_mapping_or_no_range_is_refused(faithful: np.ndarray) -> None:
+    with pytest.raises(lem.ModelError, match="mapping of names to fits, got list"):
+        lem.compare([1])  # type: ignore[arg-type]
+    for ks in (3, range(0)):
+        with pytest.raises(lem.ModelError, match="select must be given some k to try"):
+            lem.select(lem.models.gaussian_mixture, faithful, ks)  # type: ignore[arg-type]

@@ -495,3 +495,11 @@ def test_a_switch_without_a_parent_says_what_it_lacks() -> None:
 def test_an_inverse_temperature_has_a_limit() -> None:
     with pytest.raises(lem.ModelError, match="up to 1e\\+100"):
         lem.tempered(1e308)
+
+
+def test_values_that_only_together_are_impossible_are_named() -> None:
+    z = lem.latent("z", lem.Categorical(2))
+    x = lem.observed("x", lem.fixed(lem.Bernoulli(probs=[0.0, 1.0])), given=z)
+    y = lem.observed("y", lem.fixed(lem.Bernoulli(probs=[1.0, 0.0])), given=z)
+    with pytest.raises(lem.DataError, match=r"row 2 with 'x' \(1\) and 'y' \(1\), which no joint"):
+        lem.fit(lem.Model([z, x, y]), {"x": [0, 1, 1, 0], "y": [1, 0, 1, 1]}, seed=0)

@@ -261,6 +261,7 @@ def test_a_third_node_is_tied_to_the_first() -> None:
     [
         (lambda a: lem.observed("b", lem.Gamma(), tie=a), "declared as 'a'"),
         (lambda a: lem.observed("b", lem.Poisson(rate=2.0), tie=a), "parameters of 'a'"),
+        (lambda a: lem.observed("b", lem.Poisson(rate=2.0), tie=a), "Give them to 'a' only"),
         (lambda a: lem.observed("b", lem.fixed(lem.Poisson(rate=2.0)), tie=a), "declared as 'a'"),
     ],
 )
@@ -285,3 +286,57 @@ def test_ties_of_other_shapes_are_refused() -> None:
     model = lem.Model([a, lem.observed("b", lem.Gaussian(), tie=a)])
     with pytest.raises(lem.DataError, match="one shape for the tied nodes"):
         lem.fit(model, {"a": np.random.default_rng(0).normal(size=(9, 2)), "b": np.arange(9.0)})
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (lem.Gaussian(covariance="diagonal"), lem.Gaussian()),
+        (lem.Normal(shared=True), lem.Normal()),
+        (lem.Normal(mean=0.0, variance=1.0, shared=True), lem.Normal()),
+        (lem.Pareto(minimum=1.0), lem.Pareto(minimum=3.0)),
+        (lem.PointMass(0), lem.PointMass(3)),
+        (lem.Categorical(levels=["a", "b"]), lem.Categorical(levels=["b", "a"])),
+        (lem.Binomial(3), lem.Binomial(4)),
+    ],
+    ids=repr,
+)
+def test_a_tie_overrides_no_declaration(first: lem.Distribution, second: lem.Distribution) -> None:
+    a = lem.observed("a", first)
+    with pytest.raises(lem.ModelError, match="'b': it must be declared as 'a'"):
+        lem.Model([a, lem.observed("b", second, tie=a)])
+
+
+def test_a_tie_does_not_change_the_order_of_cases() -> None:
+    z = lem.latent("z", lem.Categorical(2))
+    x = lem.observed("x", lem.Switch([lem.PointMass(0), lem.Poisson()]), given=z)
+    other = lem.Switch([lem.Poisson(), lem.PointMass(0)])
+    with pytest.raises(lem.ModelError, match="'y': it must be declared as 'x'"):
+        lem.Model([z, x, lem.observed("y", other, given=z, tie=x)])
+    same = lem.Switch([lem.PointMass(0), lem.Poisson()])
+    assert lem.Model([z, x, lem.observed("y", same, given=z, tie=x)])["y"] is x.dist
+
+
+@pytest.mark.parametrize(
+    "dist", [lem.fixed(lem.Poisson(rate=2.0)), lem.Poisson(rate=2.0), lem.Poisson()], ids=repr
+)
+def test_a_template_takes_what_it_is_tied_to(dist: lem.Distribution) -> None:
+    a = lem.observed("a", dist)
+    assert lem.Model([a, lem.observed("b", lem.Poisson(), tie=a)])["b"] is dist
+
+
+@pytest.mark.parametrize("covariance", ["full", "diagonal", "spherical"])
+@pytest.mark.parametrize("gapped", ["a", "b"])
+def test_gaps_in_one_of_two_tied_nodes(covariance: str, gapped: str) -> None:
+    rng = np.random.default_rng(0)
+    data = {"a": rng.normal(size=(50, 2)), "b": rng.normal(size=(50, 2)) + 3}
+    data[gapped][0, 0] = np.nan
+    a = lem.observed("a", lem.Gaussian(covariance=covariance))
+    model = lem.Model([a, lem.observed("b", lem.Gaussian(covariance=covariance), tie=a)])
+    fit = lem.fit(model, data, tol=1e-12)
+    alone = lem.Model([lem.observed("x", lem.Gaussian(covariance=covariance))])
+    both = lem.fit(alone, np.concatenate([data["a"], data["b"]]), tol=1e-12)
+    assert fit.log_likelihood == pytest.approx(both.log_likelihood, abs=1e-8)
+    np.testing.assert_allclose(fit.model["b"].mean, both.model["x"].mean, rtol=1e-5)
+    errors = fit.standard_errors()["a"]["mean"]
+    np.testing.assert_allclose(errors, both.standard_errors()["x"]["mean"], rtol=1e-3)

@@ -7,15 +7,22 @@ rows and columns o of mean and covariance, and given it
     x_u \mid x_o, k \sim N(\mu_u + B (x_o - \mu_o), \; C), \qquad
     B = \Sigma_{uo} \Sigma_{oo}^{-1}, \quad C = \Sigma_{uu} - B \Sigma_{ou}
 
-(Anderson, An Introduction to Multivariate Statistical Analysis, 2003, theorem 2.5.1). With
-:math:`G = (1; B)` the expected moments about the mean of a state are sums over patterns of gaps,
+(Anderson, An Introduction to Multivariate Statistical Analysis, 2003, theorem 2.5.1). Computed so,
+a covariance that is nearly singular would lose its digits. With W'W its inverse, all of it follows
+from one orthogonal factorisation of W, the missing columns first:
 
 .. math::
-    E[x - \mu] = G s_1, \qquad E[(x - \mu)(x - \mu)^\top] = G S_2 G^\top + N C,
+    (W_u, W_o) = (Q_u, Q_o) \begin{pmatrix} R_{uu} & R_{uo} \\ 0 & R_{oo} \end{pmatrix}:
+    \qquad \Sigma_{oo}^{-1} = R_{oo}^\top R_{oo}, \quad e = R_{oo} (x_o - \mu_o), \quad
+    W (x - \mu) \mid x_o \sim N(Q_o e, \; Q_u Q_u^\top)
 
-of the moments :math:`N, s_1, S_2` of the observed parts alone (Little and Rubin, Statistical
-Analysis with Missing Data, 2002, section 11.2). Moments are taken about each state's own mean, so
-none is too tight for its digits.
+so that the expected moments of the whitened row y = W (x - mu) are sums over patterns of gaps,
+
+.. math::
+    E[y] = Q_o s_1, \qquad E[y y^\top] = Q_o S_2 Q_o^\top + N Q_u Q_u^\top,
+
+of the moments :math:`N, s_1, S_2` of e alone (Little and Rubin, Statistical Analysis with Missing
+Data, 2002, section 11.2, in whitened form).
 """
 
 from __future__ import annotations
@@ -31,7 +38,7 @@ from latentem.distributions.arrays import Array
 from latentem.distributions.kernels import Attached, Kernel, LinearKernel, expected_under
 from latentem.distributions.records import Statistics
 from latentem.distributions.reference import Reference
-from latentem.distributions.whitening import LOG_2PI, whiten
+from latentem.distributions.whitening import LOG_2PI
 
 if TYPE_CHECKING:
     from latentem.distributions.gaussian import Gaussian
@@ -83,47 +90,43 @@ class Conditional:
     Attributes
     ----------
     whitening : array, (P, K, d, d)
-        W with W'W the inverse of the covariance of the observed columns, 0 elsewhere.
+        R_oo, with its columns in the order of the data and 0 elsewhere.
     constant : array, (P, K)
-        Minus the log-normaliser of their density.
-    completion : array, (P, K, d, d)
-        G, with a row for each column and 0 in the columns of those missing.
-    covariance : array, (P, K, d, d)
-        C, 0 outside the columns missing.
+        Minus the log-normaliser of the density of what is observed.
+    seen, hidden : array, (P, K, d, d)
+        Q_o and Q_u, with 0 in the columns of the other.
     entropy : array, (P, K)
         Of what is missing, in nats.
     """
 
     whitening: Array
     constant: Array
-    completion: Array
-    covariance: Array
+    seen: Array
+    hidden: Array
     entropy: Array
 
     @classmethod
-    def of(cls, covariance: Array, scale: Array, observed: Array) -> Conditional:
-        """Condition a covariance ``(K, d, d)`` in units of ``scale`` on ``observed`` ``(P, d)``."""
-        d = covariance.shape[-1]
-        seen = observed[:, None, :]  # (P, 1, d)
-        both = seen[..., :, None] & seen[..., None, :]
-        # With the identity in place of what is missing, all patterns have the same shape.
-        whitening, log_root = whiten(np.where(both, covariance, np.eye(d)))
-        whitening = np.where(both, whitening, 0.0)
-        inverse = np.swapaxes(whitening, -1, -2) @ whitening
-        slope = np.where(~seen[..., :, None], covariance @ inverse, 0.0)
-        left = covariance - slope @ covariance
-        hidden = ~seen[..., :, None] & ~seen[..., None, :]
-        _, log_root_all = whiten(covariance)
-        n_seen, n_hidden = observed.sum(axis=1)[:, None], (~observed).sum(axis=1)[:, None]
+    def of(cls, whitening: Array, scale: Array, observed: Array) -> Conditional:
+        """Condition Gaussians with W ``(K, d, d)`` in units of ``scale`` on columns ``(P, d)``."""
+        n_patterns, d = observed.shape
+        missing_first = np.argsort(observed, axis=1, kind="stable")
+        columns = np.broadcast_to(whitening, (n_patterns, *whitening.shape))
+        columns = np.take_along_axis(columns, missing_first[:, None, None, :], axis=-1)
+        orthogonal, triangular = np.linalg.qr(columns)
+        n_hidden = (~observed).sum(axis=1)
+        is_hidden = (np.arange(d) < n_hidden[:, None])[:, None, :]  # (P, 1, d), in that order
+        of_seen = np.where(is_hidden[..., :, None], 0.0, triangular)  # 0 below the diagonal too
+        back = np.argsort(missing_first, axis=1)
+        log_diagonal = np.log(np.abs(np.diagonal(triangular, axis1=-2, axis2=-1)))
+        log_hidden = np.where(is_hidden, log_diagonal, 0.0).sum(axis=-1)
+        log_seen = log_diagonal.sum(axis=-1) - log_hidden
         log_scale = np.log(scale)
-        constant = -log_root - (observed @ log_scale)[:, None] - 0.5 * n_seen * LOG_2PI
-        entropy = log_root_all - log_root + (~observed @ log_scale)[:, None]
         return cls(
-            whitening,
-            constant,
-            slope + seen[..., None, :] * np.eye(d),
-            np.where(hidden, left, 0.0),
-            entropy + 0.5 * n_hidden * (1.0 + LOG_2PI),
+            np.take_along_axis(of_seen, back[:, None, None, :], axis=-1),
+            log_seen - (observed @ log_scale + 0.5 * (d - n_hidden) * LOG_2PI)[:, None],
+            np.where(is_hidden[..., None, :], 0.0, orthogonal),
+            np.where(is_hidden[..., None, :], orthogonal, 0.0),
+            (~observed @ log_scale + 0.5 * n_hidden * (1.0 + LOG_2PI))[:, None] - log_hidden,
         )
 
 
@@ -135,25 +138,28 @@ class GappedKernel(Kernel):
     ----------
     dist : Gaussian
     reference : Reference
-        With the mean of each state for its centre.
-    covariance : array, (K, d, d)
-        In units of the reference.
+        With the mean of each state for its centre, and the inverse of W for its scale.
+    whitening : array, (K, d, d)
+        W with W'W the inverse of the covariance, in units of the reference.
     """
 
     dist: Gaussian
     reference: Reference
-    covariance: Array
+    whitening: Array
 
     @property
     def n_columns(self) -> int:
-        return 2 * self.covariance[..., 0].size
+        return 2 * self.whitening[..., 0].size
 
     def on(self, value: Array) -> AttachedGaps:
         return AttachedGaps(self, value, Patterns.of(value))
 
     def expected_log_prob(self, record: Statistics) -> tuple[float, float]:
         linear = LinearKernel.of(self.dist)
-        return expected_under(linear.dist, linear.eta, linear.log_normaliser, record)
+        value, size = expected_under(linear.dist, linear.eta, linear.log_normaliser, record)
+        # A whitened residual has an error of eps |W| times the values it is made of.
+        reach = self.reference.extent * np.linalg.norm(self.whitening, axis=(-2, -1))
+        return value, size + float(record.weight @ reach)
 
 
 @attrs.frozen(eq=False, slots=False)
@@ -179,7 +185,7 @@ class AttachedGaps(Attached):
 
     def _chunks(self) -> Iterator[tuple[slice, Conditional]]:
         """Yield patterns, a few at a time, with what is to be known of them."""
-        n, size = len(self.patterns.observed), PATTERN_CELLS // self.kernel.covariance.size
+        n, size = len(self.patterns.observed), PATTERN_CELLS // self.kernel.whitening.size
         if n <= size:
             yield slice(0, n), self._conditional
             return
@@ -189,9 +195,7 @@ class AttachedGaps(Attached):
 
     def _condition(self, few: slice) -> Conditional:
         kernel = self.kernel
-        return Conditional.of(
-            kernel.covariance, kernel.reference.scale, self.patterns.observed[few]
-        )
+        return Conditional.of(kernel.whitening, kernel.reference.scale, self.patterns.observed[few])
 
     @cached_property
     def _conditional(self) -> Conditional:
@@ -228,16 +232,17 @@ class AttachedGaps(Attached):
                 if not self.patterns.observed[p].any():
                     continue
                 rows = slice(start[p], start[p + 1])
-                part = deviations[:, :, rows]
+                part = conditional.whitening[i] @ deviations[:, :, rows]
                 weighted = weights[:, None, rows] * part
                 count[i] = weights[:, rows].sum(axis=1)
                 sums[i] = weighted.sum(axis=-1)
                 products[i] = weighted @ np.swapaxes(part, -1, -2)
-            complete = conditional.completion
+            seen, hidden = conditional.seen, conditional.hidden
             weight += count.sum(axis=0)
-            first += (complete @ sums[..., None])[..., 0].sum(axis=0)
-            second += (complete @ products @ np.swapaxes(complete, -1, -2)).sum(axis=0)
-            second += (count[..., None, None] * conditional.covariance).sum(axis=0)
+            first += (seen @ sums[..., None])[..., 0].sum(axis=0)
+            second += (seen @ products @ np.swapaxes(seen, -1, -2)).sum(axis=0)
+            hidden = np.sqrt(count)[..., None, None] * hidden
+            second += (hidden @ np.swapaxes(hidden, -1, -2)).sum(axis=0)
             entropy += float((count * conditional.entropy).sum())
         total = np.concatenate([first, self.kernel.dist.form.of_products(second)], axis=1)
         return Statistics(weight, total, entropy, self.kernel.reference)
@@ -255,11 +260,13 @@ class AttachedGaps(Attached):
         """Return the values with conditional means where missing, states having these weights."""
         reference, order = self.kernel.reference, self.patterns.order
         assert reference.centres is not None
+        assert reference.root is not None
         means = np.empty(self.value.shape)
         for few, conditional in self._chunks():
             for i, p in enumerate(range(few.start, few.stop)):
                 rows = slice(self.patterns.start[p], self.patterns.start[p + 1])
-                expected = conditional.completion[i] @ self._deviations[:, :, rows]  # (K, d, rows)
+                white = conditional.whitening[i] @ self._deviations[:, :, rows]
+                expected = reference.root @ (conditional.seen[i] @ white)  # (K, d, rows)
                 expected *= reference.scale[:, None]
                 expected += reference.centres[:, :, None]
                 share = weights[:, order[rows]]
@@ -270,16 +277,16 @@ class AttachedGaps(Attached):
         """Return the values with draws where missing, each row in its state ``(rows,)``."""
         reference, order = self.kernel.reference, self.patterns.order
         assert reference.centres is not None
+        assert reference.root is not None
         draws = np.empty(self.value.shape)
         for few, conditional in self._chunks():
             for i, p in enumerate(range(few.start, few.stop)):
                 rows = slice(self.patterns.start[p], self.patterns.start[p + 1])
                 own = state[order[rows]]
                 deviation = self._deviations[own, :, np.arange(rows.start, rows.stop)]  # (rows, d)
-                expected = (conditional.completion[i][own] @ deviation[..., None])[..., 0]
-                values, vectors = np.linalg.eigh(conditional.covariance[i])
-                root = vectors * np.sqrt(np.maximum(values, 0.0))[..., None, :]
+                white = conditional.seen[i][own] @ conditional.whitening[i][own]
                 noise = rng.standard_normal((len(own), deviation.shape[1], 1))
-                expected += (root[own] @ noise)[..., 0]
-                draws[order[rows]] = reference.centres[own] + reference.scale * expected
+                whole = white @ deviation[..., None] + conditional.hidden[i][own] @ noise
+                drawn = (reference.root[own] @ whole)[..., 0]
+                draws[order[rows]] = reference.centres[own] + reference.scale * drawn
         return self._filled(draws)

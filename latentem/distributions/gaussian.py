@@ -462,12 +462,12 @@ class Gaussian(ExponentialFamily):
 
     def gapped_kernel(self) -> GappedKernel:
         """Return the kernel for values with gaps."""
-        mean, covariance = self.known()
-        reference = self.reference
-        assert reference is not None  # taken from the data that have the gaps
+        mean, _ = self.known()
+        assert self.reference is not None  # taken from the data that have the gaps
         low = np.zeros_like(mean) if self.rounding is None else self.rounding
-        covariance = covariance / reference.scale / reference.scale[:, None]
-        return GappedKernel(self, reference.of_states(mean, low), covariance)
+        _, whitening, _ = self.standard_form()
+        reference = self.reference.of_states(mean, low, np.linalg.inv(whitening))
+        return GappedKernel(self, reference, whitening)
 
 
 def _at_state(shape: tuple[int, ...], state: Any, change: Array) -> Array:

@@ -53,10 +53,25 @@ class Guess:
         """Return the posterior of a block of rows."""
         tables = {name: table(rows) for name, table in self.tables.items()}
         for name, labels in self.labels.items():
-            weights = label_weights(labels[rows], len(tables[name]))
-            unknown = weights.min(axis=0) == 1
-            tables[name] = np.where(unknown, tables[name], weights)
+            tables[name] = _given(tables[name], labels[rows])
         return Posterior.independent(tables, rows.stop - rows.start)
+
+
+def _given(table: Array, labels: Array) -> Array:
+    """Return the probabilities ``(states, rows)`` of a start, given what labels say.
+
+    Where these are probabilities themselves, a start that is certain of a state is less so: it
+    may be mistaken.
+    """
+    weights = label_weights(labels, len(table))
+    if labels.ndim == 2:
+        table = 0.9 * table + 0.1 / len(table)
+    product = table * weights
+    total = product.sum(axis=0)
+    unknown = weights.min(axis=0) == 1
+    with np.errstate(invalid="ignore"):
+        known = np.where(total > 0, product / total, weights)
+    return np.where(unknown, table, known)
 
 
 def _random_table(k: int, rng: np.random.Generator) -> Table:

@@ -118,7 +118,8 @@ class Layout:
             tuple(family(tuple(names)) for names in together.values()),
             elimination,
             frozenset(data.missing),
-            data.gapped,
+            # The records of nodes with one θ are added, so they must be of one kind.
+            frozenset(t for name in data.gapped for t in model.tied(name) if t in data.values),
         )
 
     def of_nodes(self, names: Container[str]) -> Layout:

@@ -280,6 +280,7 @@ class Problem:
     def _refuse_impossible(self, theta: Theta, data: Data, bad: int, first_row: int) -> None:
         """Raise the error that says which row has no density, and which node is to blame."""
         row = data.row(bad) if data.order is not None else first_row + bad
+        partly = []
         for family in self.layout.observed:
             for name in family.names:
                 if name in data.missing and data.missing[name][bad]:
@@ -300,11 +301,15 @@ class Problem:
                         "Drop the row, or choose a family or start that allows it.",
                         node=name,
                     )
+                if not (log_density > LOG_ZERO / 10).all():
+                    partly.append(f"'{name}' ({value[0]})")
         known = [name for name, labels in data.labels.items() if is_certain(labels[bad : bad + 1])]
         labels = f" with its label of {', '.join(map(repr, known))}" if known else ""
+        values = f" with {' and '.join(partly)}" if partly else ""
         raise DataError(
-            f"data must have positive density under the model, got row {row}{labels}, which no "
-            "joint state of the latents allows. Drop the row or label, or allow the combination.",
+            f"data must have positive density under the model, got row {row}{values}{labels}, "
+            "which no joint state of the latents allows. Drop the row or label, or allow the "
+            "combination.",
             node=known[0] if known else None,
         )
 

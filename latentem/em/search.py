@@ -192,6 +192,9 @@ class Search:
         runs = self._best_of(self.runs, keep, SHORT_ITERATIONS)
         if part is self.problem or not runs:
             self._advance(runs, self.max_iter)
+            # Those followed may have come to a constraint: then another is best, and goes on.
+            while runs and self._is_unfinished(leader := ranked(self.runs)[0]):
+                self._advance([leader], self.max_iter)
             if self.explores and runs:
                 self._explore(rng)
             return
@@ -204,6 +207,11 @@ class Search:
             whole_run = self._begin(self.problem, starts[0], rng)
         self.runs.remove(best)
         self._advance([whole_run], self.max_iter)
+
+    def _is_unfinished(self, run: Run) -> bool:
+        """Return whether a run is to go on."""
+        limit = run.status is Status.ITERATION_LIMIT
+        return limit and run.states[-1].iteration < self.max_iter
 
     def _best_of(self, runs: list[Run], keep: int, limit: int) -> list[Run]:
         """Return the best few runs: all are followed a little, the better half twice as far, ..."""
