@@ -37,6 +37,11 @@ def by_node(model: Model, data: Any) -> dict[str, Column]:
         raise DataError(
             f"data must have each column once, got {name!r} {count} times. Rename or drop one."
         ) from None
+    if callable(getattr(data, "collect", None)):
+        raise DataError(
+            f"data must be in memory, got a lazy {type(data).__name__}. Pass what its collect() "
+            "returns."
+        )
     if isinstance(frame, nw.DataFrame):
         return _from_table(model, {name: frame.get_column(name) for name in frame.columns})
     if isinstance(data, np.ndarray) and data.dtype.names:

@@ -268,7 +268,8 @@ def _checked(node: Node, array: Array) -> Array:
             f"got {len(value)}. Mend {type(node.dist).__name__}.check.",
             node=node.name,
         )
-    return value
+    # Matrix products round by the order in memory: one order for all that may be passed.
+    return np.ascontiguousarray(value)
 
 
 def _with_gaps(node: Node, array: Array, absent: Array) -> tuple[Array, bool]:
@@ -295,7 +296,7 @@ def _with_gaps(node: Node, array: Array, absent: Array) -> tuple[Array, bool]:
     flat = filled.reshape(by_row.shape)
     example = np.nan_to_num(flat[first, np.arange(flat.shape[1])])  # 0 for an empty column
     flat[by_row] = example[np.nonzero(by_row)[1]]
-    value = _checked(node, filled).astype(float)
+    value = _checked(node, filled).astype(float, order="C")
     value[absent] = np.nan
     return value, True
 

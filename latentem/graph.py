@@ -366,7 +366,7 @@ class Model:
                 f"{shapes[0]} and {shapes[1]}",
                 "Tie nodes whose parents' states correspond, in order.",
             )
-        if node.dist is not other.dist and not _same_parameters(node.dist, other.dist):
+        if node.dist is not other.dist and not same_parameters(node.dist, other.dist):
             raise refuse(
                 f"it must have the parameters of '{name}' because they are tied",
                 f"{node.dist!r} and {other.dist!r}",
@@ -619,7 +619,7 @@ def _declared_as(dist: Any, other: Any) -> bool:
     return all((type(a) is tuple and not a) or _declared_as(a, b) for a, b in pairs)
 
 
-def _same_parameters(a: Distribution | None, b: Distribution | None) -> bool:
+def same_parameters(a: Distribution | None, b: Distribution | None) -> bool:
     """Return whether two distributions have equal parameters, or both have none."""
     if a is None or b is None or a.parameters.keys() != b.parameters.keys():
         return False

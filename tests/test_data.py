@@ -381,3 +381,26 @@ def test_equal_rows_of_probabilities_leave_the_start_its_states() -> None:
     certain = np.repeat([[0.99, 0.01], [0.01, 0.99]], 20, axis=0)
     fit = lem.fit(model, {"x": x, "z": certain}, seed=0)
     assert fit.model["x"].mean[0] < 1 < 5 < fit.model["x"].mean[1]
+
+
+def test_the_order_in_memory_changes_nothing() -> None:
+    x = np.random.default_rng(0).normal(size=(300, 5)) + np.repeat([[0.0], [3.0]], 150, axis=0)
+    model = lem.models.gaussian_mixture(2)
+    here = lem.fit(model, x, seed=0)
+    wide = np.zeros((300, 10))
+    wide[:, ::2] = x
+    for other in (
+        np.asfortranarray(x),
+        wide[:, ::2],
+        pd.DataFrame(x).to_numpy(),
+        {"x": pd.DataFrame(x)},
+    ):
+        there = lem.fit(model, other, seed=0)
+        assert there.log_likelihood == here.log_likelihood
+        assert (there.model["x"].mean == here.model["x"].mean).all()
+
+
+def test_a_lazy_frame_is_refused() -> None:
+    frame = pl.DataFrame({"x": [1.0, 2.0, 4.0]}).lazy()
+    with pytest.raises(lem.DataError, match=r"lazy LazyFrame. Pass what its collect\(\)"):
+        lem.fit(lem.Model([lem.observed("x", lem.Normal())]), frame)

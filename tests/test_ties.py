@@ -340,3 +340,22 @@ def test_gaps_in_one_of_two_tied_nodes(covariance: str, gapped: str) -> None:
     np.testing.assert_allclose(fit.model["b"].mean, both.model["x"].mean, rtol=1e-5)
     errors = fit.standard_errors()["a"]["mean"]
     np.testing.assert_allclose(errors, both.standard_errors()["x"]["mean"], rtol=1e-3)
+
+
+def test_a_tied_node_without_data_has_what_the_other_has() -> None:
+    a = lem.observed("a", lem.Normal())
+    model = lem.Model([a, lem.observed("b", lem.Normal(), tie=a)])
+    fit = lem.fit(model, {"a": [1.0, 2.0, 4.0], "b": [np.nan] * 3})
+    assert fit.model["b"].mean == pytest.approx(7 / 3)
+    fit = lem.fit(model, {"b": [1.0, 2.0, 4.0], "a": [np.nan] * 3})
+    assert fit.model["a"].mean == pytest.approx(7 / 3)
+
+
+def test_a_start_must_keep_the_tie() -> None:
+    a = lem.observed("a", lem.Poisson())
+    model = lem.Model([a, lem.observed("b", lem.Poisson(), tie=a)])
+    start = lem.Model(
+        [lem.observed("a", lem.Poisson(rate=1.0)), lem.observed("b", lem.Poisson(rate=2.0))]
+    )
+    with pytest.raises(lem.ModelError, match="'b' of the model to start from must have the param"):
+        lem.fit(model, {"a": [1, 2], "b": [3, 4]}, init=start)

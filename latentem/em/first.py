@@ -14,7 +14,7 @@ from latentem.em.init import Start, default_start, plus_plus, random
 from latentem.em.problem import Beliefs, Problem
 from latentem.em.theta import Theta
 from latentem.errors import DataError, DegenerateError, EqualStatesError, ModelError, Unsuitable
-from latentem.graph import Model
+from latentem.graph import Model, same_parameters
 from latentem.inference.elimination import Factor
 from latentem.inference.posterior import Posterior
 
@@ -124,6 +124,13 @@ def _started(problem: Problem, start: Model) -> Model:
                 node=node.name,
             )
     started = {}
+    for node in model.nodes:
+        if node.tie is not None and not same_parameters(start[node.name], start[node.tie]):
+            raise ModelError(
+                f"Node '{node.name}' of the model to start from must have the parameters of "
+                f"'{node.tie}' because the two are tied, got others. Declare the tie there too.",
+                node=node.name,
+            )
     for name, dist in model.distributions.items():
         try:
             started[name] = dist.started_from(start[model.tied(name)[0]])
@@ -138,7 +145,8 @@ def _check_fit(problem: Problem) -> None:
     counted = data.row_weights > 0
     n = int(counted.sum())
     for node in problem.model.observed:
-        if node.name not in data.labels:
+        tied = any(other != node.name for other in problem.tied_values(node.name))
+        if node.name not in data.labels and not (tied and node.name not in data.values):
             _check_entries(node.name, data, counted)
     for node in problem.model.latents:
         if (node.n_states or 0) > n:
