@@ -375,9 +375,9 @@ def select(
     (2, 2322.19)
     """
     _check_criterion(criterion)
-    ks = list(ks) if isinstance(ks, Iterable) else []
-    if not ks:
-        raise ModelError("select must be given some k to try, got none. Pass range(1, 9), say.")
+    ks = list(ks) if isinstance(ks, Iterable) else ks
+    if not isinstance(ks, list) or not ks:
+        raise ModelError(f"select must be given some k to try, got {ks!r}. Pass range(1, 9), say.")
     fits: dict[Hashable, Fit] = {}
     failed: dict[Hashable, LatentemError] = {}
     try:

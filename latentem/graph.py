@@ -614,7 +614,10 @@ def _declared_as(dist: Any, other: Any) -> bool:
     kind: Any = type(dist)
     if kind is not type(other) or not attrs.has(kind):
         return kind is type(other)
-    names = [field.name for field in attrs.fields(kind) if field.name not in dist.parameters]
+    # Nor what a fit adds: what it took from the data, and arrays that go with the parameters.
+    added = {*dist.parameters, "reference", "vacant", "relocated"}
+    added |= set(dist.state_arrays) if dist.parameters else set()
+    names = [field.name for field in attrs.fields(kind) if field.name not in added]
     pairs = [(getattr(dist, name), getattr(other, name)) for name in names]
     return all((type(a) is tuple and not a) or _declared_as(a, b) for a, b in pairs)
 

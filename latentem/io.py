@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import math
 import os
@@ -62,7 +63,9 @@ def read_csv(path: str | Path, columns: Sequence[str] | None = None) -> Dataset:
     path = Path(path)
     table = _read_table(path)
     names = [str(name) for name in table.columns]
-    header = [name.strip().strip('"') for name in _first_line(path).split(",")]
+    header = [
+        name.strip() for name in next(csv.reader([_first_line(path)], skipinitialspace=True), [])
+    ]
     repeated = [name for name, count in Counter(header).items() if count > 1 and name]
     if repeated:
         raise DataError(

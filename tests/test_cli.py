@@ -19,7 +19,7 @@ import latentem as lem
 from latentem.cli import main
 from latentem.datasets import old_faithful
 from latentem.em.progress import Progress
-from latentem.io import save
+from latentem.io import read_csv, save
 
 # Published: see the sources in the data sets' docstrings; maximum likelihood over many starts.
 OLD_FAITHFUL_LOG_LIKELIHOOD = -1130.26396
@@ -482,3 +482,9 @@ def test_progress_compares_a_run_with_itself(monkeypatch: pytest.MonkeyPatch) ->
     progress.update(3, -7.25, "start 1 of 2")
     assert ["change" in line for line in shown] == [False, True, False, False, True]
     assert shown[-1] == "start 1 of 2  iteration 3  objective -7.250000  change 0.25"
+
+
+def test_names_in_quotes_may_have_commas(tmp_path: Path) -> None:
+    path = tmp_path / "data.csv"
+    path.write_text('"mass, kg","height, kg"\n1,2\n3,4\n5,6\n')
+    assert read_csv(path).columns == ("mass, kg", "height, kg")

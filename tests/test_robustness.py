@@ -503,3 +503,22 @@ def test_values_that_only_together_are_impossible_are_named() -> None:
     y = lem.observed("y", lem.fixed(lem.Bernoulli(probs=[1.0, 0.0])), given=z)
     with pytest.raises(lem.DataError, match=r"row 2 with 'x' \(1\) and 'y' \(1\), which no joint"):
         lem.fit(lem.Model([z, x, y]), {"x": [0, 1, 1, 0], "y": [1, 0, 1, 1]}, seed=0)
+
+
+def test_a_start_with_parameters_needs_no_row_for_each_state() -> None:
+    a = lem.observed("a", lem.Categorical(3))
+    model = lem.Model([a, lem.observed("y", lem.Bernoulli(), given=a)])
+    start = model.replace(
+        {"a": lem.Categorical(probs=[0.3, 0.3, 0.4]), "y": lem.Bernoulli(probs=[0.3, 0.4, 0.5])}
+    )
+    fit = lem.fit(model, {"a": [0, 1, 0, 1], "y": [0, 1, 1, 0]}, init=start)
+    assert fit.model["y"].probs.tolist() == [0.5, 0.5, 0.5]
+
+
+@pytest.mark.parametrize(
+    "value", [[[np.nan], [1.0]], [[np.nan, 1.0, 2.0]], [[np.nan, np.inf]], [[[np.nan]]]]
+)
+def test_prototypes_check_values_with_gaps(value: list[Any]) -> None:
+    prototype = lem.Prototype(prototypes=np.zeros((2, 2)))
+    with pytest.raises(lem.LatentemError, match="Prototype"):
+        prototype.log_prob(np.array(value))

@@ -359,3 +359,31 @@ def test_a_start_must_keep_the_tie() -> None:
     )
     with pytest.raises(lem.ModelError, match="'b' of the model to start from must have the param"):
         lem.fit(model, {"a": [1, 2], "b": [3, 4]}, init=start)
+
+
+def test_tied_prototypes_move_to_the_worst_row_of_either_node() -> None:
+    z = lem.latent("z", lem.Choice(2))
+    x = lem.observed("x", lem.Prototype(), given=z)
+    model = lem.Model([z, x, lem.observed("y", lem.Prototype(), given=z, tie=x)])
+    start = model.replace({"x": lem.Prototype(prototypes=[[0.0], [50.0]])})
+    y = np.concatenate([np.zeros(10), np.full(10, 9.0)])[:, None]
+    fit = lem.fit(model, {"x": np.zeros((20, 1)), "y": y}, init=start, assign=lem.hard)
+    assert "moved to the worst represented one" in fit.noted[0]
+    assert 9.0 in fit.model["x"].prototypes[:, 0]
+
+
+def test_a_fitted_node_can_be_tied_to_its_equal() -> None:
+    found = lem.fit(lem.Model([lem.observed("a", lem.Normal())]), {"a": [1.0, 2.0, 4.0]}).model["a"]
+    a = lem.observed("a", lem.Normal(mean=found.mean, variance=found.variance))
+    assert lem.Model([a, lem.observed("b", found, tie=a)])["b"] is found
+
+
+def test_a_state_of_a_parent_may_occur_for_a_tied_node_only() -> None:
+    a, b = lem.observed("a", lem.Categorical(2)), lem.observed("b", lem.Categorical(2))
+    x = lem.observed("x", lem.Normal(), given=a)
+    y = lem.observed("y", lem.Normal(), given=b, tie=x)
+    rng = np.random.default_rng(0)
+    data = {"a": np.zeros(50, int), "b": np.ones(50, int)}
+    data |= {"x": rng.normal(size=50), "y": rng.normal(size=50) + 5}
+    fit = lem.fit(lem.Model([a, b, x, y]), data)
+    np.testing.assert_allclose(fit.model["x"].mean, [data["x"].mean(), data["y"].mean()])

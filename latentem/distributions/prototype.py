@@ -172,10 +172,12 @@ class Prototype(ExponentialFamily):
     def log_prob(self, value: Array) -> Array:
         """Return minus the dissimilarities, ``(n, *parents)``."""
         prototypes = self._known()
-        value = np.asarray(value)
-        if not (self.takes_gaps and value.dtype.kind == "f" and np.isnan(value).any()):
-            with naming("Prototype"):
-                value = in_floats(self.check(value))
+        given = np.asarray(value)
+        gaps = np.isnan(given) if self.takes_gaps and given.dtype.kind == "f" else None
+        with naming("Prototype"):
+            value = in_floats(self.check(given if gaps is None else np.where(gaps, 0.0, given)))
+        if gaps is not None and gaps.any():
+            value = np.where(gaps.reshape(value.shape), np.nan, value)
         flat = prototypes.reshape(-1, prototypes.shape[-1])
         return -self._between(value, flat).reshape(len(value), *prototypes.shape[:-1])
 

@@ -36,6 +36,7 @@ def first_theta(problem: Problem, start: Start | Model | None, rng: np.random.Ge
         feasible = {name: dist.feasible() for name, dist in theta.dists.items()}
         theta = attrs.evolve(theta, dists=feasible)
     else:
+        _check_levels(problem)
         start = default_start(problem) if start is None else start
         rows, posterior = start(problem, rng)
         theta = problem.theta(renew=True)
@@ -155,7 +156,6 @@ def _check_fit(problem: Problem) -> None:
                 f"({node.n_states}), got {n}. Use fewer states or more data.",
                 node=node.name,
             )
-    _check_levels(problem)
     for node in problem.model.observed:
         if node.name not in problem.data.values:
             continue
@@ -169,12 +169,17 @@ def _check_fit(problem: Problem) -> None:
 def _check_levels(problem: Problem) -> None:
     """Raise unless each state of observed parents occurs where parameters are to be found for it.
 
-    Fitting starts without parameters; those of a state that no row is in would have none.
+    Those of a state that no row is in would have none; but a node may have them from one it is tied
+    to.
     """
     data = problem.whole
     counted = data.row_weights > 0
     for family in (*problem.layout.observed, *problem.layout.latents):
-        templates = [n for n in family.names if not problem.model[n].is_parameterised]
+        templates = [
+            name
+            for name in family.names
+            if not problem.model[name].is_parameterised and len(problem.model.tied(name)) == 1
+        ]
         if not templates or not family.observed:
             continue
         shape = tuple(family.sizes[axis] for axis, _ in family.observed)

@@ -168,7 +168,8 @@ def fit(
     By default: short runs from many starts, of which the better half is followed on, twice as far,
     until few are left, and these to convergence (small EM: Biernacki, Celeux and Govaert,
     Computational Statistics & Data Analysis 41, 2003; sequential halving: Karnin, Koren and Somekh,
-    ICML 2013). Where an iteration costs next to nothing, the best optimum is then left again and
+    ICML 2013). Where an iteration costs next to nothing (at most 100,000 rows times states, and
+    20,000 rows) the best optimum is then left again and
     again by merging two states of a latent and splitting a third, until no such move leads higher
     (Ueda, Nakano, Ghahramani and Hinton, Neural Computation 12, 2000). Where data are many the
     choice is made on a subsample of rows, and the best continued on all. A model whose nodes all
@@ -250,10 +251,7 @@ def fit(
     with Progress(progress) as display:
 
         def watch(run: Run, state: State) -> None:
-            what = f"start {run.number + 1} of {len(starts)}"
-            if run.number >= len(starts):
-                what = f"move {run.number + 1 - len(starts)}" if run.is_move else "all rows"
-            display.update(state.iteration, state.objective, what)
+            display.update(state.iteration, state.objective, run.name)
             if on_step is not None:
                 on_step(Step.of(run.problem, state))
 

@@ -82,11 +82,27 @@ def _relocated(
 def worst_rows(
     problem: Problem, theta: Theta, name: str, source: Assignment | Beliefs, count: int
 ) -> Array:
-    """Return up to ``count`` distinct values of a node with the lowest expected log-density."""
+    """Return up to ``count`` distinct values with the lowest expected log-density.
+
+    Of a node, or of all that have one θ with it.
+    """
+    tied = problem.tied_values(name)
+    represented = np.concatenate([_represented(problem, theta, each, source) for each in tied])
+    values = np.concatenate([problem.data.values[each] for each in tied])
+    chosen: list[int] = []
+    while len(chosen) < count and represented.min() < 0:
+        worst = int(represented.argmin())
+        chosen.append(worst)
+        same = (values == values[worst]) | (np.isnan(values) & np.isnan(values[worst]))
+        represented[same.reshape(len(values), -1).all(axis=1)] = 0.0
+    return values[chosen]
+
+
+def _represented(problem: Problem, theta: Theta, name: str, source: Assignment | Beliefs) -> Array:
+    """Return the expected log-density of each row's value of a node, 0 for one without weight."""
     family = problem.layout.family_of(name)
 
     def block(rows: slice) -> Array:
-        """Return the expected log-density of each row, 0 for one without weight."""
         part = problem.block(theta, rows, source)
         data = part.data
         weights = family.over_parents(part.posterior.table(family.scope), data)
@@ -98,12 +114,4 @@ def worst_rows(
             counted = (data.weights > 0) if counted is None else counted & (data.weights > 0)
         return represented if counted is None else represented * counted
 
-    represented = np.concatenate(list(map_blocks(block, problem.data.n, theta.cells)))
-    values = problem.data.values[name]
-    chosen: list[int] = []
-    while len(chosen) < count and represented.min() < 0:
-        worst = int(represented.argmin())
-        chosen.append(worst)
-        same = (values == values[worst]) | (np.isnan(values) & np.isnan(values[worst]))
-        represented[same.reshape(len(values), -1).all(axis=1)] = 0.0
-    return values[chosen]
+    return np.concatenate(list(map_blocks(block, problem.data.n, theta.cells)))

@@ -206,7 +206,7 @@ class Fit:
 
     @property
     def noted(self) -> tuple[str, ...]:
-        """The events to show: each once, the last few of many."""
+        """The events to show: each once; of many the last few, after a line that says so."""
         # A constraint is at work in every iteration from some on: without their numbers.
         texts = [
             event.partition(": ")[2] if event.startswith("iteration ") else event

@@ -41,6 +41,8 @@ MANY_STARTS, FEW_STARTS = (20, 4), (4, 1)
 #: Moves of states tried together, iterations before the first choice among them, and how often in
 #: a row they may all fail.
 MOVES, MOVE_ITERATIONS, PATIENCE = 24, 5, 6
+#: Starts that came to the best objective whose parameters are compared with the best's.
+COMPARED = 5
 #: Largest number of iterations, and for rules that draw the number of them, unless it is given.
 MANY_ITERATIONS, DRAWN_ITERATIONS = 10_000, 500
 
@@ -54,10 +56,12 @@ class Run:
         theta: Theta,
         assign: Assignment,
         convergence: Convergence,
+        name: str = "start",
         number: int = 0,
         is_move: bool = False,
     ) -> None:
         self.problem = problem
+        self.name = name
         self.number = number
         self.is_move = is_move
         self.states: list[State] = []  # the last few
@@ -165,10 +169,11 @@ class Search:
         problem: Problem,
         start: Start | Model | None,
         rng: np.random.Generator,
+        name: str = "start",
         is_move: bool = False,
     ) -> Run:
         theta = first_theta(problem, start, rng)
-        run = Run(problem, theta, self.assign, self.convergence, len(self.runs), is_move)
+        run = Run(problem, theta, self.assign, self.convergence, name, len(self.runs), is_move)
         self.runs.append(run)
         return run
 
@@ -183,9 +188,9 @@ class Search:
         part = self.problem
         if n > SHORT_ROWS and all(start in (random, plus_plus) for start in starts):
             part = self.problem.take(some_rows(self.problem.data, SHORT_ROWS, rng))
-        for start in starts:
+        for i, start in enumerate(starts):
             try:
-                self._begin(part, start, rng)
+                self._begin(part, start, rng, f"start {i + 1} of {len(starts)}")
             except (DegenerateError, DataError, EqualStatesError) as error:
                 self.failed.append(Failure(error, part.data.n))
         _, keep = MANY_STARTS if is_small(self.problem) else FEW_STARTS
@@ -200,7 +205,7 @@ class Search:
             return
         # The best goes on, on all rows. Until its first state there it stands for itself.
         best = runs[0]
-        whole_run = self._begin(self.problem, part.to_model(best.last.theta), rng)
+        whole_run = self._begin(self.problem, part.to_model(best.last.theta), rng, "all rows")
         self._advance([whole_run], 0)
         if not whole_run.states:  # some row is impossible under the subsample's best
             self.runs.remove(whole_run)
@@ -234,7 +239,7 @@ class Search:
             for move in some_of(every, MOVES, rng):
                 start = moved(self.problem, best.last.theta, best.last.rule, move)
                 try:
-                    tried.append(self._begin(self.problem, start, rng, is_move=True))
+                    tried.append(self._begin(self.problem, start, rng, "move", is_move=True))
                 except (DegenerateError, DataError, EqualStatesError) as error:
                     self.failed.append(Failure(error, self.problem.data.n, is_move=True))
             leaders = self._best_of(tried, 1, MOVE_ITERATIONS)
@@ -319,25 +324,21 @@ class Search:
         ]
 
     def _other_solutions(self, best: Run) -> list[str]:
-        """Say if runs came to the same objective with other parameters, states aligned."""
-        model = self.problem.to_model(best.last.theta)
+        """Say if starts came to the same objective with other parameters, states aligned."""
         others = [
             run
             for run in self.runs
-            if run.problem is self.problem and run is not best
+            if run.problem is self.problem and run is not best and not run.is_move
             if run.status is best.status is Status.CONVERGED and alike(run, best)
         ]
-        solutions = [model]
-        for run in others:
-            other = self.problem.to_model(run.last.theta)
-            if not any(same_solution(known, other, self.problem.data) for known in solutions):
-                solutions.append(other)
-        if len(solutions) == 1:
-            return []
-        return [
-            f"{len(others) + 1} runs came to this objective, with {len(solutions)} different sets "
-            "of parameters: the data do not tell them apart"
-        ]
+        model, data = self.problem.to_model(best.last.theta), self.problem.data
+        for run in others[:COMPARED]:
+            if not same_solution(model, self.problem.to_model(run.last.theta), data):
+                return [
+                    f"{len(others) + 1} starts came to this objective, not all with the same "
+                    "parameters: the data do not tell these apart"
+                ]
+        return []
 
     def _warn(self, best: Run) -> None:
         if self.interrupted:
