@@ -15,6 +15,8 @@ from latentem.errors import ModelError
 
 #: Share of the tolerance that may be left to gain by Aitken's estimate, an extrapolation itself.
 MARGIN = 0.01
+#: The same without latents: what is missing then is values, and few steps lead to all digits.
+MARGIN_WITHOUT_LATENTS = 1e-9
 #: Table cells (rows times states) up to which an iteration costs next to nothing.
 SMALL = 100_000
 
@@ -42,12 +44,15 @@ class Convergence:
         Whether the gains to come count.
     relative : bool
         Whether the tolerance is relative to the objective.
+    margin : float
+        Share of the tolerance that may be left to gain.
     """
 
     tol: float
     parameter_tol: float | None = None
     thorough: bool = True
     relative: bool = False
+    margin: float = MARGIN
 
     @classmethod
     def on(cls, problem: Problem, tol: Any, parameter_tol: Any = None) -> Convergence:
@@ -57,6 +62,7 @@ class Convergence:
             None if parameter_tol is None else nonnegative("parameter_tol", parameter_tol),
             is_small(problem),
             bool(problem.model.requires_hard),
+            MARGIN if problem.layout.elimination.sizes else MARGIN_WITHOUT_LATENTS,
         )
 
     def reached(self, states: list[State], weight: float) -> bool:
@@ -82,7 +88,7 @@ class Convergence:
         if gain > allowed:
             return False
         extrapolates = self.thorough and not states[-1].rule.is_hard
-        return not extrapolates or self._left_to_gain(states) <= MARGIN * allowed
+        return not extrapolates or self._left_to_gain(states) <= self.margin * allowed
 
     def _left_to_gain(self, states: list[State]) -> float:
         """Return Aitken's estimate of the gains to come."""
