@@ -18,7 +18,7 @@ from rich.table import Table
 import latentem as lem
 from latentem.datasets import Dataset, old_faithful
 from latentem.errors import DataError, require
-from latentem.io import read_csv, save
+from latentem.io import _numbers, _read_table, read_csv, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -113,7 +113,7 @@ def fit_gmm(
 ) -> None:
     """Fit a mixture of Gaussians."""
     results = Results(plot, out, csv)
-    table = read_csv(csv, _names(columns))
+    table = _read(csv, _names(columns))
     fit = _fit(lem.models.gaussian_mixture(k, covariance=covariance.value), table, seed)
     _print_mixture(fit, table)
     results.write(fit, table)
@@ -131,7 +131,7 @@ def fit_kmeans(
 ) -> None:
     """Fit clusters by K-means."""
     results = Results(plot, out, csv)
-    table = read_csv(csv, _names(columns))
+    table = _read(csv, _names(columns))
     fit = _fit(lem.models.kmeans(k), table, seed, lem.hard)
     _print_k_means(fit, table)
     results.write(fit, table)
@@ -140,6 +140,30 @@ def fit_kmeans(
 
 def _names(columns: str | None) -> list[str] | None:
     return None if columns is None else [name.strip() for name in columns.split(",")]
+
+
+# --- reading --------------------------------------------------------------------------------------
+
+
+def _read(csv: Path, columns: list[str] | None) -> Dataset:
+    """Read columns of numbers, NaN where a field is empty."""
+    try:
+        return read_csv(csv, columns)
+    except DataError as error:
+        # Where it stops at an empty field, all but the entries has been found in order.
+        if "must have a number in every row" not in str(error) or not csv.is_file():
+            raise
+    table = _read_table(csv)
+    names = columns or [str(name) for name in table.columns]
+    data = np.empty((len(table), len(names)))
+    for entries, name in zip(data.T, names, strict=True):
+        column, where = table[name], f"{csv}: column {name!r}"
+        missing = column.isna()
+        if missing.all():
+            raise DataError(f"{where} must have a number in some row, got none. Leave it out.")
+        known = column.astype(object).where(~missing, 0.0) if missing.any() else column
+        entries[:] = np.where(missing, np.nan, _numbers(known, where))
+    return Dataset(data, tuple(names), source=str(csv))
 
 
 # --- fitting and showing --------------------------------------------------------------------------
@@ -174,8 +198,8 @@ def _print_mixture(fit: lem.Fit, table: Dataset) -> None:
         [f"{share:.4f}", *(f"{m:#.5g} ± {s:#.3g}" for m, s in zip(mean, deviation, strict=True))]
         for share, mean, deviation in zip(shares, gaussian.mean, deviations, strict=True)
     ]
-    title = f"Gaussian mixture, {len(table.data)} rows: mean ± standard deviation"
-    _print(title, ("share", *table.columns), cells, fit)
+    title = f"Gaussian mixture, {len(table.data)} rows: mean ± standard deviation of each component"
+    _print(title, ("share", *table.columns), cells, fit, table)
 
 
 def _print_k_means(fit: lem.Fit, table: Dataset) -> None:
@@ -186,10 +210,13 @@ def _print_k_means(fit: lem.Fit, table: Dataset) -> None:
         [str(size), *(f"{entry:#.5g}" for entry in prototype)]
         for size, prototype in zip(sizes, prototypes, strict=True)
     ]
-    _print(f"K-means, {len(table.data)} rows: prototypes", ("rows", *table.columns), cells, fit)
+    title = f"K-means, {len(table.data)} rows: prototypes"
+    _print(title, ("rows", *table.columns), cells, fit, table)
 
 
-def _print(title: str, header: Sequence[str], cells: list[list[str]], fit: lem.Fit) -> None:
+def _print(
+    title: str, header: Sequence[str], cells: list[list[str]], fit: lem.Fit, table: Dataset
+) -> None:
     """Print a line for each state, or for each column where columns are many; then the numbers."""
     lines = [["state", *header], *([str(state), *line] for state, line in enumerate(cells))]
     if len(header) > max(len(cells), 6):
@@ -200,9 +227,19 @@ def _print(title: str, header: Sequence[str], cells: list[list[str]], fit: lem.F
     for line in lines[1:]:
         states.add_row(*line)
     numbers = Table(box=None, show_header=False, pad_edge=False)
-    for what, value in fit.summary().numbers():
+    for what, value in [*_missing_entries(table), *fit.summary().numbers()]:
         numbers.add_row(what, value)
     Console(highlight=False, markup=False).print(title, states, numbers, "")
+
+
+def _missing_entries(table: Dataset) -> list[tuple[str, str]]:
+    """Return a line that says how many entries are missing, if there are any."""
+    missing = np.isnan(table.data)
+    if not missing.any():
+        return []
+    n_rows = np.count_nonzero(missing.any(axis=1))
+    counts = f"{missing.sum()} of {missing.size}, in {n_rows} of {len(missing)} rows"
+    return [("missing entries", counts)]
 
 
 # --- files ---------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
 from typing import Any
 
 import attrs
@@ -17,7 +18,7 @@ from narwhals.exceptions import DuplicateError
 from latentem.distributions.arrays import Array
 from latentem.distributions.base import Distribution
 from latentem.errors import DataError, Unsuitable
-from latentem.graph import Model
+from latentem.graph import Model, Node, NodeKind
 
 
 @attrs.frozen(eq=False)
@@ -48,16 +49,16 @@ def by_node(model: Model, data: Any) -> dict[str, Column]:
         return _from_table(model, {name: data[name] for name in data.dtype.names})
     if isinstance(data, Mapping):
         columns = from_mapping(model, data)
-        for node in model.observed:
+        for node in (*model.observed, *model.covariates):
             if node.name not in columns:
                 raise DataError(
                     f"data must have an entry '{node.name}' because Node '{node.name}' is "
-                    f"observed, got entries {list(data)}. Add it.",
+                    f"{_kind(node)}, got entries {list(data)}. Add it.",
                     node=node.name,
                 )
         return columns
-    if len(model.observed) != 1:
-        names = [node.name for node in model.observed]
+    names = [node.name for node in (*model.observed, *model.covariates)]
+    if len(names) != 1:
         raise DataError(
             f"data must be a mapping from node names to arrays because {len(names)} nodes are "
             f"observed, got {describe(data)}. Pass {{{', '.join(f'{n!r}: ...' for n in names)}}}."
@@ -90,7 +91,7 @@ def _from_table(model: Model, table: Mapping[str, Any]) -> dict[str, Column]:
         if absent:
             raise DataError(
                 f"data must have a column '{absent[0]}' because Node '{node.name}' is "
-                f"{node.kind.value}, got columns {list(table)}. Rename a column, or say "
+                f"{_kind(node)}, got columns {list(table)}. Rename a column, or say "
                 f"which with observed('{node.name}', ..., columns=[...]).",
                 node=node.name,
             )
@@ -98,11 +99,20 @@ def _from_table(model: Model, table: Mapping[str, Any]) -> dict[str, Column]:
         if len(parts) == 1:
             columns[node.name] = parts[0]
             continue
+        if getattr(node.dist, "shares_levels", False) and all(part.levels for part in parts):
+            levels = tuple(dict.fromkeys(level for part in parts for level in part.levels or ()))
+            codes = np.column_stack([_recoded(part, levels) for part in parts])
+            columns[node.name] = Column(codes, levels)
+            continue
         for name, part in zip(wanted, parts, strict=True):
             if part.levels is not None:
                 raise _not_numeric(node.name, name, part.levels[0])
         columns[node.name] = Column(np.column_stack([part.values for part in parts]))
     return columns
+
+
+def _kind(node: Node) -> str:
+    return "a covariate" if node.kind is NodeKind.COVARIATE else node.kind.value
 
 
 def _column(node: str, value: Any, name: str | None = None) -> Column:
@@ -138,6 +148,8 @@ def _column(node: str, value: Any, name: str | None = None) -> Column:
         return _levels(name, array, levels, node)
     if array.dtype == object:
         return _of_objects(name, array, node)
+    if array.dtype.kind in "mM":
+        raise _dates(node, name, array.dtype)
     return Column(array)
 
 
@@ -145,6 +157,9 @@ def _of_objects(name: str, array: Array, node: str) -> Column:
     """Return an array of objects as numbers, or as codes if it holds strings."""
     if any(isinstance(entry, str) for entry in array.flat):
         return _levels(name, array, None, node)
+    for entry in array.flat:
+        if isinstance(entry, date | timedelta) and not _is_null(entry):
+            raise _dates(node, name, type(entry).__name__)
     try:
         numbers = [np.nan if _is_null(entry) else float(entry) for entry in array.flat]
     except (ValueError, TypeError) as error:
@@ -158,16 +173,13 @@ def _is_null(entry: Any) -> bool:
 
 def _levels(name: str, array: Array, levels: tuple[Any, ...] | None, node: str) -> Column:
     """Return codes of the levels, NaN where missing; by default of the sorted entries."""
-    if array.ndim != 1:
-        raise DataError(
-            f"data['{name}'] must be one column where it holds strings, got {describe(array)}. "
-            "Give each column a node of its own.",
-            node=node,
-        )
-    array = np.array([str(e) if isinstance(e, str) else e for e in array.tolist()], dtype=object)
-    nested = next((e for e in array if isinstance(e, list | dict | set | np.ndarray)), None)
+    if array.ndim > 2:
+        raise _not_one_column(name, array, node)
+    flat = [str(e) if isinstance(e, str) else e for e in array.ravel().tolist()]
+    nested = next((e for e in flat if isinstance(e, list | dict | set | np.ndarray)), None)
     if nested is not None:
         raise _no_array(name, array, TypeError(f"an entry is {nested!r}"), node)
+    array = np.array(flat, dtype=object).reshape(array.shape)
     missing = np.array([_is_null(e) or e != e for e in array.flat]).reshape(array.shape)
     if levels is None:
         levels = tuple(sorted(set(array[~missing].tolist()), key=_sortable))
@@ -181,10 +193,27 @@ def _sortable(level: Any) -> tuple[str, Any]:
     return type(level).__name__, level
 
 
+def _not_one_column(name: str, array: Array, node: str) -> DataError:
+    return DataError(
+        f"data['{name}'] must be one column where it holds strings, got {describe(array)}. "
+        "Give each column a node of its own.",
+        node=node,
+    )
+
+
 def _no_array(name: str, value: Any, error: Exception, node: str) -> DataError:
     return DataError(
         f"data['{name}'] must be an array of numbers, got {describe(value)} ({error}). "
         "Give rows of equal length, as numbers.",
+        node=node,
+    )
+
+
+def _dates(node: str, name: str, kind: Any) -> DataError:
+    return DataError(
+        f"data['{name}'] must be numeric because it belongs to Node '{node}', got dates or times "
+        f"({kind}). Encode them as numbers, (t - t[0]) / np.timedelta64(1, 'D') say, or leave the "
+        "column out with columns=[...].",
         node=node,
     )
 
@@ -218,6 +247,8 @@ def encoded(model: Model, columns: Mapping[str, Column]) -> tuple[Model, dict[st
         if column.levels is not None and column.levels:
             if dist is None:
                 raise _not_numeric(name, name, column.levels[0])
+            if array.ndim > 1 and not getattr(dist, "shares_levels", False):
+                raise _not_one_column(name, array, name)
             try:
                 dist = learned[name] = dist.with_levels(column.levels)
             except Unsuitable as error:
@@ -243,10 +274,17 @@ def _with_common_levels(model: Model, columns: Mapping[str, Column]) -> dict[str
         if len(tied) == 1 or not column.levels:
             continue
         levels = tuple(dict.fromkeys(level for each in tied for level in each.levels or ()))
-        place = np.array([levels.index(level) for level in column.levels] + [np.nan])
-        codes = np.where(np.isnan(column.values), len(column.levels), column.values).astype(int)
-        common[name] = attrs.evolve(column, values=place[codes], levels=levels)
+        common[name] = attrs.evolve(column, values=_recoded(column, levels), levels=levels)
     return common
+
+
+def _recoded(column: Column, levels: tuple[Any, ...]) -> Array:
+    """Return the codes of a column among more levels than it has."""
+    own = column.levels or ()
+    place = np.array([levels.index(level) for level in own] + [np.nan])
+    codes = np.where(np.isnan(column.values), len(own), column.values).astype(int)
+    recoded: Array = place[codes]
+    return recoded
 
 
 def _codes(name: str, given: Sequence[Any], known: Sequence[Any]) -> Array:

@@ -354,6 +354,7 @@ def select(
         If there is no k with a fit: the error of the first.
     ModelError
         If the criterion is none, or the model has no likelihood.
+        If a model cannot be made: the message begins with its k.
 
     Warns
     -----
@@ -375,15 +376,26 @@ def select(
     (2, 2322.19)
     """
     _check_criterion(criterion)
+    if not callable(model_of_k):
+        raise ModelError(
+            f"select must be given a function from k to a Model, got {model_of_k!r}. "
+            "Pass lem.models.gaussian_mixture, say."
+        )
     ks = list(ks) if isinstance(ks, Iterable) else ks
     if not isinstance(ks, list) or not ks:
         raise ModelError(f"select must be given some k to try, got {ks!r}. Pass range(1, 9), say.")
+    for k in ks:
+        if not isinstance(k, Hashable):
+            raise ModelError(
+                f"select: each k must be hashable because fits are kept by it, got {k!r}. "
+                "Pass a number, a name or a tuple."
+            )
     fits: dict[Hashable, Fit] = {}
     failed: dict[Hashable, LatentemError] = {}
     try:
         for k in _watched(ks, progress):
             try:
-                found = fit(model_of_k(k), data, **fit_options)
+                found = fit(_made(model_of_k, k), data, **fit_options)
             except (DegenerateError, DataError) as error:
                 failed[k] = error
                 continue
@@ -400,6 +412,14 @@ def select(
     if failed and not fits:
         raise next(iter(failed.values()))
     return Selection(Comparison(fits, criterion, failed))
+
+
+def _made(model_of_k: Callable[[Any], Model], k: Any) -> Model:
+    """Return the model of a k, or raise saying which k has none."""
+    try:
+        return model_of_k(k)
+    except ModelError as error:
+        raise ModelError(f"k = {k!r}: {error}", node=error.node) from error
 
 
 def _watched(ks: list[Any], progress: bool) -> Iterable[Any]:

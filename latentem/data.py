@@ -10,7 +10,7 @@ import numpy as np
 
 from latentem.columns import at_data, by_node, describe, encoded, from_mapping
 from latentem.distributions.arrays import Array
-from latentem.distributions.base import Distribution
+from latentem.distributions.base import Distribution, Inputs, beside
 from latentem.errors import DataError, Unsuitable
 from latentem.graph import Model, Node
 
@@ -38,6 +38,10 @@ class Data:
         For nodes with missing entries the rows, as a mask, in which there is nothing of them.
     gapped : frozenset of str
         The nodes with values of which a part may be missing.
+    covariates : dict of str to array, (n, width)
+        The values of the covariates.
+    inputs : dict of str to array, (n, p)
+        What a regression is given, by its node: the values of its covariates side by side.
     order : array, (n,), or None
         The rows as given, in the order they stand here: where values have gaps, rows with the same
         gaps stand together. None if they stand as given.
@@ -49,20 +53,40 @@ class Data:
     weights: Array | None = None
     missing: dict[str, Array] = attrs.field(factory=dict)
     gapped: frozenset[str] = frozenset()
+    covariates: dict[str, Array] = attrs.field(factory=dict)
+    inputs: dict[str, Array] = attrs.field(factory=dict)
     order: Array | None = None
 
     def __getitem__(self, rows: slice | Array) -> Self:
         """Return these rows."""
-        values, labels, missing = (
+        values, labels, missing, covariates, inputs = (
             {name: array[rows] for name, array in arrays.items()}
-            for arrays in (self.values, self.labels, self.missing)
+            for arrays in (self.values, self.labels, self.missing, self.covariates, self.inputs)
         )
         weights = None if self.weights is None else self.weights[rows]
         n = rows.stop - rows.start if isinstance(rows, slice) else len(rows)
         order = None if self.order is None else self.order[rows]
         return attrs.evolve(
-            self, n=n, values=values, labels=labels, weights=weights, missing=missing, order=order
+            self,
+            n=n,
+            values=values,
+            labels=labels,
+            weights=weights,
+            missing=missing,
+            covariates=covariates,
+            inputs=inputs,
+            order=order,
         )
+
+    def argument(self, name: str) -> Array:
+        """Return the values of a node as the methods of its distribution take them.
+
+        ``(n, *event)``, or after those of its covariates, ``(n, p + m)``.
+        """
+        value = self.values[name]
+        if name not in self.inputs:
+            return value
+        return beside(self.inputs[name], value)
 
     def row(self, i: int) -> int:
         """Return the number of a row as given."""
@@ -143,6 +167,9 @@ def bind(model: Model, data: Any, weights: Any = None) -> tuple[Model, Data]:
         raise DataError("data must have at least one row, got none. Pass some data.")
     model, arrays = encoded(model, columns)
     parents = {parent.name for node in model.nodes for parent in node.given}
+    covariates = {c.name: as_columns(c.name, arrays[c.name]) for c in model.covariates}
+    inputs = joined(model, arrays)
+    model = _with_inputs(model, arrays)
     values, labels, missing, gapped = {}, {}, {}, set()
     for node in model.order:
         array = arrays.get(node.name)
@@ -162,8 +189,60 @@ def bind(model: Model, data: Any, weights: Any = None) -> tuple[Model, Data]:
                 gapped.add(node.name)
     weights = None if weights is None else _weights(weights, n)
     weights = _without_empty_rows(n, values, labels, missing, weights)
-    bound = Data(n, values, labels, weights, missing, frozenset(gapped))
+    bound = Data(n, values, labels, weights, missing, frozenset(gapped), covariates, inputs)
     return model, bound if not gapped else _by_pattern(bound)
+
+
+def joined(model: Model, arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """Return what each regression is given, ``(n, p)`` by its node."""
+    by_parents: dict[tuple[str, ...], Array] = {}
+    inputs: dict[str, Array] = {}
+    for node in model.nodes:
+        names = tuple(parent.name for parent in model.regressors(node.name))
+        if not names:
+            continue
+        if names not in by_parents:
+            columns = [as_columns(name, arrays[name]) for name in names]
+            by_parents[names] = np.ascontiguousarray(np.concatenate(columns, axis=1))
+        inputs[node.name] = by_parents[names]
+    return inputs
+
+
+def _with_inputs(model: Model, arrays: Mapping[str, Array]) -> Model:
+    """Return the model with regressions that know their covariates."""
+    widened: dict[str, Distribution] = {}
+    for node in model.nodes:
+        names = tuple(parent.name for parent in model.regressors(node.name))
+        if not names or node.dist is None:
+            continue
+        widths = tuple(as_columns(name, arrays[name]).shape[1] for name in names)
+        try:
+            widened[node.name] = node.dist.with_inputs(Inputs(names, widths))
+        except Unsuitable as error:
+            raise at_data(names[0], error) from None
+    return model.replace(widened) if widened else model
+
+
+def as_columns(name: str, array: Array) -> Array:
+    """Return the values of a covariate, ``(n, width)``, or raise `DataError`."""
+
+    def refuse(requirement: str, actual: str, remedy: str) -> DataError:
+        text = f"data['{name}'] must {requirement} because others are regressed on it"
+        return DataError(f"{text}, got {actual}. {remedy}", node=name)
+
+    if array.dtype.kind not in "biuf":
+        raise refuse("be numeric", f"an array of {array.dtype}", "Encode it as numbers.")
+    if array.ndim not in (1, 2):
+        raise refuse("have a row of numbers each", f"shape {array.shape}", "Pass (n, width).")
+    columns: Array = array.astype(float).reshape(len(array), -1)
+    if not np.isfinite(columns).all():
+        row = int(np.argwhere(~np.isfinite(columns))[0][0])
+        raise refuse(
+            "be known and finite in every row",
+            f"{columns[row].tolist()} in row {row}",
+            "Fill it in, or drop the row.",
+        )
+    return columns
 
 
 def _without_empty_rows(
@@ -233,6 +312,8 @@ def bind_given(model: Model, data: Any, n: int) -> dict[str, Array]:
             array = _states(node, array, unknown=False)
         elif node.dist is not None:
             array = _checked(node, array)
+        else:
+            as_columns(name, array)  # which checks it
         values[name] = array
     return values
 
@@ -288,15 +369,11 @@ def _with_gaps(node: Node, array: Array, absent: Array) -> tuple[Array, bool]:
             f"row {row}. Use Gaussian(), declare a node for each column, or drop the row.",
             node=node.name,
         )
-    filled = array.copy()
     if not in_part:
+        filled = array.copy()
         filled[by_row.all(axis=1)] = array[int(np.argmin(by_row.all(axis=1)))]
         return _checked(node, filled), False
-    first = by_row.argmin(axis=0)  # of each column
-    flat = filled.reshape(by_row.shape)
-    example = np.nan_to_num(flat[first, np.arange(flat.shape[1])])  # 0 for an empty column
-    flat[by_row] = example[np.nonzero(by_row)[1]]
-    value = _checked(node, filled).astype(float, order="C")
+    value = _checked(node, node.dist.fill_gaps(array)).astype(float, order="C")
     value[absent] = np.nan
     return value, True
 
@@ -305,7 +382,17 @@ def _labels(node: Node, array: Array) -> Array:
     """Return what is known of a latent: states ``(n,)``, or probabilities ``(n, states)``."""
     if array.ndim != 2 or array.shape[1] != node.n_states or node.n_states == 1:
         return _states(node, array, unknown=True)
-    known = ~np.isnan(array).any(axis=1)
+    absent = np.isnan(array)
+    known = ~absent.any(axis=1)
+    in_part = absent.any(axis=1) & ~absent.all(axis=1)
+    if in_part.any():
+        row = int(in_part.argmax())
+        raise DataError(
+            f"data['{node.name}'] must have the probabilities of all {node.n_states} states in a "
+            f"row, or of none, got {array[row]} in row {row}. Fill in the others, or use NaN in "
+            "the whole row.",
+            node=node.name,
+        )
     sums = array[known].sum(axis=1)
     if np.any(array[known] < 0) or np.any(np.abs(sums - 1) > 1e-6):
         row = int(np.flatnonzero(known)[(array[known].min(1) < 0) | (np.abs(sums - 1) > 1e-6)][0])
@@ -376,15 +463,26 @@ def _weights(weights: Any, n: int) -> Array:
             "weights must be known for every row, got masked ones. Give 0 to drop rows."
         )
     try:
-        array = np.asarray(weights, dtype=float)
+        array = np.asarray(weights)
+        is_complex = array.dtype.kind == "c"
+        array = array if is_complex else array.astype(float, copy=False)
     except (ValueError, TypeError):
         raise DataError(
             f"weights must be numbers, got {describe(weights)}. Pass one number for each row."
         ) from None
+    if is_complex:
+        raise DataError(f"weights must be real numbers, got {array.dtype}. Pass their real part.")
     if array.shape != (n,):
         raise DataError(
             f"weights must have one entry for each of the {n} rows, got shape {array.shape}. "
             "Pass one number for each row."
+        )
+    unknown = np.isnan(array)
+    if unknown.any():
+        count = int(unknown.sum())
+        raise DataError(
+            f"weights must be known for every row, got NaN in {count} row{'s' * (count > 1)}, the "
+            f"first of them row {unknown.argmax()}. Give 0 to drop rows."
         )
     if LARGEST_WEIGHT < array.max() < np.inf or 0 < array.max() < 1 / LARGEST_WEIGHT:
         raise DataError(
@@ -407,7 +505,7 @@ def bound(names: Sequence[str], dist: Distribution, data: Data) -> Distribution:
     counted = [_counted(name, data) for name in names]
     if not any(mask.any() for mask in counted):
         counted = [np.ones(data.n, dtype=bool)] * len(names)
-    values = [_rows(data.values[name], mask) for name, mask in zip(names, counted, strict=True)]
+    values = [_rows(data.argument(name), mask) for name, mask in zip(names, counted, strict=True)]
     if len({value.shape[1:] for value in values}) > 1:
         raise DataError(
             f"data must have values of one shape for the tied nodes {list(names)}, got rows of "

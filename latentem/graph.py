@@ -11,6 +11,7 @@ import attrs
 import networkx as nx
 import numpy as np
 
+from latentem.distributions import as_distribution
 from latentem.distributions.base import Distribution, count_parameters
 from latentem.errors import ModelError, Unsuitable
 
@@ -121,7 +122,7 @@ def latent(
 
 def observed(
     name: str,
-    dist: Distribution,
+    dist: Distribution | tuple[Distribution, ...],
     given: Node | Sequence[Node] | None = None,
     *,
     columns: Sequence[str] | None = None,
@@ -134,7 +135,8 @@ def observed(
     name : str
         Its name, unique in the model, and of its column or entry in the data.
     dist : Distribution
-        Its distribution given each combination of the states of its discrete parents.
+        Its distribution given each combination of the states of its discrete parents; a tuple of
+        families is their product, one for each column.
     given : Node or sequence of Node, optional
         Its parents; the parameters are indexed by their states, in this order.
     columns : sequence of str, optional
@@ -159,7 +161,7 @@ def observed(
     >>> print(lem.observed("x", lem.Gaussian(), given=z))
     p(x | z)
     """
-    return _declare(name, NodeKind.OBSERVED, dist, given, columns, tie)
+    return _declare(name, NodeKind.OBSERVED, as_distribution(dist), given, columns, tie)
 
 
 def covariate(name: str, *, columns: Sequence[str] | None = None) -> Node:
@@ -255,6 +257,12 @@ def _check_distribution(name: str, kind: NodeKind, dist: Any) -> None:
         )
 
 
+def _awaits_states(dist: Distribution) -> bool:
+    """Return whether a distribution is over a finite set whose size the data are to say."""
+    kind = type(dist.free)
+    return dist.n_states is None and kind.n_states is not Distribution.n_states
+
+
 def _as_tuple(nodes: Iterable[Node]) -> tuple[Node, ...]:
     return tuple(nodes)
 
@@ -322,21 +330,31 @@ class Model:
     def _check_conditional(self, node: Node) -> None:
         if node.dist is None:
             return
-        covariates = [p.name for p in node.given if p.n_states is None]
-        if covariates:
+        family = type(node.dist).__name__
+        for parent in self.regressors(node.name):
+            if parent.dist is not None and _awaits_states(parent.dist):
+                must, remedy = "have a known number of states", "Give it, as in Categorical(4)."
+            elif not node.dist.takes_covariates:
+                must = f"have a finite number of states because a {family} takes no covariates"
+                remedy = "Leave it out, or use a regression, such as LinearGaussian()."
+            else:
+                continue
             raise ModelError(
-                f"Node '{node.name}': the parents of a {type(node.dist).__name__} must have a "
-                "known, finite number of states because no family supports covariates yet, "
-                f"got '{covariates[0]}' without. Leave it out, or give its states, "
-                "as in Categorical(4).",
+                f"Node '{node.name}': its parent '{parent.name}' must {must}, got none. {remedy}",
+                node=node.name,
+            )
+        if node.dist.takes_covariates and not self.regressors(node.name):
+            raise ModelError(
+                f"Node '{node.name}': a {family} must have a covariate among its parents because "
+                f"it is a regression, got given={[parent.name for parent in node.given]}. "
+                "Add one: given=[..., covariate('u')].",
                 node=node.name,
             )
         try:
             node.dist.check_parents(self.parents_shape(node.name))
         except Unsuitable as error:
-            parent = f"'{node.given[0].name}'" if node.given else ""
-            family = type(node.dist).__name__
-            text = f"Node '{node.name}': {family} {error}".replace("{parent}", parent)
+            first = f"'{node.given[0].name}'" if node.given else ""
+            text = f"Node '{node.name}': {family} {error}".replace("{parent}", first)
             raise ModelError(text, node=node.name) from None
 
     def _check_tie(self, node: Node, name: str) -> None:
@@ -382,13 +400,14 @@ class Model:
 
     @cached_property
     def graph(self) -> nx.DiGraph[str]:
-        """The graph: node names, with the `Node` as attribute ``node``; edges from parents."""
+        """The graph, frozen: node names, with the `Node` as attribute ``node``; from parents on."""
         graph: nx.DiGraph[str] = nx.DiGraph()
         for node in self.nodes:
             graph.add_node(node.name, node=node)
         for node in self.nodes:
             graph.add_edges_from((parent.name, node.name) for parent in node.given)
-        return graph
+        frozen: nx.DiGraph[str] = nx.freeze(graph)
+        return frozen
 
     @cached_property
     def order(self) -> tuple[Node, ...]:
@@ -415,6 +434,10 @@ class Model:
     def discrete_parents(self, name: str) -> tuple[Node, ...]:
         """Return the parents of a node that have states, in the order of ``given``."""
         return tuple(parent for parent in self.by_name[name].given if parent.n_states is not None)
+
+    def regressors(self, name: str) -> tuple[Node, ...]:
+        """Return the parents of a node that have no states, but numbers: covariates, mostly."""
+        return tuple(parent for parent in self.by_name[name].given if parent.n_states is None)
 
     def parents_shape(self, name: str) -> tuple[int, ...]:
         """Return the leading axes of a node's parameters: the states of its discrete parents."""

@@ -13,7 +13,13 @@ from latentem.distributions.arrays import Array
 from latentem.distributions.base import count_parameters
 from latentem.errors import MissingMethodError, require
 from latentem.graph import Node
-from latentem.tables import StandardErrors, parameters_at, render, state_names
+from latentem.tables import (
+    StandardErrors,
+    number_text,
+    parameters_at,
+    render,
+    state_names,
+)
 
 if TYPE_CHECKING:
     from latentem.em.result import Fit
@@ -54,14 +60,20 @@ class Summary:
                 ]
             except MissingMethodError as error:
                 rows.append(("free parameters", str(error)))
-            rows.append(
-                ("entropy of the posterior, total in nats", f"{round(fit.entropy, 6) + 0.0:.6f}")
-            )
+            under = ""
+            if fit.assignment != "soft":
+                under = " under it"
+                rows.append(("assignment rule", fit.assignment))
+                rows.append(("objective F under it, total in nats", f"{fit.objective:.6f}"))
+            what = f"entropy of the posterior{under}, total in nats"
+            rows.append((what, f"{round(fit.entropy, 6) + 0.0:.6f}"))
         rows.append(("iterations", str(fit.iterations)))
         if len(fit.starts) > 1:
             rows.append(("starts", fit.starts_line))
         rows.append(("ending", fit.status.value))
         rows += [("noted", event) for event in fit.noted]
+        if self.standard_errors:
+            rows.append(("±", "estimate ± its standard error"))
         return rows
 
     def tables(self) -> Iterator[Any]:
@@ -87,19 +99,21 @@ class Summary:
                 yield table
 
     def _expected_counts(self) -> dict[str, Array]:
-        """Return the expected number of rows, or weight, in each state of each latent."""
-        posterior = self.fit.posterior()
+        """Return the number of rows, or weight, that the assignment rule puts into each state."""
+        posterior = self.fit.assigned()
         names = [node.name for node in self.fit.model.latents]
         return {name: posterior.row_weights @ posterior.marginal(name) for name in names}
 
     def _states(self, node: Node, counts: Array) -> list[list[str]]:
         """Return header and rows: how much of the data each state of a latent stands for."""
         unit = "rows" if self.fit.total_weight == self.fit.n_rows else "weight"
+        if not self.fit.is_assigned_whole:
+            unit = f"expected {unit}"
         rows = [
             [state, f"{count:.2f}", f"{count / counts.sum():.4f}"]
             for state, count in zip(state_names(node), counts, strict=True)
         ]
-        return [[node.name, f"expected {unit}", "share"], *rows]
+        return [[node.name, unit, "share"], *rows]
 
     def _parameters(self, node: Node) -> list[list[list[str]]]:
         """Return header and rows, one for each combination of the parents' states, if any."""
@@ -154,7 +168,7 @@ def _title(node: Node) -> str:
 
 def _cell(value: Array, error: Array | None) -> str:
     if error is None:
-        return np.array2string(np.asarray(value), precision=5, threshold=16, edgeitems=2)
+        return number_text(value, decimals=5, threshold=16)
     pairs = np.empty(np.shape(value), dtype=object)
     for index in np.ndindex(pairs.shape):
         pairs[index] = f"{value[index]:.5g} ± {error[index]:.2g}"

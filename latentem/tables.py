@@ -13,7 +13,7 @@ from latentem.distributions import Distribution, Switch
 from latentem.distributions.arrays import Array
 from latentem.em.trace import to_frame
 from latentem.errors import ModelError, require
-from latentem.graph import Node
+from latentem.graph import Model, Node
 
 if TYPE_CHECKING:
     from latentem.em.result import Fit
@@ -50,8 +50,10 @@ def parameter_columns(fit: Fit, standard_errors: StandardErrors) -> dict[str, li
             pairs = zip(parents, states, strict=True)
             given = ", ".join(f"{parent}={labels[state]}" for (parent, labels), state in pairs)
             for field, value, error in parameters_at(dist, states, errors):
+                axes = axis_names(dist, states, field, value)
                 for index, number in np.ndenumerate(value):
-                    row = [name, given, field, ",".join(map(str, index)), float(number)]
+                    place = ",".join(names[i] for names, i in zip(axes, index, strict=True))
+                    row = [name, given, field, place, float(number)]
                     rows.append([*row, np.nan if error is None else float(error[index])])
     return {name: [row[column] for row in rows] for column, name in enumerate(names)}
 
@@ -88,6 +90,93 @@ def parameters_at(
         if value is not None:
             error = errors.get(field)
             yield field, value[states], None if error is None else np.asarray(error)[states]
+
+
+def axis_names(
+    dist: Distribution, states: tuple[int, ...], field: str, value: Array
+) -> list[list[str]]:
+    """Return what the places along each axis of a parameter of these states are called.
+
+    Their numbers; along the states of a node that has labels for them, these.
+    """
+    dist = dist.free
+    if isinstance(dist, Switch):
+        return axis_names(dist.cases[states[0]], states[1:], field, value)
+    names = [[str(i) for i in range(size)] for size in value.shape]
+    # Of columns of one family side by side, the axes are those of the family.
+    trailing = getattr(dist, "dist", dist).trailing_axes.get(field, 0)
+    levels = dist.levels
+    if levels is not None and trailing and value.shape[-trailing] == len(levels):
+        names[-trailing] = [str(level) for level in levels]
+    return names
+
+
+def checked_errors(model: Model, given: Any) -> StandardErrors:
+    """Return standard errors as arrays, each of the shape of its parameter, or raise."""
+    if not isinstance(given, Mapping):
+        raise ModelError(
+            "standard_errors must be True or arrays by node and parameter, got "
+            f"{given!r}. Pass what fit.standard_errors() or a bootstrap gives."
+        )
+    checked: dict[str, dict[str, Array]] = {}
+    for name, errors in given.items():
+        if name not in model.distributions:
+            names = ", ".join(model.distributions)
+            raise ModelError(
+                f"standard_errors must be of nodes of the model ({names}), got {name!r}. "
+                "Rename or drop it."
+            )
+        if not isinstance(errors, Mapping):
+            raise _unsuitable(
+                name, "standard errors must be arrays by parameter", errors, "Name the parameters."
+            )
+        known = {f: v for f, v in model[name].parameters.items() if v is not None}
+        for field in errors:
+            if field not in known:
+                names = ", ".join(known) or "(it has none)"
+                what = f"standard errors must be of its parameters {names}"
+                raise _unsuitable(name, what, field, "Rename or drop it.")
+        checked[name] = {
+            field: _checked_error(name, field, known[field].shape, error)
+            for field, error in errors.items()
+        }
+    return checked
+
+
+def _checked_error(name: str, field: str, shape: tuple[int, ...], given: Any) -> Array:
+    what = f"standard errors of {field} must"
+    try:
+        error = np.asarray(given, dtype=float)
+    except (ValueError, TypeError):
+        raise _unsuitable(name, f"{what} be numbers", given, "Pass an array.") from None
+    if error.shape != shape:
+        raise ModelError(
+            f"Node '{name}': {what} have its shape {shape}, got {error.shape}. "
+            "Pass one for each number.",
+            node=name,
+        )
+    return error
+
+
+def _unsuitable(name: str, requirement: str, given: Any, remedy: str) -> ModelError:
+    return ModelError(f"Node '{name}': {requirement}, got {given!r}. {remedy}", node=name)
+
+
+def number_text(value: Any, *, decimals: int, threshold: int) -> str:
+    """Return numbers with as many decimals; tiny and huge ones each with three digits."""
+    value = np.asarray(value)
+    size = np.abs(value) if value.dtype.kind == "f" else np.zeros(0)
+    odd = (size != 0) & ((size < 1e-4) | (size >= 1e8)) & np.isfinite(size)
+    if not odd.any():
+        return np.array2string(
+            value, precision=decimals, suppress_small=True, threshold=threshold, edgeitems=2
+        )
+
+    def text(number: Any) -> str:
+        is_odd = np.isfinite(number) and number and not 1e-4 <= abs(number) < 1e8
+        return f"{number:.3g}" if is_odd else f"{number:.{decimals}f}"
+
+    return np.array2string(value, threshold=threshold, edgeitems=2, formatter={"float_kind": text})
 
 
 def render(tables: Iterable[Any], *, width: int = 100) -> str:

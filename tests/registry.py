@@ -99,15 +99,24 @@ def density(dist: lem.Distribution, parents: tuple[int, ...]) -> oracle.LogDensi
             | lem.Exponential()
             | lem.Gamma()
             | lem.Geometric()
+            | lem.NegativeBinomial()
             | lem.InverseGaussian()
+            | lem.Laplace()
             | lem.LogNormal()
             | lem.Pareto()
             | lem.Rayleigh()
+            | lem.StudentT()
+            | lem.VonMises()
+            | lem.VonMisesFisher()
             | lem.Weibull()
         ):
             return _textbook(dist)
+        case lem.Multinomial():
+            return lambda x, *state: stats.multinomial.logpmf(x, x.sum(), dist.probs[state])
         case lem.PointMass():
             return oracle.point_mass(dist.value)
+        case lem.Product() | lem.Independent():
+            return oracle_of_columns(dist, parents)
         case lem.Switch():
             return oracle.switch([density(case, parents[1:]) for case in dist.cases])
         case Rayleigh():
@@ -122,6 +131,13 @@ def density(dist: lem.Distribution, parents: tuple[int, ...]) -> oracle.LogDensi
             return density(dist.dist, parents)
 
 
+def oracle_of_columns(dist: lem.Distribution, parents: tuple[int, ...]) -> oracle.LogDensity:
+    """The sum over the columns, each with the formula of its own family."""
+    columns = dist.columns if isinstance(dist, lem.Independent) else dist.components
+    formulas = [density(column, parents) for column in columns]
+    return lambda value, *state: sum(f(x, *state) for f, x in zip(formulas, value, strict=True))
+
+
 def _textbook(dist: lem.Distribution) -> oracle.LogDensity:
     """The density of SciPy, with its names of the parameters, at one state's parameters."""
     frozen = {
@@ -130,11 +146,16 @@ def _textbook(dist: lem.Distribution) -> oracle.LogDensity:
         "Dirichlet": lambda alpha: stats.dirichlet(alpha),
         "Exponential": lambda rate: stats.expon(scale=1 / rate),
         "Gamma": lambda shape, rate: stats.gamma(shape, scale=1 / rate),
+        "NegativeBinomial": lambda mean, size: stats.nbinom(size, size / (size + mean)),
         "Geometric": lambda probs: stats.geom(probs, loc=-1),
         "InverseGaussian": lambda mean, shape: stats.invgauss(mean / shape, scale=shape),
+        "Laplace": lambda location, scale: stats.laplace(location, scale),
         "LogNormal": lambda mean, variance: stats.lognorm(np.sqrt(variance), scale=np.exp(mean)),
         "Pareto": lambda exponent: stats.pareto(exponent, scale=dist.minimum),
         "Rayleigh": lambda scale: stats.rayleigh(scale=scale),
+        "VonMises": lambda mean, kappa: stats.vonmises(kappa, mean),
+        "VonMisesFisher": lambda mean, kappa: stats.vonmises_fisher(mean, kappa),
+        "StudentT": lambda df, mean, scale: stats.multivariate_t(mean, scale, df),
         "Weibull": lambda shape, scale: stats.weibull_min(shape, scale=scale),
     }[type(dist).__name__]
     parameters = tuple(dist.parameters.values())
@@ -195,6 +216,13 @@ def _families() -> list[Family]:
     table = [[0.2, 0.3, 0.5], [0.6, 0.3, 0.1]]
     positive = np.random.default_rng(17).gamma(3.0, 2.0, size=n)
     shares = np.random.default_rng(18).dirichlet([2.0, 3.0, 4.0], size=n)
+    angles = np.random.default_rng(19).vonmises(2.5, 1.5, size=n)
+    directions = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    words = np.random.default_rng(20).poisson([2.0, 3.0, 1.0], size=(n, 3))
+    throws = np.random.default_rng(21).multinomial(6, [0.2, 0.3, 0.5], size=n)
+    heavy = np.random.default_rng(19).standard_t(2.5, size=(n, 2)) @ [[2.0, 0.5], [0.0, 0.3]]
+    items = np.random.default_rng(19).integers(0, 3, size=(n, 4))
+    mixed = np.column_stack([np.abs(real), counts**2, binary])
     gaussians = [
         Family(
             f"gaussian-{covariance}{'-shared' if shared else ''}",
@@ -216,6 +244,19 @@ def _families() -> list[Family]:
         Family("binomial", lem.Binomial(7), np.minimum(counts, 7)),
         Family("binomial-of-one-trial", lem.Binomial(1), binary),
         Family("geometric", lem.Geometric(), counts),
+        Family("negative-binomial", lem.NegativeBinomial(), counts**2),
+        Family(
+            "negative-binomial-of-known-size", lem.NegativeBinomial(size=2.0), counts, oracle=False
+        ),
+        Family("independent-categorical", lem.Independent(lem.Categorical(3)), items),
+        Family("independent-gamma", lem.Independent(lem.Gamma(), 2), np.exp(vectors)),
+        Family("independent-plug-in", lem.Independent(CountedRayleigh(), 2), np.exp(vectors)),
+        Family("product", lem.Product([lem.Normal(), lem.Poisson(), lem.Bernoulli()]), mixed),
+        Family(
+            "product-of-rows",
+            lem.Product([CountedRayleigh(), lem.NegativeBinomial()]),
+            mixed[:, :2],
+        ),
         Family("normal", lem.Normal(), real),
         Family("normal-shared", lem.Normal(shared=True), real),
         Family("normal-far-away", lem.Normal(), real * 1e-3 + 1e5, oracle=False),
@@ -238,10 +279,18 @@ def _families() -> list[Family]:
         Family("log-normal-shared", lem.LogNormal(shared=True), positive),
         Family("library-rayleigh", lem.Rayleigh(), positive),
         Family("weibull", lem.Weibull(), positive),
+        Family("von-mises", lem.VonMises(), angles),
+        Family("von-mises-fisher", lem.VonMisesFisher(), directions),
+        Family("multinomial", lem.Multinomial(), words),
+        Family("multinomial-of-known-total", lem.Multinomial(n=6), throws),
         Family("pareto", lem.Pareto(), 2.0 + positive),
         Family("pareto-of-known-minimum", lem.Pareto(minimum=1.5), 2.0 + positive),
         Family("beta", lem.Beta(), positive / (1.0 + positive)),
         Family("dirichlet", lem.Dirichlet(), shares),
+        Family("laplace", lem.Laplace(), real),
+        Family("student-t", lem.StudentT(), heavy),
+        Family("student-t-of-known-df", lem.StudentT(df=4.0, scale="spherical"), heavy),
+        Family("student-t-of-one-column", lem.StudentT(), heavy[:, 0]),
         Family("prototype", lem.Prototype(), vectors),
         Family("prototype-l1", lem.Prototype(lem.dissimilarity.L1()), vectors, oracle=False),
         Family(
@@ -492,6 +541,14 @@ def _table_of_positive_values() -> Case:
     return Case("table of positive values", lem.Model(nodes), data)
 
 
+def _angles() -> Case:
+    rng = np.random.default_rng(16)
+    x = np.concatenate([rng.vonmises(3.0, 4.0, 40), rng.vonmises(0.0, 1.5, 30)])
+    z = lem.latent("z", lem.Categorical(2))
+    model = lem.Model([z, lem.observed("x", lem.VonMises(), given=z)])
+    return Case("mixture of angles", model, {"x": x})
+
+
 def _kmeans() -> Case:
     x = _gaussian_mixture("full", shared=False).data["x"]
     z = lem.latent("z", lem.Choice(3))
@@ -520,6 +577,7 @@ MODELS = [
     _mixture_of(lem.Gamma(), "gamma mixture"),
     _mixture_of(lem.Weibull(), "weibull mixture"),
     _table_of_positive_values(),
+    _angles(),
     _kmeans(),
 ]
 

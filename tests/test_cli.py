@@ -189,9 +189,58 @@ def test_a_text_column_is_refused(command: str, mixed_csv: Path, refusal: Refusa
     assert "'species' must hold finite numbers, got 'setosa' in row 1" in reason
 
 
-def test_a_missing_entry_is_refused(mixed_csv: Path, refusal: Refusal) -> None:
-    reason = refusal("fit", "gmm", "--k", "2", mixed_csv, "--columns", "a,b")
-    assert "'b' must have a number in every row, got none in 1 row (the first is row 2)" in reason
+@pytest.mark.parametrize("command", ["gmm", "kmeans"])
+def test_missing_entries_are_counted_and_marginalised(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    faithful = old_faithful().data
+    holed = faithful.copy()
+    holed[::9, 0] = holed[4::9, 1] = np.nan
+    lines = [",".join("" if np.isnan(entry) else str(entry) for entry in row) for row in holed]
+    csv = write(tmp_path / "holed.csv", "e,w", *lines)
+    out, picture = tmp_path / "fit.json", tmp_path / "out.png"
+    arguments = ["--k", "2", str(csv), "--out", str(out), "--plot", str(picture)]
+    assert main(["fit", command, *arguments]) == 0
+    printed = capsys.readouterr()
+    missing = np.count_nonzero(np.isnan(holed))
+    assert f"missing entries {missing} of 544, in {missing} of 272 rows" in " ".join(
+        printed.out.split()
+    )
+    record = json.loads(out.read_text())
+    assign = lem.hard if command == "kmeans" else lem.soft
+    model = lem.models.kmeans(2) if command == "kmeans" else lem.models.gaussian_mixture(2)
+    fit = lem.fit(model, holed, assign=assign, seed=0)
+    assert record["objective"] == fit.objective
+    assert matplotlib.image.imread(picture).std() > 0.0
+
+
+def test_nothing_is_said_of_missing_entries_where_there_are_none(
+    old_faithful_csv: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["fit", "gmm", "--k", "1", str(old_faithful_csv)]) == 0
+    assert "missing" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("lines", "reason"),
+    [
+        (("a,b", "1,", "2,x"), "'b' must hold finite numbers, got 'x' in row 2"),
+        (("a,b", ",inf", "2,3"), "'b' must hold finite numbers, got 'inf' in row 1"),
+        (("a,a", "1,", "2,3"), "'a' 2 times"),
+        (("a,b", "1,", "2,"), "column 'b' must have a number in some row, got none"),
+    ],
+)
+def test_what_else_is_wrong_is_refused_beside_missing_entries(
+    lines: tuple[str, ...], reason: str, tmp_path: Path, refusal: Refusal
+) -> None:
+    assert reason in refusal("fit", "gmm", "--k", "1", write(tmp_path / "data.csv", *lines))
+
+
+def test_the_table_says_what_stands_behind_plus_minus(
+    old_faithful_csv: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["fit", "gmm", "--k", "2", str(old_faithful_csv)]) == 0
+    assert "mean ± standard deviation of each component" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("entry", ["inf", "True", "1e999", "1_000"])

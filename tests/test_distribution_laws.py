@@ -188,6 +188,7 @@ DEFAULT_IS_RIGHT = {
     lem.Switch: {
         "free": "a switch holds nothing fixed itself; its cases may",
         "trailing_axes": "check_parents asks the cases",
+        "state_log_probs": "from log_prob",
         "dissimilarity": "cases need not measure alike, so a switch seeds nothing",
         "has_dissimilarity": "as dissimilarity",
     },

@@ -180,22 +180,9 @@ def _covariate_of_a_plain_family() -> Any:
     return lem.Model([u, lem.observed("x", lem.Poisson(), given=u)])
 
 
-@attrs.frozen(eq=False)
-class _Regression(lem.Distribution):
-    takes_covariates = True
-
-    slope: lem.Array | None = None
-
-    def log_prob(self, value: lem.Array) -> lem.Array:
-        raise NotImplementedError
-
-    def fit(self, value: lem.Array, weights: lem.Array) -> _Regression:
-        raise NotImplementedError
-
-
-def _covariate_of_a_regression() -> Any:
-    u = lem.covariate("u")
-    return lem.Model([u, lem.observed("x", _Regression(), given=u)])
+def _regression_without_covariate() -> Any:
+    z = lem.latent("z", lem.Categorical(2))
+    return lem.Model([z, lem.observed("x", lem.LinearGaussian(), given=z)])
 
 
 def _point_masses(value: Any, k: int) -> Any:
@@ -230,11 +217,15 @@ REFUSED: list[tuple[Callable[[], Any], str, str | None]] = [
     (_axes_too_many, r"^Node 'x': .*must .*2.*, got .*\(2, 3\).*\. .+", "x"),
     (_proportions_with_a_parent_axis, r"^Node 'z': .*must .+, got .*\(2, 2\).*\. .+", "z"),
     (_continuous_latent, r"^Node 'z': .*must .*finite number of states.*, got .+\. .+", "z"),
-    (_continuous_parent, r"^Node 'x': .*parents .*must .+, got 'u'.+\. .+", "x"),
-    (_covariate_of_a_plain_family, r"^Node 'x': .*must .+, got 'u'.+\. .+", "x"),
     (
-        _covariate_of_a_regression,
-        r"^Node 'x': .*must .+ no family supports covariates yet, got 'u'.+\. .+",
+        _continuous_parent,
+        r"^Node 'x': .*parent 'u' must .+ Poisson takes no covariates.+\. .+",
+        "x",
+    ),
+    (_covariate_of_a_plain_family, r"^Node 'x': .*parent 'u' must .+, got none\. .+", "x"),
+    (
+        _regression_without_covariate,
+        r"^Node 'x': a LinearGaussian must have a covariate .+, got given=\['z'\]\. .+",
         "x",
     ),
     (

@@ -115,7 +115,7 @@ def test_trace_marks_each_half_step_blue_after_e_and_red_after_m() -> None:
 def test_trace_of_k_means_draws_the_distortion() -> None:
     fit = lem.fit(lem.models.kmeans(2), X, assign=lem.hard, restarts=1, seed=0)
     ax = lem.plot.trace(fit.trace)
-    assert ax.get_ylabel() == "distortion J"
+    assert ax.get_ylabel() == "distortion J, total"
     assert ax.lines[0].get_ydata()[-1] == pytest.approx(fit.distortion)
 
 
@@ -194,3 +194,184 @@ def test_selection_among_names_has_a_tick_for_each() -> None:
     ax = lem.plot.selection(chosen)
     assert [label.get_text() for label in ax.get_xticklabels()] == forms
     assert list(ax.lines[-1].get_xdata()) == [forms.index(chosen.best_k)]
+
+
+# -- missing entries -------------------------------------------------------------------------------
+
+HOLED = X.copy()
+HOLED[np.random.default_rng(0).random(X.shape) < 0.2] = np.nan
+WHOLE = ~np.isnan(HOLED).any(axis=1)
+
+
+def test_points_with_missing_coordinates_are_left_out_and_counted() -> None:
+    model = mixture()
+    shares = lem.e_step(model, HOLED).marginal("z")[WHOLE]
+    expected = {"responsibilities": blend(shares), "clusters": palette(2)[shares.argmax(axis=1)]}
+    for name, colour in expected.items():
+        ax = getattr(lem.plot, name)(model, HOLED)
+        (points,) = ax.collections
+        np.testing.assert_array_equal(points.get_offsets(), X[WHOLE])
+        np.testing.assert_allclose(points.get_facecolors()[:, :3], colour)
+        assert f"{np.count_nonzero(~WHOLE)} of 272 rows" in ax.get_title(loc="right")
+
+
+def test_wholly_missing_rows_of_a_vector_are_no_points() -> None:
+    data = X.copy()
+    data[5:40] = np.nan
+    (points,) = lem.plot.clusters(mixture(), data).collections
+    np.testing.assert_array_equal(points.get_offsets(), np.delete(X, np.s_[5:40], axis=0))
+
+
+def test_missing_scalars_are_not_counted() -> None:
+    z = lem.latent("z", lem.Categorical(probs=[0.4, 0.6]))
+    x = lem.observed("x", lem.Normal(mean=[2.0, 4.3], variance=[0.1, 0.2]), given=z)
+    model, data = lem.Model([z, x]), HOLED[:, 0]
+    known = ~np.isnan(data)
+    ax = lem.plot.clusters(model, data)
+    bars = [patch for patch in ax.patches if isinstance(patch, patches.Polygon | patches.Rectangle)]
+    assert sum(bar.get_height() for bar in bars) == known.sum()
+    (rug,) = lem.plot.responsibilities(model, data).collections
+    np.testing.assert_array_equal(rug.get_offsets()[:, 0], data[known])
+    expected = blend(lem.e_step(model, data).marginal("z")[known])
+    np.testing.assert_allclose(rug.get_facecolors()[:, :3], expected)
+
+
+def test_a_complete_node_beside_one_with_gaps_keeps_its_order() -> None:
+    z = lem.latent("z", lem.Categorical(2))
+    x = lem.observed("x", lem.Gaussian(), given=z)
+    y = lem.observed("y", lem.Normal(), given=z)
+    data = {"x": HOLED, "y": X[:, 0]}
+    fit = lem.fit(lem.Model([z, x, y]), data, seed=0, restarts=2)
+    (rug,) = lem.plot.responsibilities(fit, data, node="y").collections
+    np.testing.assert_array_equal(rug.get_offsets()[:, 0], X[:, 0])
+    expected = blend(fit.posterior(data).marginal("z"))
+    np.testing.assert_allclose(rug.get_facecolors()[:, :3], expected)
+
+
+def test_a_node_without_any_value_cannot_be_drawn() -> None:
+    with pytest.raises(lem.DataError, match="must have a row with both columns to draw"):
+        lem.plot.clusters(mixture(), np.where([True, False], X, np.nan))
+
+
+# -- legends and levels ----------------------------------------------------------------------------
+
+
+def legend(ax: Any) -> list[str]:
+    return [text.get_text() for text in ax.get_legend().get_texts()]
+
+
+def test_the_legend_names_states_and_contours() -> None:
+    model = mixture()
+    states = ["z = 0", "z = 1"]
+    contours = ["mean", "1 standard deviation", "2 standard deviations"]
+    assert legend(lem.plot.responsibilities(model, X)) == states + contours
+    assert legend(lem.plot.clusters(model, X)) == [*states, "mean"]
+    line = lem.fit(lem.models.gaussian_mixture(2), X[:, 0], seed=0, restarts=1)
+    assert legend(lem.plot.responsibilities(line, X[:, 0])) == [
+        *states,
+        "share x density",
+        "their sum",
+    ]
+    fit = lem.fit(lem.models.kmeans(2), X, assign=lem.hard, restarts=1, seed=0)
+    assert legend(lem.plot.clusters(fit, X)) == [*states, "prototype"]
+
+
+def test_the_legend_has_the_labels_of_states() -> None:
+    data = {"x": X, "z": np.where(X[:, 0] > 3, "long", "short")}
+    fit = lem.fit(lem.models.gaussian_mixture(2), data, seed=0)
+    assert legend(lem.plot.clusters(fit, data))[:2] == ["z = long", "z = short"]
+
+
+def test_levels_are_drawn_as_bars_with_their_names() -> None:
+    z = lem.latent("z", lem.Categorical(probs=[0.5, 0.5]))
+    table = np.array([[0.7, 0.2, 0.1], [0.1, 0.3, 0.6]])
+    c = lem.observed("c", lem.Categorical(probs=table, levels=["no", "some", "all"]), given=z)
+    model = lem.Model([z, c])
+    data = lem.sample(model, 200, seed=0)["c"].astype(object)
+    data[::10] = None
+    shares = lem.e_step(model, data).marginal("z")
+    known = np.array([entry is not None for entry in data])
+    counted = {
+        "responsibilities": [
+            [shares[data == level, state].sum() / known.sum() for level in ("no", "some", "all")]
+            for state in (0, 1)
+        ],
+        "clusters": [
+            [np.sum(shares[data == level].argmax(axis=1) == state) for level in c.dist.levels]
+            for state in (0, 1)
+        ],
+    }
+    for name, expected in counted.items():
+        ax = getattr(lem.plot, name)(model, data)
+        assert [tick.get_text() for tick in ax.get_xticklabels()] == ["no", "some", "all"]
+        heights = [[bar.get_height() for bar in bars] for bars in ax.containers]
+        np.testing.assert_allclose(heights, expected)
+    (expected_line,) = lem.plot.responsibilities(model, data).lines
+    np.testing.assert_allclose(expected_line.get_ydata(), shares[known].mean(axis=0) @ table)
+
+
+# -- what cannot be drawn --------------------------------------------------------------------------
+
+
+def test_what_cannot_be_drawn_is_refused() -> None:
+    model = mixture()
+    for draw in (lem.plot.clusters, lem.plot.responsibilities):
+        with pytest.raises(lem.ModelError, match=r"node must be .* observed nodes 'x', got 'q'"):
+            draw(model, X, node="q")
+        with pytest.raises(lem.ModelError, match=r"node must be .* observed nodes 'x', got 'z'"):
+            draw(model, X, node="z")
+        for columns in ((0, 5), (0, 0), (0, -1), (0, 1, 1), 1):
+            with pytest.raises(lem.ModelError, match=r"columns must be two .* of the 2 columns"):
+                draw(model, X, columns=columns)
+        with pytest.raises(lem.ModelError, match="must be given a Model or a Fit, got 3"):
+            draw(3, X)
+    with pytest.raises(lem.ModelError, match="must be given a Selection or a Comparison, got 3"):
+        lem.plot.selection(3)  # type: ignore[arg-type]
+    with pytest.raises(lem.ModelError, match="must be given a Fit or a Trace, got 3"):
+        lem.plot.trace(3)  # type: ignore[arg-type]
+    with pytest.raises(lem.ModelError, match="must be given a Model, got 3"):
+        lem.plot.graph(3)  # type: ignore[arg-type]
+
+
+# -- traces and comparisons ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["gmm", "hard", "kmeans"])
+def test_nothing_of_a_trace_is_cut_off_and_its_unit_is_named(kind: str) -> None:
+    model = lem.models.kmeans(2) if kind == "kmeans" else lem.models.gaussian_mixture(2)
+    fit = lem.fit(model, X, assign=lem.soft if kind == "gmm" else lem.hard, restarts=1, seed=0)
+    ax = lem.plot.trace(fit)
+    figure = ax.figure
+    figure.canvas.draw()
+    inside = figure.bbox
+    box = ax.get_tightbbox()
+    assert box.x0 >= inside.x0
+    assert box.y0 >= inside.y0
+    assert box.x1 <= inside.x1
+    assert box.y1 <= inside.y1
+    label = ax.get_ylabel()
+    assert label.startswith(
+        "distortion J, total" if kind == "kmeans" else "objective F, total nats"
+    )
+    assert ("ln p(X | θ)" in label) == (kind == "gmm")
+
+
+def test_a_comparison_is_drawn_with_its_names() -> None:
+    fits = {
+        name: lem.fit(lem.models.gaussian_mixture(2, name), X, seed=0, restarts=1)
+        for name in ("spherical", "full")
+    }
+    ax = lem.plot.selection(lem.compare(fits))
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["spherical", "full"]
+    assert ax.get_xlabel() == ""
+    np.testing.assert_array_equal(ax.lines[0].get_ydata(), [fit.bic for fit in fits.values()])
+
+
+def test_a_comparison_of_prototypes_is_drawn_without_a_best() -> None:
+    fits = {
+        k: lem.fit(lem.models.kmeans(k), X, assign=lem.hard, seed=0, restarts=1) for k in (1, 2)
+    }
+    ax = lem.plot.selection(lem.compare(fits))
+    assert ax.get_ylabel() == "distortion J, total"
+    assert ax.get_legend() is None
+    assert list(ax.lines[-1].get_ydata()) == [fit.distortion for fit in fits.values()]

@@ -424,3 +424,169 @@ def test_what_is_no_mapping_or_no_range_is_refused(faithful: np.ndarray) -> None
     for ks in (3, range(0)):
         with pytest.raises(lem.ModelError, match="select must be given some k to try"):
             lem.select(lem.models.gaussian_mixture, faithful, ks)  # type: ignore[arg-type]
+
+
+# -- what a number is ------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def two(faithful: np.ndarray) -> lem.Fit:
+    return lem.fit(lem.models.gaussian_mixture(2), faithful, seed=0, restarts=2)
+
+
+def test_labels_are_the_index_of_parameters_over_states() -> None:
+    answer = ["neg", "pos", "pos", "neg", "pos"] * 8
+    fit = lem.fit(lem.Model([lem.observed("c", lem.Categorical())]), {"c": answer}, seed=0)
+    shown = fit.to_dataframe().set_index("index")["value"]
+    assert shown.to_dict() == {"neg": pytest.approx(0.4), "pos": pytest.approx(0.6)}
+    z = lem.latent("z", lem.Categorical(2))
+    known = {"z": ["a", "b", "b", "a", "b"] * 8, "x": np.arange(40.0)}
+    model = lem.Model([z, lem.observed("x", lem.Normal(), given=z)])
+    frame = lem.fit(model, known, seed=0).to_dataframe()
+    assert frame[frame["node"] == "z"]["index"].tolist() == ["a", "b"]
+    assert frame[frame["node"] == "x"]["index"].tolist() == [""] * 4
+
+
+def test_the_summary_says_what_stands_behind_plus_minus(two: lem.Fit) -> None:
+    assert "standard error" not in str(two.summary())
+    text = str(two.summary(standard_errors=True))
+    assert "estimate ± its standard error" in text
+
+
+def test_what_is_printed_says_that_it_is_a_total_and_its_unit(faithful: np.ndarray) -> None:
+    model = lem.models.gaussian_mixture(2)
+    step = next(lem.iterate(model, faithful, seed=0))
+    assert f"objective F {step.objective:.6f} nats (total)" in repr(step)
+    assert f"Q = {step.Q.total:.6f} nats (total; z: " in repr(step.Q)
+    assert repr(step.posterior).endswith(" nats (total)")
+    hard = lem.fit(model, faithful, assign=lem.hard, seed=0, restarts=2)
+    assert f"objective F        {hard.objective:.6f} nats (total, hard assignment)" in repr(hard)
+    rows = hard.trace.rows
+    ends = f"objective F {rows[0].objective:.6f} -> {rows[-1].objective:.6f} nats (total)"
+    assert ends in repr(hard.trace)
+
+
+def test_what_is_printed_of_prototypes_is_a_distortion(faithful: np.ndarray) -> None:
+    model = lem.models.kmeans(2)
+    fit = lem.fit(model, faithful, assign=lem.hard, seed=0, restarts=1)
+    *_, step = lem.iterate(model, faithful, assign=lem.hard, seed=0)
+    assert f"distortion J {-step.objective:.6f} (total)" in repr(step)
+    assert f"distortion J       {fit.distortion:.6f} (total)" in repr(fit)
+    assert f"-> {fit.distortion:.6f} (total)" in repr(fit.trace)
+    for shown in (repr(step), repr(fit), repr(fit.trace), repr(step.Q)):
+        assert "nats" not in shown
+
+
+def test_the_summary_of_another_rule_names_it_and_counts_by_it(faithful: np.ndarray) -> None:
+    fit = lem.fit(lem.models.gaussian_mixture(2), faithful, assign=lem.hard, seed=0)
+    what = dict(fit.summary().numbers())
+    assert what["assignment rule"] == "hard"
+    assert what["objective F under it, total in nats"] == f"{fit.objective:.6f}"
+    assert what["entropy of the posterior under it, total in nats"] == "0.000000"
+    text = str(fit.summary())
+    for count in np.bincount(fit.predict()):
+        assert f"{count:.2f}" in text
+        assert f"{count / 272:.4f}" in text
+    assert "expected rows" not in text
+    soft = lem.fit(lem.models.gaussian_mixture(2), faithful, seed=0, restarts=1)
+    assert "assignment rule" not in dict(soft.summary().numbers())
+
+
+def test_the_summary_of_drawn_states_counts_those_of_the_fit(faithful: np.ndarray) -> None:
+    rule = lem.stochastic(0)
+    fit = lem.fit(
+        lem.models.gaussian_mixture(2), faithful, assign=rule, seed=0, restarts=1, max_iter=5, tol=0
+    )
+    assert fit.assigned().entropy == 0.0
+    assert str(fit.summary()) == str(fit.summary())
+    assert dict(fit.summary().numbers())["assignment rule"] == "stochastic"
+
+
+def test_tiny_numbers_are_printed_one_by_one() -> None:
+    z = lem.latent("z", lem.Categorical(probs=[1.0 - 3e-7, 3e-7]))
+    x = lem.observed("x", lem.Normal(mean=[0.0, 1.0], variance=[1.0, 1.0]), given=z)
+    data = np.random.default_rng(0).normal(size=30)
+    fit = lem.fit(lem.Model([z, x]), data, max_iter=1, tol=0, restarts=1, accelerate=None)
+    first, second = fit.model["z"].probs
+    assert second < 1e-4
+    assert f"[{first:.5f} {second:.3g}]" in str(fit.summary())
+    assert f"[{first:.4f} {second:.3g}]" in repr(fit)
+
+
+def test_filled_in_strings_are_plain() -> None:
+    z = lem.latent("z", lem.Categorical(2))
+    c = lem.observed("c", lem.Categorical(), given=z)
+    answer = np.array(["neg", "pos", "pos", None] * 10, dtype=object)
+    fit = lem.fit(lem.Model([z, c]), {"c": answer}, seed=0, restarts=1)
+    for draw in (False, True):
+        filled = fit.impute(draw=draw, seed=0)["c"]
+        assert {type(entry) for entry in filled} == {str}
+
+
+# -- what is refused -------------------------------------------------------------------------------
+
+
+def test_standard_errors_that_belong_to_nothing_are_refused(two: lem.Fit) -> None:
+    wrong = {
+        r"Node 'x': standard errors of mean must have its shape \(2, 2\), got \(3,\)": {
+            "x": {"mean": np.zeros(3)}
+        },
+        r"standard_errors must be of nodes of the model \(z, x\), got 'y'": {"y": {}},
+        r"Node 'x': standard errors must be of its parameters mean, covariance, got 'rate'": {
+            "x": {"rate": np.zeros(2)}
+        },
+        "Node 'x': standard errors must be arrays by parameter, got 3": {"x": 3},
+        "Node 'x': standard errors of mean must be numbers": {"x": {"mean": "a"}},
+    }
+    for message, errors in wrong.items():
+        with pytest.raises(lem.ModelError, match=message):
+            two.summary(standard_errors=errors)
+        with pytest.raises(lem.ModelError, match=message):
+            two.to_dataframe(standard_errors=errors)
+
+
+def test_dates_among_numbers_are_refused_by_name(faithful: np.ndarray) -> None:
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(faithful, columns=["e", "w"])
+    for day in (pandas.Timestamp("2020"), pandas.Timestamp("2020", tz="UTC")):
+        for table in (frame.assign(t=day), frame.assign(t=day)[["t"]]):
+            with pytest.raises(lem.DataError, match=r"data\['t'\] must be numeric .* got dates"):
+                lem.fit(lem.models.gaussian_mixture(2), table)
+    with pytest.raises(lem.DataError, match=r"data\['t'\] must be numeric .* got dates"):
+        lem.fit(lem.models.gaussian_mixture(2), frame.assign(t=pandas.Timedelta(1)))
+
+
+def test_weights_that_are_no_real_numbers_are_refused(faithful: np.ndarray) -> None:
+    model = lem.models.gaussian_mixture(2)
+    with pytest.raises(lem.DataError, match="weights must be real numbers, got complex128"):
+        lem.fit(model, faithful, weights=np.ones(272) + 1j)
+    holed = np.ones(272)
+    holed[[5, 9]] = np.nan
+    with pytest.raises(
+        lem.DataError, match=r"weights must be known .*, got NaN in 2 rows, .* row 5"
+    ):
+        lem.fit(model, faithful, weights=holed)
+
+
+def test_probabilities_of_which_some_are_unknown_are_refused(faithful: np.ndarray) -> None:
+    known = np.full((272, 2), np.nan)
+    known[3] = [0.5, np.nan]
+    with pytest.raises(lem.DataError, match=r"data\['z'\] must .* got \[0\.5 nan\] in row 3"):
+        lem.fit(lem.models.gaussian_mixture(2), {"x": faithful, "z": known})
+
+
+def test_arguments_of_another_type_are_refused(faithful: np.ndarray) -> None:
+    counts = lem.fit(lem.Model([lem.observed("x", lem.Poisson())]), [3, 5, 4, 2, 6])
+    boot = counts.bootstrap(5, seed=0)
+    for level in ("a", None, True, [0.5], 1j):
+        with pytest.raises(lem.ModelError, match="level must be a number between 0 and 1, got"):
+            boot.interval(level)  # type: ignore[arg-type]
+    with pytest.raises(lem.ModelError, match="must be given a function from k to a Model, got 5"):
+        lem.select(5, faithful, [2])  # type: ignore[arg-type]
+    with pytest.raises(lem.ModelError, match=r"each k must be hashable.*, got \[2\]"):
+        lem.select(lem.models.gaussian_mixture, faithful, [[2]])
+
+
+def test_a_model_that_cannot_be_made_names_its_k(faithful: np.ndarray) -> None:
+    with pytest.raises(lem.ModelError, match=r"^k = 0: "):
+        lem.select(lem.models.gaussian_mixture, faithful, range(3))

@@ -76,6 +76,11 @@ class Distribution(metaclass=_ReadOnlyArrays):
     ``n_parameters`` is the number of free parameters over all states. ``expected_value()`` returns
     the means, ``(K, *event)``, which fill in what is missing.
 
+    A regression sets ``takes_covariates``. Its values are then rows of the covariates and the
+    variable itself, side by side, ``(n, p + m)``, and the two optional methods get the covariates
+    as a further argument: ``sample(rng, state, inputs)``, ``expected_value(inputs)``, which is
+    ``(n, K, *event)``.
+
     Examples
     --------
     >>> import attrs, numpy as np
@@ -96,10 +101,16 @@ class Distribution(metaclass=_ReadOnlyArrays):
 
     __slots__ = ("__weakref__",)
 
+    #: Parameters that may be held at a value while the others are fitted (see `fixed`).
+    holdable: ClassVar[tuple[str, ...]] = ()
+    #: Those that are: a field of the families that have some.
+    held: Any = ()
     #: True for a node that only makes sense under hard assignment (see `Prototype`).
     requires_hard: ClassVar[bool] = False
     #: True for a distribution of vectors that marginalises missing parts of them.
     takes_gaps: ClassVar[bool] = False
+    #: True for a regression: its values are given after those of the covariates, ``(n, p + m)``.
+    takes_covariates: ClassVar[bool] = False
     #: Number of axes of each parameter after the parents' ones, where the family knows it.
     trailing_axes: ClassVar[Mapping[str, int]] = {}
 
@@ -167,6 +178,16 @@ class Distribution(metaclass=_ReadOnlyArrays):
         return all(value is not None for value in self.parameters.values())
 
     @property
+    def has_prior(self) -> bool:
+        """Whether the parameters have a prior."""
+        return getattr(self, "prior", None) is not None
+
+    @property
+    def log_prior(self) -> float:
+        """The log-density of the parameters under their prior, 0 without one."""
+        return 0.0
+
+    @property
     def events(self) -> tuple[str, ...]:
         """What the maximiser had to do besides maximising, as sentences (an active constraint)."""
         return ()
@@ -187,10 +208,30 @@ class Distribution(metaclass=_ReadOnlyArrays):
             raise Unsuitable("be numeric", "an array of objects", "Convert it to numbers.")
         return value
 
+    def fill_gaps(self, value: Array) -> Array:
+        """Return values with missing entries filled in such that `check` takes what is observed.
+
+        By default with the first entry of their column; 0 in one without any.
+        """
+        gaps = np.isnan(value) if value.dtype.kind == "f" else np.zeros(value.shape, dtype=bool)
+        if not gaps.any():
+            return value
+        flat, absent = value.reshape(len(value), -1), gaps.reshape(len(value), -1)
+        example = np.nan_to_num(flat[absent.argmin(axis=0), np.arange(flat.shape[1])])
+        return np.where(gaps, example.reshape(value.shape[1:]), value)
+
+    def supports(self, value: Array) -> Array:
+        """Return which values have a density under some parameters, as a mask ``(n,)``.
+
+        A case of a `Switch` is asked to check and fit these only: there may be others that another
+        case is for.
+        """
+        return np.ones(len(value), dtype=bool)
+
     def check_parents(self, shape: tuple[int, ...]) -> None:
         """Raise `Unsuitable` unless the parameters have the parents' axes ``shape`` first."""
         for name, value in self.parameters.items():
-            if value is None:
+            if value is None or self._is_for_all(name, value):
                 continue
             n_axes = self.trailing_axes.get(name, value.ndim - len(shape))
             if value.shape[: len(shape)] != shape or value.ndim != len(shape) + n_axes:
@@ -205,6 +246,16 @@ class Distribution(metaclass=_ReadOnlyArrays):
                     f"shape {value.shape}",
                     "Give one set of parameters for each combination of the parents' states.",
                 )
+
+    def state_log_probs(self, inputs: Array) -> Array:
+        """Return log p of each state given covariates ``(n, p)``, ``(n, K, n_states)``."""
+        states = range(self.n_states or 0)
+        values = (np.column_stack([inputs, np.full(len(inputs), state)]) for state in states)
+        return np.stack([self.log_prob(value) for value in values], axis=-1)
+
+    def with_inputs(self, inputs: Inputs) -> Self:
+        """Return this declaration for the covariates of its node, or raise `Unsuitable`."""
+        return self
 
     def bind(self, value: Array, weights: Array | None = None) -> Self:
         """Return this template with what it takes from the data once (reference point, levels).
@@ -229,9 +280,19 @@ class Distribution(metaclass=_ReadOnlyArrays):
         """Whether `dissimilarity` is provided."""
         return type(self).dissimilarity is not Distribution.dissimilarity
 
+    def _is_for_all(self, name: str, value: Array) -> bool:
+        """Return whether a parameter that is held has one value for all states."""
+        return name in self.held and value.ndim == self.trailing_axes.get(name)
+
     def flatten(self, parents: tuple[int, ...]) -> Self:
         """Return the same distribution with its parents' axes ``parents`` folded into one."""
-        return self._reshape(parents, (math.prod(parents),))
+        repeated = {
+            name: np.broadcast_to(value, (*parents, *value.shape))
+            for name, value in self.parameters.items()
+            if value is not None and parents and self._is_for_all(name, value)
+        }
+        whole = attrs.evolve(self, **repeated) if repeated else self  # type: ignore[misc]
+        return whole._reshape(parents, (math.prod(parents),))
 
     def unflatten(self, parents: tuple[int, ...]) -> Self:
         """Undo `flatten`."""
@@ -281,7 +342,11 @@ class Distribution(metaclass=_ReadOnlyArrays):
                 f"a {type(other).__name__}",
                 "Use the same family.",
             )
-        arrays = {name: value for name, value in other.state_arrays.items() if value is not None}
+        arrays = {
+            name: value
+            for name, value in other.state_arrays.items()
+            if value is not None and name not in self.held
+        }
         return attrs.evolve(self, **arrays) if arrays else self  # type: ignore[misc]
 
     def feasible(self) -> Self:
@@ -353,6 +418,37 @@ class Distribution(metaclass=_ReadOnlyArrays):
         return attrs.evolve(self, **changes)  # type: ignore[misc]
 
 
+@attrs.frozen
+class Inputs:
+    """The covariates of a node, in the order of its parents.
+
+    Attributes
+    ----------
+    names : tuple of str
+    widths : tuple of int
+        Number of columns of each.
+    """
+
+    names: tuple[str, ...]
+    widths: tuple[int, ...]
+
+    @property
+    def width(self) -> int:
+        """Number of columns of all, p."""
+        return sum(self.widths)
+
+    def columns(self, name: str) -> slice:
+        """Return the columns of one of them."""
+        place = self.names.index(name)
+        start = sum(self.widths[:place])
+        return slice(start, start + self.widths[place])
+
+
+def beside(inputs: Array, value: Array) -> Array:
+    """Return covariates ``(n, p)`` and values ``(n, *event)`` side by side, ``(n, p + m)``."""
+    return np.concatenate([inputs, value.reshape(len(value), -1)], axis=1)
+
+
 def single_moves(sizes: Array) -> Iterator[Array]:
     """Yield, for each entry of an array that is not 0, the array with only that entry."""
     for index in map(tuple, np.argwhere(sizes)):
@@ -391,8 +487,19 @@ def sampler(dist: Distribution) -> Callable[[np.random.Generator, Array], Array]
     return method  # type: ignore[no-any-return]
 
 
-def expected_value(dist: Distribution) -> Array:
-    """Return the ``expected_value`` of a distribution, ``(K, *event)``."""
+def drawn(
+    dist: Distribution, rng: np.random.Generator, state: Array, inputs: Array | None = None
+) -> Array:
+    """Return a draw for each parents' state ``(n,)`` and covariates ``(n, p)``, if it has some."""
+    draw: Callable[..., Any] = sampler(dist)
+    return np.asarray(draw(rng, state) if inputs is None else draw(rng, state, inputs))
+
+
+def expected_value(dist: Distribution, inputs: Array | None = None) -> Array:
+    """Return the ``expected_value`` of a distribution, ``(K, *event)``.
+
+    Given covariates ``(n, p)`` it is ``(n, K, *event)``.
+    """
     method = getattr(dist, "expected_value", None)
     if method is None:
         name = type(dist).__name__
@@ -400,7 +507,7 @@ def expected_value(dist: Distribution) -> Array:
             f"{name} must have a method 'expected_value()' because missing values are to be filled "
             f"in by their mean, got none. Add it to {name}, or fill them in by draws."
         )
-    return np.asarray(method())
+    return np.asarray(method() if inputs is None else method(inputs))
 
 
 class ExponentialFamily(Distribution):
@@ -482,8 +589,15 @@ class ExponentialFamily(Distribution):
             return self.keep(self, np.ones(len(record.weight), dtype=bool))
         return super().update(record)
 
+    def pseudo_statistics(self, n_states: int) -> Statistics | None:
+        """Return what a prior is worth in statistics, for each of K states; None without one."""
+        return None
+
     def from_statistics(self, record: Statistics) -> Self:
         """Return the maximiser; a state without any weight keeps the parameters it has."""
+        pseudo = self.pseudo_statistics(len(record.weight))
+        if pseudo is not None:
+            record = record + pseudo
         empty = ~(record.weight > 0)
         if not empty.any():
             mean = record.total / record.weight[:, None]

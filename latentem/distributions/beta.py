@@ -10,7 +10,7 @@ import numpy as np
 
 from latentem.distributions.arrays import Array, as_float_array
 from latentem.distributions.base import parameter
-from latentem.distributions.dirichlet import (
+from latentem.distributions.composition import (
     Composition,
     concentration_moves,
     limited,

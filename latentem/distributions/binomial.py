@@ -14,10 +14,13 @@ from latentem.distributions.base import (
     BOUNDARY,
     Distribution,
     ExponentialFamily,
+    Inputs,
     parameter,
     single_moves,
 )
 from latentem.distributions.checks import check_column, check_integers, naming
+from latentem.distributions.priors import beta_counts, conjugate, log_beta
+from latentem.distributions.records import Statistics
 from latentem.errors import ModelError, Unsuitable
 
 
@@ -47,10 +50,12 @@ class Binomial(ExponentialFamily):
 
     Parameters
     ----------
-    n : int
-        Number of trials.
+    n : int or str
+        Number of trials, or the covariate, a parent of the node, that holds it for each row.
     probs : array, (\*parents,), optional
         Probability of a success.
+    prior : Beta, optional
+        Of the probability; the estimate is (successes + a - 1) / (trials + a + b - 2).
 
     Raises
     ------
@@ -63,24 +68,55 @@ class Binomial(ExponentialFamily):
     >>> import latentem as lem
     >>> lem.Binomial(10).fit(np.array([9, 8, 7]), np.ones(3)).probs
     array(0.8)
+
+    Trials that differ from row to row:
+
+    >>> tosses = lem.covariate("tosses")
+    >>> heads = lem.observed("heads", lem.Binomial("tosses"), given=tosses)
+    >>> data = {"tosses": [10, 20], "heads": [4, 11]}
+    >>> lem.fit(lem.Model([tosses, heads]), data).model["heads"].probs
+    array(0.5)
     """
 
     trailing_axes: ClassVar[Mapping[str, int]] = {"probs": 0}
 
-    n: int
+    n: int | str
     probs: Array | None = parameter(converter=_successes)
+    prior: Distribution | None = attrs.field(
+        default=None, kw_only=True, validator=conjugate(beta_counts)
+    )
 
     def __attrs_post_init__(self) -> None:
         whole = isinstance(self.n, int | np.integer) and not isinstance(self.n, bool)
-        if not whole or self.n < 1:
+        if not isinstance(self.n, str) and (not whole or self.n < 1):
             raise ModelError(
-                f"Binomial: n must be a whole number of at least 1, got {self.n!r}. "
-                "Give the number of trials."
+                f"Binomial: n must be a whole number of at least 1, or the name of a covariate, "
+                f"got {self.n!r}. Give the number of trials."
             )
+
+    @property
+    def takes_covariates(self) -> bool:  # type: ignore[override]
+        """Whether the trials are a column of the data."""
+        return isinstance(self.n, str)
+
+    def with_inputs(self, inputs: Inputs) -> Self:
+        if inputs.width != 1:
+            raise Unsuitable(
+                "be the number of trials, and nothing else, because {node} is Binomial",
+                f"{inputs.width} columns",
+                "Use Logistic(trials=...) for a regression.",
+            )
+        return self
+
+    def _counts(self, value: Array) -> tuple[Array | float, Array]:
+        """Return trials and successes, of values or of rows of both."""
+        if isinstance(self.n, str):
+            return value[..., 0], value[..., 1]
+        return float(self.n), value
 
     def __repr__(self) -> str:
         known = "" if self.probs is None else f", probs={self.probs!r}"
-        return f"Binomial({self.n}{known})"
+        return f"Binomial({self.n!r}{known})"
 
     def known(self) -> Array:
         """Return the probabilities, or raise `ModelError`."""
@@ -96,7 +132,19 @@ class Binomial(ExponentialFamily):
         return 0 if self.probs is None else self.probs.size
 
     def check(self, value: Array) -> Array:
-        return check_integers(value, 0, int(self.n), "Binomial")
+        return check_integers(value, 0, None if isinstance(self.n, str) else self.n, "Binomial")
+
+    def bind(self, value: Array, weights: Array | None = None) -> Self:
+        n, x = self._counts(value)
+        wrong = (x > n) | (n != np.floor(n))
+        if wrong.any():
+            row = int(wrong.argmax())
+            raise Unsuitable(
+                f"be at most the number of trials, whole numbers in '{self.n}'",
+                f"{x[row]:g} of {np.broadcast_to(n, x.shape)[row]:g} in row {row}",
+                "Correct the counts or the trials.",
+            )
+        return self
 
     def started_from(self, other: Distribution) -> Self:
         started = super().started_from(other)
@@ -109,12 +157,16 @@ class Binomial(ExponentialFamily):
 
     def dissimilarity(self, value: Array, other: Array) -> Array:
         # On the scale of arcsin sqrt(x / n) the variance is nearly constant, 1 / 4 n.
-        angle, others = (np.arcsin(np.sqrt(x / self.n)) for x in (value, other))
-        return 4.0 * self.n * (angle[:, None] - others) ** 2
+        (n, angle), (m, others) = (
+            (np.maximum(trials, 1.0), np.arcsin(np.sqrt(x / np.maximum(trials, 1.0))))
+            for trials, x in map(self._counts, (value, other))
+        )
+        precision = 8.0 / np.add.outer(np.atleast_1d(1.0 / n), np.atleast_1d(1.0 / m))
+        return np.asarray(precision * (angle[:, None] - others) ** 2)
 
     def statistics(self, value: Array) -> Array:
-        x = np.asarray(value, dtype=float)
-        return np.stack([self.n - x, x], axis=1)
+        n, x = self._counts(np.asarray(value, dtype=float))
+        return np.stack([n - x, x], axis=1)
 
     def natural_parameters(self) -> tuple[Array, Array]:
         probs = self.known()
@@ -122,11 +174,24 @@ class Binomial(ExponentialFamily):
             return np.stack([np.log1p(-probs), np.log(probs)], axis=-1), np.zeros(probs.shape)
 
     def log_base_measure(self, value: Array) -> Array:
-        log_choose: Array = gammaln(self.n + 1.0) - gammaln(value + 1.0)
-        return log_choose - gammaln(self.n - value + 1.0)
+        n, x = self._counts(np.asarray(value, dtype=float))
+        return np.asarray(_log_choose(n, x))
 
     def from_mean(self, mean: Array, weight: Array) -> Self:
-        return attrs.evolve(self, probs=np.clip(mean[..., 1] / self.n, 0.0, 1.0))
+        total = mean.sum(axis=-1)  # n, or the mean number of trials
+        return attrs.evolve(self, probs=mean[..., 1] / np.where(total > 0, total, 1.0))
+
+    def pseudo_statistics(self, n_states: int) -> Statistics | None:
+        if self.prior is None:
+            return None
+        successes, failures = beta_counts("Binomial", self.prior, (n_states,))
+        return Statistics(successes + failures, np.stack([failures, successes], axis=1))
+
+    @property
+    def log_prior(self) -> float:
+        if self.prior is None or self.probs is None:
+            return 0.0
+        return log_beta(*beta_counts("Binomial", self.prior, self.probs.shape), self.probs)
 
     def directions(self) -> list[dict[str, Array]]:
         probs = self.known()
@@ -136,19 +201,32 @@ class Binomial(ExponentialFamily):
     def log_prob(self, value: Array) -> Array:
         """Return log p(value | parents), ``(n, *parents)``; -inf for what is no such number."""
         probs = self.known()
-        column = _in_states(value, probs, "Binomial")
-        possible = (column >= 0) & (column <= self.n) & (column == np.floor(column))
+        ones = (1,) * probs.ndim
+        if isinstance(self.n, str):
+            value = np.asarray(value, dtype=float)
+            n, column = (part.reshape(-1, *ones) for part in (value[:, 0], value[:, 1]))
+        else:
+            n, column = np.full((1, *ones), float(self.n)), _in_states(value, probs, "Binomial")
+        possible = (column >= 0) & (column <= n) & (column == np.floor(column))
         x = np.where(possible, column, 0)
-        log_prob = xlogy(x, probs) + xlog1py(self.n - x, -probs) + self.log_base_measure(x)
+        log_prob = xlogy(x, probs) + xlog1py(n - x, -probs) + _log_choose(n, x)
         return np.where(possible, log_prob, -np.inf)
 
-    def expected_value(self) -> Array:
-        """Return the means, ``(*parents,)``."""
-        return self.n * self.known()
+    def expected_value(self, inputs: Array | None = None) -> Array:
+        """Return the means, ``(*parents,)``, or of given trials, ``(n, *parents)``."""
+        probs = self.known()
+        if inputs is None:
+            return np.asarray(float(self.n) * probs)
+        return np.asarray(inputs.reshape(-1, *(1,) * probs.ndim) * probs)
 
-    def sample(self, rng: np.random.Generator, state: Array) -> Array:
+    def sample(self, rng: np.random.Generator, state: Array, inputs: Array | None = None) -> Array:
         """Draw one number of successes for each parent state, ``(n,)``."""
-        return rng.binomial(self.n, self.known()[state])
+        trials = int(self.n) if inputs is None else inputs[:, 0].astype(np.int64)
+        return np.asarray(rng.binomial(trials, self.known()[state]))
+
+
+def _log_choose(n: Array | float, x: Array) -> Array:
+    return np.asarray(gammaln(n + 1.0) - gammaln(x + 1.0) - gammaln(n - x + 1.0))
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -166,6 +244,8 @@ class Geometric(ExponentialFamily):
     ----------
     probs : array, (\*parents,), optional
         Probability of a success, above 0.
+    prior : Beta, optional
+        Of the probability; the estimate is (rows + a - 1) / (rows + failures + a + b - 2).
 
     Raises
     ------
@@ -183,6 +263,10 @@ class Geometric(ExponentialFamily):
     trailing_axes: ClassVar[Mapping[str, int]] = {"probs": 0}
 
     probs: Array | None = parameter(converter=_successes)
+
+    prior: Distribution | None = attrs.field(
+        default=None, kw_only=True, validator=conjugate(beta_counts)
+    )
 
     def __attrs_post_init__(self) -> None:
         if self.probs is not None and not np.all(self.probs > 0):
@@ -223,6 +307,18 @@ class Geometric(ExponentialFamily):
 
     def from_mean(self, mean: Array, weight: Array) -> Self:
         return attrs.evolve(self, probs=1.0 / (1.0 + mean[..., 0]))
+
+    def pseudo_statistics(self, n_states: int) -> Statistics | None:
+        if self.prior is None:
+            return None
+        successes, failures = beta_counts("Geometric", self.prior, (n_states,))
+        return Statistics(successes, failures[:, None])
+
+    @property
+    def log_prior(self) -> float:
+        if self.prior is None or self.probs is None:
+            return 0.0
+        return log_beta(*beta_counts("Geometric", self.prior, self.probs.shape), self.probs)
 
     def directions(self) -> list[dict[str, Array]]:
         probs = self.known()

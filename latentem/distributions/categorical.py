@@ -17,6 +17,14 @@ from latentem.distributions.base import (
     single_moves,
 )
 from latentem.distributions.checks import check_column, check_integers, naming
+from latentem.distributions.priors import (
+    beta_counts,
+    conjugate,
+    dirichlet_counts,
+    log_beta,
+    log_dirichlet,
+)
+from latentem.distributions.records import Statistics
 from latentem.errors import ModelError, Unsuitable
 
 
@@ -30,7 +38,8 @@ def _probabilities(value: Any) -> Array | None:
     return probs if probs is None or probs.max() <= 1 else as_float_array(np.minimum(probs, 1.0))
 
 
-def _levels(value: Any) -> tuple[Any, ...] | None:
+def as_levels(value: Any) -> tuple[Any, ...] | None:
+    """Return labels of states as a tuple, if there are any."""
     return None if value is None else tuple(value)
 
 
@@ -73,6 +82,9 @@ class Categorical(ExponentialFamily):
     levels : sequence, optional
         Labels of the states, strings or numbers, in order; taken from a column of strings or
         categories if absent.
+    prior : Dirichlet, optional
+        Of the probabilities; with concentrations alpha the estimates are
+        (counts + alpha - 1) / (their sum).
 
     Raises
     ------
@@ -91,9 +103,15 @@ class Categorical(ExponentialFamily):
 
     n_states: int | None = attrs.field(default=None)
     probs: Array | None = parameter(converter=_probabilities)
-    levels: tuple[Any, ...] | None = attrs.field(default=None, kw_only=True, converter=_levels)
+    levels: tuple[Any, ...] | None = attrs.field(default=None, kw_only=True, converter=as_levels)
+    prior: Distribution | None = attrs.field(default=None, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
+        if self.prior is not None:
+            shape = (1,) if self.n_states is None else (self.n_states,)
+            dirichlet_counts(
+                "Categorical", self.prior, shape if self.probs is None else self.probs.shape
+            )
         if self.levels is not None:
             n_states = len(self.levels) if self.n_states is None else self.n_states
             if len(set(self.levels)) != n_states:
@@ -133,7 +151,8 @@ class Categorical(ExponentialFamily):
 
     def __repr__(self) -> str:
         if self.probs is None:
-            return f"Categorical({'' if self.n_states is None else self.n_states})"
+            prior = "" if self.prior is None else f", prior={self.prior!r}"
+            return f"Categorical({'' if self.n_states is None else self.n_states}{prior})"
         levels = "" if self.levels is None else f", levels={list(self.levels)!r}"
         return f"Categorical(probs={self.probs!r}{levels})"
 
@@ -210,6 +229,19 @@ class Categorical(ExponentialFamily):
     def from_mean(self, mean: Array, weight: Array) -> Self:
         return attrs.evolve(self, probs=mean / mean.sum(axis=-1, keepdims=True))
 
+    def pseudo_statistics(self, n_states: int) -> Statistics | None:
+        if self.prior is None or self.n_states is None:
+            return None
+        counts = dirichlet_counts("Categorical", self.prior, (n_states, self.n_states))
+        return Statistics(counts.sum(axis=1), counts)
+
+    @property
+    def log_prior(self) -> float:
+        if self.prior is None or self.probs is None:
+            return 0.0
+        counts = dirichlet_counts("Categorical", self.prior, self.probs.shape)
+        return log_dirichlet(counts, self.probs)
+
     def directions(self) -> list[dict[str, Array]]:
         """Each probability against the largest of its row, which keeps the sum."""
         probs = _known("Categorical", self.probs)
@@ -225,7 +257,10 @@ class Categorical(ExponentialFamily):
     def permuted(self, order: Array) -> Self:
         probs = None if self.probs is None else self.probs[..., order]
         levels = None if self.levels is None else tuple(self.levels[state] for state in order)
-        return attrs.evolve(self, probs=probs, levels=levels)
+        prior: Any = self.prior
+        if prior is not None and np.ndim(prior.concentration):
+            prior = attrs.evolve(prior, concentration=prior.concentration[..., order])
+        return attrs.evolve(self, probs=probs, levels=levels, prior=prior)
 
     def log_prob(self, value: Array) -> Array:
         """Return log p(value | parents), ``(n, *parents)``; -inf outside the states."""
@@ -255,6 +290,8 @@ class Bernoulli(ExponentialFamily):
     ----------
     probs : array, (\*parents,), optional
         Probability of a 1.
+    prior : Beta, optional
+        Of the probability; the estimate is (ones + a - 1) / (rows + a + b - 2).
 
     Raises
     ------
@@ -272,9 +309,14 @@ class Bernoulli(ExponentialFamily):
     trailing_axes: ClassVar[Mapping[str, int]] = {"probs": 0}
 
     probs: Array | None = parameter(converter=_probabilities)
+    prior: Distribution | None = attrs.field(
+        default=None, kw_only=True, validator=conjugate(beta_counts)
+    )
 
     def __repr__(self) -> str:
-        return "Bernoulli()" if self.probs is None else f"Bernoulli(probs={self.probs!r})"
+        if self.probs is not None:
+            return f"Bernoulli(probs={self.probs!r})"
+        return "Bernoulli()" if self.prior is None else f"Bernoulli(prior={self.prior!r})"
 
     @property
     def n_states(self) -> int:
@@ -305,15 +347,31 @@ class Bernoulli(ExponentialFamily):
     def from_mean(self, mean: Array, weight: Array) -> Self:
         return attrs.evolve(self, probs=np.clip(mean[..., 1], 0.0, 1.0))
 
+    def pseudo_statistics(self, n_states: int) -> Statistics | None:
+        if self.prior is None:
+            return None
+        ones, zeros = beta_counts("Bernoulli", self.prior, (n_states,))
+        return Statistics(ones + zeros, np.stack([zeros, ones], axis=1))
+
+    @property
+    def log_prior(self) -> float:
+        if self.prior is None or self.probs is None:
+            return 0.0
+        return log_beta(*beta_counts("Bernoulli", self.prior, self.probs.shape), self.probs)
+
     def directions(self) -> list[dict[str, Array]]:
         probs = _known("Bernoulli", self.probs)
         room = np.minimum(probs, 1.0 - probs)
         return [{"probs": move} for move in single_moves(np.where(room > BOUNDARY, room, 0.0))]
 
     def permuted(self, order: Array) -> Self:
-        if self.probs is None or order[0] == 0:
+        if order[0] == 0:
             return self
-        return attrs.evolve(self, probs=1.0 - self.probs)
+        probs = None if self.probs is None else 1.0 - self.probs
+        prior: Any = self.prior
+        if prior is not None:
+            prior = attrs.evolve(prior, a=prior.b, b=prior.a)
+        return attrs.evolve(self, probs=probs, prior=prior)
 
     def log_prob(self, value: Array) -> Array:
         """Return log p(value | parents), ``(n, *parents)``; -inf outside the states."""

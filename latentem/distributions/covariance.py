@@ -1,11 +1,25 @@
-"""Covariance structures of a Gaussian: which second moments it needs, and its maximiser.
+r"""Covariance structures of a Gaussian, by what its states share.
 
-All act in standardised units, on arrays whose last axes are as said; leading axes are the states.
+Every covariance is a volume, a shape and an orientation,
+
+.. math:: \Sigma_k = \lambda_k D_k A_k D_k^\top, \qquad A_k \text{ diagonal}, \; |A_k| = 1,
+          \; D_k \text{ orthogonal},
+
+and a structure says of each whether it is equal in all states or varies between them. `Full` has
+any orientation, `Diagonal` that of the columns, `Spherical` has no shape. The fourteen structures
+have names of three letters, for volume, shape and orientation: E for equal, V for varying, I for
+the identity. How each is fitted says `latentem.distributions.spectra`.
+
+References
+----------
+Banfield and Raftery, Model-based Gaussian and non-Gaussian clustering, Biometrics 49, 1993. Celeux
+and Govaert, Gaussian parsimonious clustering models, Pattern Recognition 28, 1995. Browne and
+McNicholas, Estimating common principal components in high dimensions, Advances in Data Analysis and
+Classification 8, 2014.
 """
 
 from __future__ import annotations
 
-import abc
 import functools
 from typing import ClassVar
 
@@ -13,49 +27,9 @@ import attrs
 import numpy as np
 
 from latentem.distributions.arrays import Array
+from latentem.distributions.structure import Feature, Structure, root_mean_square, row_norms
 
-
-class Structure(abc.ABC):
-    """A set of allowed covariance matrices, closed under scaling."""
-
-    __slots__ = ()
-    name: ClassVar[str]
-
-    @abc.abstractmethod
-    def n_moments(self, d: int) -> int:
-        """Return q, the number of second moments needed: as many as one matrix has parameters."""
-
-    @abc.abstractmethod
-    def moments_into(self, out: Array, z: Array) -> None:
-        """Write the second moments of each column of z ``(d, rows)`` into out ``(q, rows)``."""
-
-    @abc.abstractmethod
-    def weighted_moments(self, z: Array, weights: Array) -> Array:
-        """Return the sum over rows of the weighted second moments, ``(q,)``."""
-
-    @abc.abstractmethod
-    def of_products(self, products: Array) -> Array:
-        """Return the second moments ``(..., q)`` of products z z' ``(..., d, d)``."""
-
-    @abc.abstractmethod
-    def coefficients(self, precision: Array) -> Array:
-        """Return c ``(..., q)`` with c . moments(z) = -z' precision z / 2."""
-
-    @abc.abstractmethod
-    def covariance(self, moments: Array, mean: Array) -> Array:
-        """Return the maximum-likelihood matrix ``(..., d, d)`` of mean moments ``(..., q)``."""
-
-    @abc.abstractmethod
-    def directions(self, d: int) -> Array:
-        """Return a basis ``(q, d, d)`` of the symmetric matrices of this structure."""
-
-    def allows(self, covariance: Array) -> bool:
-        """Return whether matrices ``(..., d, d)`` have this structure, to rounding."""
-        return True
-
-    def common_scale(self, scale: Array) -> Array:
-        """Return the scale ``(d,)`` of the columns in which the structure keeps its shape."""
-        return scale
+__all__ = ["LETTERS", "STRUCTURES", "Diagonal", "Full", "Spherical", "Structure", "exceeds"]
 
 
 @functools.cache
@@ -66,9 +40,24 @@ def upper(d: int) -> tuple[Array, Array]:
 
 @attrs.frozen
 class Full(Structure):
-    """Any symmetric positive definite matrix."""
+    """Any symmetric positive definite matrices, by default those of each state by itself.
 
-    name: ClassVar[str] = "full"
+    Parameters
+    ----------
+    volume, shape, orientation : {"equal", "varying"}
+        What the states share. So ``Full("equal", "equal", "equal")`` is one matrix for all (EEE),
+        and ``Full(orientation="equal")`` are common principal components (VVE).
+
+    Examples
+    --------
+    >>> import latentem as lem
+    >>> lem.covariance.Full(shape="equal").name
+    'VEV'
+    >>> lem.Gaussian(covariance=lem.covariance.Full(shape="equal"))
+    Gaussian(covariance="VEV")
+    """
+
+    word: ClassVar[str] = "full"
 
     def n_moments(self, d: int) -> int:
         return d * (d + 1) // 2
@@ -109,12 +98,31 @@ class Full(Structure):
         basis[one_each, rows, columns] = basis[one_each, columns, rows] = 1.0
         return basis
 
+    def _nearest(self, root: Array) -> Array:
+        return root
+
+    def _allows_each(self, covariance: Array) -> bool:
+        return True
+
 
 @attrs.frozen
 class Diagonal(Structure):
-    """Independent columns, each with its variance."""
+    """Independent columns, each with its variance.
 
-    name: ClassVar[str] = "diagonal"
+    Parameters
+    ----------
+    volume, shape : {"equal", "varying"}
+        What the states share.
+
+    Examples
+    --------
+    >>> import latentem as lem
+    >>> lem.covariance.Diagonal(volume="equal").name
+    'EVI'
+    """
+
+    word: ClassVar[str] = "diagonal"
+    orientation: str = attrs.field(default="axes", init=False)
 
     def n_moments(self, d: int) -> int:
         return d
@@ -140,16 +148,35 @@ class Diagonal(Structure):
         basis: Array = np.eye(d)[:, :, None] * np.eye(d)
         return basis
 
-    def allows(self, covariance: Array) -> bool:
+    def _nearest(self, root: Array) -> Array:
+        if (np.count_nonzero(root, axis=-2) <= 1).all():  # R R' is diagonal already
+            return root
+        return row_norms(root)[..., None] * np.eye(root.shape[-2])
+
+    def _allows_each(self, covariance: Array) -> bool:
         variance = np.diagonal(covariance, axis1=-2, axis2=-1)
         return np.allclose(covariance, variance[..., None] * np.eye(variance.shape[-1]))
 
 
 @attrs.frozen
 class Spherical(Structure):
-    """The same variance in every direction."""
+    """The same variance in every direction.
 
-    name: ClassVar[str] = "spherical"
+    Parameters
+    ----------
+    volume : {"equal", "varying"}
+        Whether the states share it.
+
+    Examples
+    --------
+    >>> import latentem as lem
+    >>> lem.covariance.Spherical().n_parameters(k=3, d=2)
+    3
+    """
+
+    word: ClassVar[str] = "spherical"
+    shape: str = attrs.field(default="spherical", init=False)
+    orientation: str = attrs.field(default="axes", init=False)
 
     def n_moments(self, d: int) -> int:
         return 1
@@ -176,16 +203,15 @@ class Spherical(Structure):
     def directions(self, d: int) -> Array:
         return np.eye(d)[None]
 
-    def allows(self, covariance: Array) -> bool:
+    def _nearest(self, root: Array) -> Array:
+        return root_mean_square(row_norms(root))[..., None] * np.eye(root.shape[-2])
+
+    def _allows_each(self, covariance: Array) -> bool:
         variance = covariance[..., :1, :1]
         return np.allclose(covariance, variance * np.eye(covariance.shape[-1]))
 
     def common_scale(self, scale: Array) -> Array:
-        # Root mean square, without overflow.
-        largest = scale.max(initial=0.0)
-        if largest == 0:
-            return scale
-        return np.full_like(scale, largest * np.sqrt(np.mean((scale / largest) ** 2)))
+        return root_mean_square(scale)
 
 
 def exceeds(covariance: Array, floor: float) -> bool:
@@ -197,4 +223,14 @@ def exceeds(covariance: Array, floor: float) -> bool:
     return True
 
 
+#: The structures in words, of what each state has by itself.
 STRUCTURES: dict[str, Structure] = {s.name: s for s in (Full(), Diagonal(), Spherical())}
+
+_BOTH: tuple[Feature, ...] = ("equal", "varying")
+_EVERY: list[Structure] = [
+    *(Spherical(volume) for volume in _BOTH),
+    *(Diagonal(volume, shape) for shape in _BOTH for volume in _BOTH),
+    *(Full(v, s, o) for o in _BOTH for s in _BOTH for v in _BOTH),
+]
+#: All fourteen by their letters.
+LETTERS: dict[str, Structure] = {s.letters: s for s in _EVERY}

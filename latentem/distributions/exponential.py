@@ -9,9 +9,11 @@ import attrs
 import numpy as np
 
 from latentem.distributions.arrays import Array, as_float_array
-from latentem.distributions.base import parameter
+from latentem.distributions.base import Distribution, parameter
 from latentem.distributions.checks import check_floor
 from latentem.distributions.positive import PositiveFamily, single_state_moves
+from latentem.distributions.priors import conjugate, gamma_counts, log_gamma
+from latentem.distributions.records import Statistics
 from latentem.errors import Unsuitable
 
 
@@ -31,6 +33,8 @@ class Exponential(PositiveFamily):
     floor : float
         Smallest allowed mean of a state, in units of the mean of the data: a state of zeros only
         would have none. The fit is the exact maximiser under this constraint.
+    prior : Gamma, optional
+        Of the rate; the estimate is (rows + shape - 1) / (total + rate).
 
     Raises
     ------
@@ -52,6 +56,9 @@ class Exponential(PositiveFamily):
 
     rate: Array | None = parameter(converter=as_float_array)
     floor: float = attrs.field(default=1e-13, kw_only=True, validator=check_floor)
+    prior: Distribution | None = attrs.field(
+        default=None, kw_only=True, validator=conjugate(gamma_counts)
+    )
 
     @property
     def support(self) -> str:
@@ -88,6 +95,18 @@ class Exponential(PositiveFamily):
         share = mean[..., 0]
         rate = 1.0 / (np.maximum(share, self.floor) * self.centre)
         return attrs.evolve(self, rate=rate, at_limit=share < self.floor)
+
+    def pseudo_statistics(self, n_states: int) -> Statistics | None:
+        if self.prior is None:
+            return None
+        events, exposure = gamma_counts("Exponential", self.prior, (n_states,))
+        return Statistics(events, exposure[:, None] / self.centre)
+
+    @property
+    def log_prior(self) -> float:
+        if self.prior is None or self.rate is None:
+            return 0.0
+        return log_gamma(*gamma_counts("Exponential", self.prior, self.rate.shape), self.rate)
 
     def feasible(self) -> Self:
         if self.rate is None or self.reference is None:

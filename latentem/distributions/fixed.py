@@ -12,24 +12,27 @@ import attrs
 import numpy as np
 
 from latentem.distributions.arrays import Array
-from latentem.distributions.base import Distribution
+from latentem.distributions.base import Distribution, Inputs
 from latentem.distributions.kernels import Kernel
 from latentem.distributions.records import Record
 from latentem.errors import ModelError
 
 
-def fixed(dist: Distribution) -> Fixed:
-    """Return a distribution whose parameters stay as they are.
+def fixed(dist: Distribution, *names: str) -> Distribution:
+    """Return a distribution whose parameters, or some of them, stay as they are.
 
     Parameters
     ----------
     dist : Distribution
         With parameters. They are read as before: ``fixed(Poisson(rate=2)).rate``.
+    *names : str
+        The parameters to fix, for families that can fit the others by themselves: mean or
+        covariance of a `Gaussian`, mean or variance of a `Normal`, ... All, if none is named.
 
     Raises
     ------
     ModelError
-        If a parameter is not given.
+        If a parameter to be fixed is not given, or the family cannot fit the others alone.
 
     Examples
     --------
@@ -37,8 +40,32 @@ def fixed(dist: Distribution) -> Fixed:
     >>> half = lem.fixed(lem.Categorical(probs=[0.5, 0.5]))
     >>> half.probs, half.n_parameters
     (array([0.5, 0.5]), 0)
+    >>> known_means = lem.fixed(lem.Normal(mean=[0.0, 3.0], variance=[1.0, 1.0]), "mean")
+    >>> known_means.n_parameters  # the variances
+    2
     """
-    return dist if isinstance(dist, Fixed) else Fixed(dist)
+    if isinstance(dist, Fixed) or not names:
+        return dist if isinstance(dist, Fixed) else Fixed(dist)
+    if not isinstance(dist, Distribution):
+        raise ModelError(
+            f"fixed must be given a distribution, got {dist!r}. Give one, such as Poisson(rate=2)."
+        )
+    family, parameters = type(dist).__name__, dist.parameters
+    for name in names:
+        if name not in dist.holdable:
+            some = f"some of {list(dist.holdable)}" if dist.holdable else "all parameters, unnamed"
+            raise ModelError(
+                f"fixed: a {family} must be held at {some}, got {name!r}. "
+                "Name one of these, or fix the whole distribution."
+            )
+        if parameters[name] is None:
+            raise ModelError(
+                f"fixed: '{name}' of the {family} must be given, got none. "
+                f"Give it: {family}({name}=...)."
+            )
+    if set(names) == set(parameters):
+        return Fixed(dist)
+    return attrs.evolve(dist, held=names)  # type: ignore[misc]
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -79,6 +106,15 @@ class Fixed(Distribution):
         return self.dist.takes_gaps
 
     @property
+    def has_prior(self) -> bool:
+        """No: what is fixed is not estimated."""
+        return False
+
+    @property
+    def log_prior(self) -> float:
+        return 0.0
+
+    @property
     def parameters(self) -> dict[str, Array | None]:
         return self.dist.parameters
 
@@ -105,6 +141,20 @@ class Fixed(Distribution):
     def dissimilarity(self, value: Array, other: Array) -> Array:
         return self.dist.dissimilarity(value, other)
 
+    @property
+    def takes_covariates(self) -> bool:  # type: ignore[override]
+        """As the distribution."""
+        return self.dist.takes_covariates
+
+    def state_log_probs(self, inputs: Array) -> Array:
+        return self.dist.state_log_probs(inputs)
+
+    def fill_gaps(self, value: Array) -> Array:
+        return self.dist.fill_gaps(value)
+
+    def supports(self, value: Array) -> Array:
+        return self.dist.supports(value)
+
     def check(self, value: Array) -> Array:
         return self.dist.check(value)
 
@@ -130,6 +180,9 @@ class Fixed(Distribution):
 
     def with_levels(self, levels: tuple[Any, ...]) -> Self:
         return self._with(self.dist.with_levels(levels))
+
+    def with_inputs(self, inputs: Inputs) -> Self:
+        return self._with(self.dist.with_inputs(inputs))
 
     def bind(self, value: Array, weights: Array | None = None) -> Self:
         return self._with(self.dist.bind(value, weights))

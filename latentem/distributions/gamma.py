@@ -91,7 +91,7 @@ class Gamma(PositiveFamily):
         spread = surplus - excess(share, 1.0)  # log of the mean - mean of the logs
         smallest = log_minus_digamma(np.asarray(self.largest_shape))
         at_limit = spread < smallest
-        a = np.minimum(_shape(np.maximum(spread, smallest)), self.largest_shape)
+        a = np.minimum(shape_of_excess(np.maximum(spread, smallest)), self.largest_shape)
         return attrs.evolve(self, shape=a, rate=a / (share * self.centre), at_limit=at_limit)
 
     def feasible(self) -> Self:
@@ -121,7 +121,7 @@ class Gamma(PositiveFamily):
         return np.maximum(draws, np.finfo(float).tiny)  # of tiny shapes draws round to 0
 
 
-def _shape(spread: Array) -> Array:
+def shape_of_excess(spread: Array) -> Array:
     """Return the root a of log a - digamma(a) = spread, by way of t = 1 / a."""
 
     def function(t: Array) -> tuple[Array, Array]:

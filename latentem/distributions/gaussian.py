@@ -11,14 +11,16 @@ import numpy as np
 from latentem.distributions.arrays import Array, as_float_array
 from latentem.distributions.base import Distribution, ExponentialFamily
 from latentem.distributions.checks import check_floor, check_moments, check_real, naming
-from latentem.distributions.covariance import STRUCTURES, Full, Structure, exceeds
+from latentem.distributions.covariance import LETTERS, STRUCTURES, Full, Structure, exceeds
 from latentem.distributions.gaps import GappedKernel
 from latentem.distributions.gaussian_kernel import ResidualKernel
 from latentem.distributions.kernels import Kernel, LinearKernel, TemplateKernel
-from latentem.distributions.records import Statistics
+from latentem.distributions.priors import NormalInverseWishart, refuse_prior
+from latentem.distributions.records import Statistics, check_finite, nothing_to_fit
 from latentem.distributions.reference import SMALLEST_SCALE, Reference, squared_distances
+from latentem.distributions.structure import Eigen
 from latentem.distributions.whitening import LOG_2PI, whiten
-from latentem.errors import ModelError, Unsuitable
+from latentem.errors import DegenerateError, ModelError, Unsuitable
 
 # Error allowed in a log-density before a state leaves the statistics form for the residual form.
 LARGEST_ERROR = 1e-8
@@ -26,17 +28,19 @@ LARGEST_ERROR = 1e-8
 MANY_STATISTICS = 1000
 
 
+NAMED = STRUCTURES | LETTERS
+
+
 def _covariance_or_structure(covariance: Any) -> Array | Structure | None:
     if isinstance(covariance, Structure):
         return covariance
     if covariance is None or isinstance(covariance, str):
-        if covariance not in STRUCTURES:
-            names = ", ".join(map(repr, STRUCTURES))
+        if covariance not in NAMED:
             raise ModelError(
-                f"Gaussian: covariance must be one of {names}, or an array of matrices, "
-                f"got {covariance!r}. Choose one of these."
+                f"Gaussian: covariance must be one of {', '.join(map(repr, NAMED))}, or an array "
+                f"of matrices, got {covariance!r}. Choose one of these."
             )
-        return STRUCTURES[covariance]
+        return NAMED[covariance]
     return as_float_array(covariance)
 
 
@@ -44,7 +48,7 @@ def _structure(structure: Any) -> Structure | None:
     chosen = None if structure is None else _covariance_or_structure(structure)
     if chosen is not None and not isinstance(chosen, Structure):
         raise ModelError(
-            f"Gaussian: structure must be one of {', '.join(map(repr, STRUCTURES))}, "
+            f"Gaussian: structure must be one of {', '.join(map(repr, NAMED))}, "
             f"got {structure!r}. Choose one of these."
         )
     return chosen
@@ -67,20 +71,42 @@ class Gaussian(ExponentialFamily):
     Parameters
     ----------
     mean : array, (\*parents, d), optional
-    covariance : {"full", "diagonal", "spherical"} or array, (\*parents, d, d)
-        The structure to fit, or known covariance matrices.
+    covariance : str, Structure or array, (\*parents, d, d)
+        The structure to fit, or known covariance matrices. ``"full"``, ``"diagonal"`` and
+        ``"spherical"`` ones are each state's own. Three letters say what the states share of
+        :math:`\Sigma_k = \lambda_k D_k A_k D_k^\top`, volume, shape and orientation: E, equal; V,
+        varying; I, the identity (a sphere, or axes along the columns). So ``"EEE"`` is one matrix
+        for all, ``"VEI"`` are diagonal ones in constant proportions, ``"VVE"`` have common
+        principal axes. All of them: EII VII EEI VEI EVI VVI EEE VEE EVE VVE EEV VEV EVV VVV. A
+        value of `latentem.covariance` says the same in words: ``Full(shape="equal")`` is VEV.
     shared : bool
-        One covariance for all states: the pooled within-state one.
+        With ``"full"``, ``"diagonal"`` or ``"spherical"``, one covariance for all states: the
+        pooled within-state one (EEE, EEI, EII).
+    prior : NormalInverseWishart, optional
+        Of mean and covariance, which are then those of largest posterior density. For structures
+        of which the states share all or nothing.
+    held : tuple of str
+        What is held at its value while the other is fitted, ``("mean",)`` or ``("covariance",)``.
+        Follows from giving only one of them, which may be one for all states.
     floor : float
         Smallest allowed eigenvalue of a covariance, in units of the data's variance (column by
-        column). The fit is the exact maximiser under this constraint, and says when it is active.
+        column; of all columns together for spheres, and where a change of one column's unit would
+        leave the structure: EEV, VEV, EVE, VVE). The fit is the exact maximiser under this
+        constraint, and says when it is active.
     structure : str, optional
         The structure of the matrices given as ``covariance``, used if they are fitted again.
 
     Raises
     ------
     ModelError
-        If a covariance is not symmetric and positive definite, or shapes disagree.
+        If a covariance is not symmetric and positive definite or has another structure than the one
+        declared, or shapes disagree.
+
+    References
+    ----------
+    Celeux and Govaert, Gaussian parsimonious clustering models, Pattern Recognition 28, 1995, for
+    the structures. Where these share something there may be no closed form: volumes and shapes, and
+    common axes, are then iterated to convergence within an M-step (see `latentem.covariance`).
 
     Examples
     --------
@@ -93,9 +119,21 @@ class Gaussian(ExponentialFamily):
     >>> g.covariance
     array([[1., 0.],
            [0., 4.]])
+
+    Two states of equal shape, one twice as wide as the other:
+
+    >>> x = np.concatenate([x, 2 * x])
+    >>> weights = np.repeat(np.eye(2), 4, axis=0)
+    >>> lem.Gaussian(covariance="VEI").fit(x, weights).covariance.round(9)
+    array([[[ 1.,  0.],
+            [ 0.,  4.]],
+    <BLANKLINE>
+           [[ 4.,  0.],
+            [ 0., 16.]]])
     """
 
     trailing_axes: ClassVar[Mapping[str, int]] = {"mean": 1, "covariance": 2}
+    holdable: ClassVar[tuple[str, ...]] = ("mean", "covariance")
     takes_gaps: ClassVar[bool] = True
 
     mean: Array | None = attrs.field(default=None, converter=as_float_array)
@@ -103,6 +141,8 @@ class Gaussian(ExponentialFamily):
     shared: bool = attrs.field(default=False, kw_only=True)
     floor: float = attrs.field(default=1e-13, kw_only=True, validator=check_floor)
     structure: Structure | None = attrs.field(default=None, kw_only=True, converter=_structure)
+    prior: NormalInverseWishart | None = attrs.field(default=None, kw_only=True)
+    held: tuple[str, ...] = attrs.field(default=(), kw_only=True, converter=tuple)
     reference: Reference | None = attrs.field(default=None, kw_only=True)
     # mean + rounding is the mean to twice the precision, for data far from the origin.
     rounding: Array | None = attrs.field(default=None, kw_only=True)
@@ -113,17 +153,60 @@ class Gaussian(ExponentialFamily):
     log_root: Array | None = attrs.field(default=None, kw_only=True)
     whitened: Array | None = attrs.field(default=None, kw_only=True)
 
+    def __attrs_pre_init__(
+        self, mean: Any = None, covariance: Any = "full", shared: bool = False, **_: Any
+    ) -> None:
+        if shared and isinstance(covariance, str) and covariance.isupper():
+            raise ModelError(
+                f"Gaussian: shared must be left out because {covariance!r} says what the states "
+                "share, got True. Name the structure by its letters, or say shared=True with "
+                "'full', 'diagonal' or 'spherical'."
+            )
+
     def __attrs_post_init__(self) -> None:
-        if self.structure is None:
-            known = isinstance(self.covariance, Structure)
-            object.__setattr__(self, "structure", self.covariance if known else Full())
+        structure = self.structure
+        if structure is None:
+            structure = self.covariance if isinstance(self.covariance, Structure) else Full()
+        object.__setattr__(self, "structure", structure.pooled if self.shared else structure)
+        _, covariance = self.parameters.values()
         if self.reference is None:  # given by a user, not by a maximiser
-            check_moments(self.mean, self.parameters["covariance"])
+            self._check_given(covariance)
+        if covariance is None or self.form.is_linear or self._is_whitened:
+            return
+        if not self.form.allows(covariance):  # a linear one is asked where a fit starts from it
+            raise ModelError(
+                f"Gaussian: covariance must have the structure {self.form.name}, "
+                f"got {covariance.tolist()}. Give such matrices, or declare another structure."
+            )
+
+    def _check_given(self, covariance: Array | None) -> None:
+        """Raise `ModelError` unless what a user gave makes a Gaussian; hold what is given alone."""
+        mean = self.mean
+        if (mean is None) is not (covariance is None) and not self.held:
+            object.__setattr__(self, "held", ("mean",) if covariance is None else ("covariance",))
+        if mean is not None and covariance is None:
+            d = mean.shape[-1] if mean.ndim else 1
+            check_moments(mean, np.broadcast_to(np.eye(d), (*mean.shape, d)))
+        elif covariance is not None and mean is None:
+            check_moments(np.zeros(covariance.shape[:-1]), covariance)
+        else:
+            check_moments(mean, covariance)
+        if self.prior is not None and not isinstance(self.prior, NormalInverseWishart):
+            raise refuse_prior("Gaussian", "NormalInverseWishart", self.prior)
+        if self.prior is not None and not self.form.is_linear:
+            raise ModelError(
+                f"Gaussian: covariance must be shared by all states or by none because it has a "
+                f"prior, got {self.form.name}. Use 'full', 'diagonal' or 'spherical', or no prior."
+            )
 
     def __repr__(self) -> str:
         shared = ", shared=True" if self.shared else ""
         if not self.is_parameterised:
-            return f'Gaussian(covariance="{self.form.name}"{shared})'
+            name = type(self.form)().name if self.shared else self.form.name
+            given = f"mean={self.mean!r}, " if self.mean is not None else ""
+            if self.parameters["covariance"] is not None:
+                return f"Gaussian(covariance={self.covariance!r}{shared})"
+            return f'Gaussian({given}covariance="{name}"{shared})'
         return f"Gaussian(mean={self.mean!r}, covariance={self.covariance!r}{shared})"
 
     # -- parameters ----------------------------------------------------------------------------
@@ -133,6 +216,11 @@ class Gaussian(ExponentialFamily):
         """The covariance structure."""
         assert self.structure is not None
         return self.structure
+
+    @property
+    def _is_whitened(self) -> bool:
+        """Whether the whitening is that of all the covariances."""
+        return self.whitened is not None and np.array_equal(self.whitened, self.covariance)
 
     @property
     def parameters(self) -> dict[str, Array | None]:
@@ -155,13 +243,23 @@ class Gaussian(ExponentialFamily):
 
     @property
     def n_parameters(self) -> int:
-        """Free parameters: the means, and the covariances (one if shared)."""
+        """Free parameters: the means, and what the structure leaves free of the covariances."""
         mean, _ = self.known()
         d = mean.shape[-1]
-        n_covariances = 1 if self.shared else mean.size // d
-        return mean.size + n_covariances * self.form.n_moments(d)
+        means = 0 if "mean" in self.held else mean.size
+        matrices = 0 if "covariance" in self.held else self.form.n_parameters(mean.size // d, d)
+        return means + matrices
 
     def keep(self, old: Self, states: Array) -> Self:
+        if self.form != type(self.form)():
+            # What is shared belongs to all states, those without weight too: only means are kept.
+            kept: dict[str, Any] = {
+                name: np.where(states[..., None], before, value)
+                for name in ("mean", "rounding")
+                if (value := getattr(self, name)) is not None
+                and (before := getattr(old, name)) is not None
+            }
+            return attrs.evolve(self, **kept)
         new = self
         if self.whitening is None and old.whitening is not None:
             assert old.log_root is not None
@@ -169,20 +267,17 @@ class Gaussian(ExponentialFamily):
             new = attrs.evolve(
                 self, whitening=nothing, log_root=np.zeros_like(old.log_root), whitened=nothing
             )
-        kept = super(Gaussian, new).keep(old, states)
-        # A shared covariance is pooled over the states with weight; it belongs to all.
-        return attrs.evolve(kept, covariance=self.covariance) if self.shared else kept
+        return super(Gaussian, new).keep(old, states)
 
     def started_from(self, other: Distribution) -> Self:
-        started = super().started_from(other)
-        covariance = started.parameters["covariance"]
+        covariance = other.free.parameters.get("covariance")
         if covariance is not None and not self.form.allows(covariance):
             raise Unsuitable(
                 f"start from a {self.form.name} covariance",
                 f"{covariance.tolist()}",
                 f"Give matrices of this structure, or declare another than {self.form.name}.",
             )
-        return started
+        return super().started_from(other)
 
     def feasible(self) -> Self:
         if self.reference is None or not self.is_parameterised:
@@ -229,9 +324,11 @@ class Gaussian(ExponentialFamily):
         return attrs.evolve(self, reference=Reference.of(value, self.form, weights))
 
     def check_fit(self) -> None:
-        if self.reference is None:
+        if self.reference is None or self.prior is not None or "covariance" in self.held:
             return
-        spread = self.form.common_scale(self.reference.spread)
+        spread = self.reference.spread
+        if self.form.shape == "spherical":  # one column that varies is enough
+            spread = self.form.common_scale(spread)
         constant = np.flatnonzero(spread < SMALLEST_SCALE)
         if len(constant):
             columns = ", ".join(map(str, constant))
@@ -303,66 +400,75 @@ class Gaussian(ExponentialFamily):
     def from_mean(self, mean: Array, weight: Array) -> Self:
         d = self.reference.centre.size if self.reference else _dimension(mean, self.form)
         first, second = mean[..., :d], mean[..., d:]
-        covariance = self.form.covariance(second, first)
+        scatter = self.form.covariance(second, first)
         if self.reference is None or self.reference.root is None:
-            if self.shared:
-                pooled = np.tensordot(weight, covariance, axes=weight.ndim) / weight.sum()
-                covariance = np.broadcast_to(pooled, covariance.shape)
-            if exceeds(covariance, self.floor):
-                return self._at(first, covariance)
-        return self._from_roots(first, covariance, weight)
+            covariance = self.form.of_scatter(scatter, weight)
+            if covariance is not None and exceeds(covariance, self.floor):
+                return self._at(first, {"covariance": self._in_units(covariance)})
+        return self._from_roots(first, scatter, weight)
 
-    def _from_roots(self, first: Array, covariance: Array, weight: Array) -> Self:
+    def _from_roots(self, first: Array, scatter: Array, weight: Array) -> Self:
         """Return the maximiser of moments of y, z = root y; in square roots throughout.
 
         A covariance close to singular loses its small eigenvalues in sums and products, its square
         root only half as many digits; so the root is carried over to the next step. Eigenvalues
-        below the floor are set to it. For a sample covariance with eigenvalues l_i, minus the
-        log-likelihood is the sum of log s_i + l_i / s_i over eigenvalues s_i, which under
-        s_i >= floor is least at s_i = max(l_i, floor).
+        stay above the floor. For a sample covariance with eigenvalues l_i, minus the log-likelihood
+        is the sum of log s_i + l_i / s_i over eigenvalues s_i, which under s_i >= floor is least at
+        s_i = max(l_i, floor); for what the states share see `latentem.distributions.spectra`.
         """
         reference = self.reference
-        values, vectors = np.linalg.eigh(covariance)
-        root = vectors * np.sqrt(np.maximum(values, 0.0))[..., None, :]
+        root = _root(scatter)
         if reference is not None and reference.root is not None:
             root = reference.root @ root
             first = (reference.root @ first[..., None])[..., 0]
-        if self.shared:
-            flat = root.reshape(-1, *root.shape[-2:])
-            share = np.sqrt(weight.reshape(-1) / weight.sum())
-            pooled = np.concatenate(list(share[:, None, None] * flat), axis=-1)  # (d, K d)
-            root = np.broadcast_to(pooled, (*weight.shape, *pooled.shape))
-        directions, sizes, _ = np.linalg.svd(root, full_matrices=False)
-        at_floor = np.asarray((sizes**2 < self.floor).any(axis=-1))
-        sizes = np.maximum(sizes, np.sqrt(self.floor))
-        z_root = directions * sizes[..., None, :]
-        z_covariance = z_root @ np.swapaxes(z_root, -1, -2)
-        z_covariance = 0.5 * (z_covariance + np.swapaxes(z_covariance, -1, -2))
-        new = self._at(first, z_covariance)
-        scale = 1.0 if reference is None else reference.scale
-        matrix = np.swapaxes(directions, -1, -2) / sizes[..., :, None] / scale
-        log_root = np.log(sizes).sum(-1) + np.log(scale).sum()
-        return attrs.evolve(
-            new, at_floor=at_floor, whitening=matrix, log_root=log_root, whitened=new.covariance
-        )
+        old = None
+        if self.is_parameterised and not self.form.is_linear:
+            old = self._eigen()
+            own = old[0] * old[1][..., None, :]
+            root = np.where((weight > 0)[..., None, None], root, own)
+        return self._at(first, self._of_eigen(*self.form.maximum(root, weight, self.floor, old)))
 
-    def _at(self, z_mean: Array, z_covariance: Array) -> Self:
-        """Return the distribution with these moments in units of the reference."""
-        reference = self.reference
-        if reference is None:
-            return attrs.evolve(
-                self, mean=z_mean, covariance=z_covariance, at_floor=None, whitening=None
-            )
-        mean, rounding = reference.means(z_mean)
-        return attrs.evolve(
-            self,
-            mean=mean,
-            rounding=rounding,
-            covariance=z_covariance * reference.scale * reference.scale[:, None],
-            at_floor=None,
-            whitening=None,
-            reference=reference.base or reference,
-        )
+    def _in_units(self, z_covariance: Array) -> Array:
+        """Return a covariance in units of the data."""
+        if self.reference is None:
+            return z_covariance
+        return z_covariance * self.reference.scale * self.reference.scale[:, None]
+
+    def _of_eigen(self, axes: Array, sizes: Array) -> dict[str, Any]:
+        """Return the fields of covariances with these axes and deviations, in standard units."""
+        z_root = axes * sizes[..., None, :]
+        z_covariance = z_root @ np.swapaxes(z_root, -1, -2)
+        covariance = self._in_units(0.5 * (z_covariance + np.swapaxes(z_covariance, -1, -2)))
+        scale = 1.0 if self.reference is None else self.reference.scale
+        # Rounding may have taken an eigenvalue at the floor by a little above it.
+        at_floor = (sizes <= np.sqrt(self.floor) * (1 + 1e-14)).any(axis=-1)
+        return {
+            "covariance": covariance,
+            "whitening": np.swapaxes(axes, -1, -2) / sizes[..., :, None] / scale,
+            "log_root": np.log(sizes).sum(-1) + np.log(scale).sum(),
+            "whitened": covariance,
+            "at_floor": np.asarray(at_floor),
+        }
+
+    def _eigen(self) -> Eigen:
+        """Return axes and deviations of the covariances in standard units, to all their digits."""
+        _, covariance = self.known()
+        scale = np.ones(covariance.shape[-1]) if self.reference is None else self.reference.scale
+        if self._is_whitened and self.whitening is not None:
+            rows = self.whitening * scale
+            precision = np.linalg.norm(rows, axis=-1)
+            return np.swapaxes(rows / precision[..., None], -1, -2), 1.0 / precision
+        root = _root(covariance / scale / scale[:, None])
+        return self.form.maximum(root, np.ones(root.shape[:-2]), self.floor)
+
+    def _at(self, z_mean: Array, covariances: dict[str, Any]) -> Self:
+        """Return the distribution with these means in units of the reference, and covariances."""
+        changes: dict[str, Any] = {"at_floor": None, "whitening": None, **covariances}
+        if self.reference is None:
+            return attrs.evolve(self, mean=z_mean, **changes)
+        mean, rounding = self.reference.means(z_mean)
+        reference = self.reference.base or self.reference
+        return attrs.evolve(self, mean=mean, rounding=rounding, reference=reference, **changes)
 
     def directions(self) -> list[dict[str, Array]]:
         """Means and covariances in units of the covariance's root L: mu + L e, Sigma + L E L'.
@@ -370,25 +476,108 @@ class Gaussian(ExponentialFamily):
         In these Q is equally curved in all directions. A covariance at its floor stays there.
         """
         mean, covariance = self.known()
-        root = np.linalg.inv(whiten(covariance)[0])  # (*parents, d, d)
-        states = list(np.ndindex(mean.shape[:-1]))
+        d = mean.shape[-1]
+        flat = self.flatten(mean.shape[:-1])
+        axes, sizes = flat._eigen()
+        scale = np.ones(d) if self.reference is None else self.reference.scale
+        root = (axes * sizes[:, None, :] * scale[:, None]).reshape(covariance.shape)
         found = [
             {"mean": _at_state(mean.shape, state, column)}
-            for state in states
+            for state in np.ndindex(mean.shape[:-1])
             for column in root[state].T
+            if "mean" not in self.held
         ]
-        for state in states[:1] if self.shared else states:
-            if self.at_floor is not None and self.at_floor[state]:
-                continue
-            for basis in self.form.directions(mean.shape[-1]):
-                move = root[state] @ basis @ root[state].T
-                where = ... if self.shared else state
-                found.append({"covariance": _at_state(covariance.shape, where, move)})
+        if "covariance" in self.held:
+            return found
+        free = np.ones(len(sizes), bool) if flat.at_floor is None else ~flat.at_floor
+        moves = self.form.moves(axes, sizes, free)
+        found += [{"covariance": self._in_units(m).reshape(covariance.shape)} for m in moves]
         return found
+
+    def moved(self, direction: Mapping[str, Array], step: float) -> Self:
+        if self.form.is_linear or "covariance" not in direction:
+            return super().moved(direction, step)
+        # Along a curved structure: to the nearest matrices of it.
+        scale = (
+            np.ones(self.known()[0].shape[-1]) if self.reference is None else self.reference.scale
+        )
+        covariance = self.covariance + step * direction["covariance"]
+        d = covariance.shape[-1]
+        flat = self.flatten(covariance.shape[:-2])
+        root = _root((covariance / scale / scale[:, None]).reshape(-1, d, d))
+        eigen = self.form.maximum(root, np.ones(len(root)), self.floor, flat._eigen())
+        moved = attrs.evolve(flat, **self._of_eigen(*eigen)).unflatten(covariance.shape[:-2])
+        rest = {name: change for name, change in direction.items() if name != "covariance"}
+        return moved if not rest else moved.moved(rest, step)
 
     def from_statistics(self, record: Statistics) -> Self:
         # The record may be about a centre of its own for each state.
-        return super(Gaussian, self.about(record.reference)).from_statistics(record)
+        about = self.about(record.reference)
+        if self.prior is not None or self.held:
+            return check_finite(about._constrained(record))
+        return super(Gaussian, about).from_statistics(record)
+
+    @property
+    def log_prior(self) -> float:
+        if self.prior is None or not self.is_parameterised:
+            return 0.0
+        return self.prior.log_density(*self.known(), shared=self.form.volume == "equal")
+
+    def _constrained(self, record: Statistics) -> Self:
+        """Return the maximiser where there is a prior, or the mean or covariance is held.
+
+        With N rows of mean z and scatter N R R', deviations from a mean that is held are added to
+        the scatter, as are those from the prior's, and its scale; all by further columns of R.
+        """
+        n = record.weight
+        empty = ~(n > 0)
+        moments = record.total / np.where(empty, 1.0, n)[:, None]
+        d = self.reference.centre.size if self.reference else _dimension(moments, self.form)
+        first, root = moments[:, :d], _root(self.form.covariance(moments[:, d:], moments[:, :d]))
+        root = np.where(empty[:, None, None], 0.0, root)
+        reference = self.reference
+        if reference is not None and reference.root is not None:
+            root = reference.root @ root
+            first = (reference.root @ first[..., None])[..., 0]
+        old = self.mean if self.mean is None else self._standard_mean(self.mean, self.rounding)
+        if empty.any() and old is None and (self.prior is None or not self.prior.weight):
+            raise DegenerateError(nothing_to_fit(empty))
+        if old is not None:
+            first = np.where(empty[:, None], old, first)
+        mean, weight = first, n
+        columns = [root * np.sqrt(n)[:, None, None]]
+        if "mean" in self.held:
+            assert old is not None
+            mean = old
+            columns.append((np.sqrt(n)[:, None] * (first - mean))[..., None])
+        if self.prior is not None:
+            prior, scale = self.prior, 1.0 if reference is None else reference.scale
+            kappa, expected = prior.weight, self._standard_mean(prior.mean, None)
+            if "mean" not in self.held:
+                mean = first + (kappa / np.where(n + kappa > 0, n + kappa, 1.0))[:, None] * (
+                    expected - first
+                )
+                columns.append((np.sqrt(n)[:, None] * (first - mean))[..., None])
+            columns.append((np.sqrt(kappa) * (mean - expected))[..., None])
+            once = 1.0 / len(n) if self.form.volume == "equal" else 1.0  # for each, or for all
+            own = np.linalg.cholesky(prior.scale / np.outer(scale, scale))
+            columns.append(np.broadcast_to(np.sqrt(once) * own, (len(n), d, d)))
+            weight = n + (kappa > 0) + once * (prior.df + d + 1)
+        if "covariance" in self.held:
+            return self._at(mean, {"covariance": self.covariance})
+        share = np.where(weight > 0, weight, 1.0)
+        whole = np.concatenate(columns, axis=-1) / np.sqrt(share)[:, None, None]
+        new = self._at(mean, self._of_eigen(*self.form.maximum(whole, weight, self.floor)))
+        unknown = ~(weight > 0)
+        if unknown.any() and not self.is_parameterised:
+            raise DegenerateError(nothing_to_fit(unknown))
+        return new.keep(self, unknown) if unknown.any() else new
+
+    def _standard_mean(self, mean: Array, rounding: Array | None) -> Array:
+        """Return means in units of the reference."""
+        if self.reference is None:
+            return mean
+        return self.reference.standardise_means(mean, 0.0 if rounding is None else rounding)
 
     def about(self, reference: Reference | None) -> Self:
         return self if reference is self.reference else attrs.evolve(self, reference=reference)
@@ -416,8 +605,7 @@ class Gaussian(ExponentialFamily):
     def sample(self, rng: np.random.Generator, state: Array) -> Array:
         """Draw one vector for each state index, ``(n, d)``."""
         mean, covariance = self.known()
-        values, vectors = np.linalg.eigh(covariance)  # which never fails, as Cholesky's root may
-        root = vectors * np.sqrt(np.maximum(values, 0.0))[..., None, :]
+        root = _root(covariance)  # which never fails, as Cholesky's may
         noise = rng.standard_normal((len(state), mean.shape[-1]))
         draws: Array = mean[state] + np.einsum("nij,nj->ni", root[state], noise)
         return draws
@@ -468,6 +656,13 @@ class Gaussian(ExponentialFamily):
         _, whitening, _ = self.standard_form()
         reference = self.reference.of_states(mean, low, np.linalg.inv(whitening))
         return GappedKernel(self, reference, whitening)
+
+
+def _root(matrix: Array) -> Array:
+    """Return R with R R' a positive matrix ``(..., d, d)``, what is negative of it left out."""
+    values, vectors = np.linalg.eigh(matrix)
+    root: Array = vectors * np.sqrt(np.maximum(values, 0.0))[..., None, :]
+    return root
 
 
 def _at_state(shape: tuple[int, ...], state: Any, change: Array) -> Array:

@@ -115,9 +115,13 @@ class LogNormal(ExponentialFamily):
 
     # -- data ----------------------------------------------------------------------------------
 
+    def supports(self, value: Array) -> Array:
+        inside: Array = (value > 0) & (value < np.inf)
+        return inside
+
     def check(self, value: Array) -> Array:
         value = check_column(value, "LogNormal")
-        outside = ~((value > 0) & (value < np.inf))
+        outside = ~self.supports(value)
         if outside.any():
             row = int(outside.argmax())
             raise Unsuitable(

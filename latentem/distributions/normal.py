@@ -14,6 +14,7 @@ from latentem.distributions.checks import check_floor, check_moments, check_real
 from latentem.distributions.covariance import Full
 from latentem.distributions.gaussian import Gaussian
 from latentem.distributions.kernels import Attached, Kernel, LinearKernel, TemplateKernel
+from latentem.distributions.priors import NormalInverseGamma, refuse_prior
 from latentem.distributions.records import Statistics
 from latentem.distributions.reference import Reference
 from latentem.errors import ModelError, Unsuitable
@@ -34,6 +35,11 @@ class Normal(ExponentialFamily):
     mean, variance : array, (\*parents,), optional
     shared : bool
         One variance for all states.
+    prior : NormalInverseGamma, optional
+        Of mean and variance, which are then those of largest posterior density.
+    held : tuple of str
+        What is held at its value while the other is fitted, ``("mean",)`` or ``("variance",)``.
+        Follows from giving only one of them, which may be one for all states.
     floor : float
         Smallest allowed variance, in units of the data's variance.
 
@@ -48,28 +54,46 @@ class Normal(ExponentialFamily):
     >>> import latentem as lem
     >>> lem.Normal().fit(np.array([1.0, 3.0]), np.ones(2))
     Normal(mean=array(2.), variance=array(1.))
+
+    A known variance:
+
+    >>> lem.Normal(variance=4.0).fit(np.array([1.0, 3.0]), np.ones(2))
+    Normal(mean=array(2.), variance=array(4.))
     """
 
     trailing_axes: ClassVar[Mapping[str, int]] = {"mean": 0, "variance": 0}
+    holdable: ClassVar[tuple[str, ...]] = ("mean", "variance")
 
     mean: Array | None = attrs.field(default=None, converter=as_float_array)
     variance: Array | None = attrs.field(default=None, converter=as_float_array)
     shared: bool = attrs.field(default=False, kw_only=True)
     floor: float = attrs.field(default=1e-13, kw_only=True, validator=check_floor)
+    prior: NormalInverseGamma | None = attrs.field(default=None, kw_only=True)
+    held: tuple[str, ...] = attrs.field(default=(), kw_only=True, converter=tuple)
     reference: Reference | None = attrs.field(default=None, kw_only=True)
     rounding: Array | None = attrs.field(default=None, kw_only=True)
     at_floor: Array | None = attrs.field(default=None, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
-        if self.reference is None:
-            mean = None if self.mean is None else self.mean[..., None]
-            variance = None if self.variance is None else self.variance[..., None, None]
-            check_moments(mean, variance, "Normal", "variance")
+        if self.prior is not None and not isinstance(self.prior, NormalInverseGamma):
+            raise refuse_prior("Normal", "NormalInverseGamma", self.prior)
+        if self.reference is not None:
+            return
+        given = self.mean if self.mean is not None else self.variance
+        if given is None:
+            return
+        if (self.mean is None or self.variance is None) and not self.held:
+            alone = "variance" if self.mean is None else "mean"
+            object.__setattr__(self, "held", (alone,))
+        mean = np.zeros(given.shape) if self.mean is None else self.mean
+        variance = np.ones(given.shape) if self.variance is None else self.variance
+        check_moments(mean[..., None], variance[..., None, None], "Normal", "variance")
 
     def __repr__(self) -> str:
         shared = "shared=True" if self.shared else ""
         if not self.is_parameterised:
-            return f"Normal({shared})"
+            given = [f"{name}={getattr(self, name)!r}" for name in self.held]
+            return f"Normal({', '.join(part for part in [*given, shared] if part)})"
         comma = ", " if shared else ""
         return f"Normal(mean={self.mean!r}, variance={self.variance!r}{comma}{shared})"
 
@@ -82,6 +106,8 @@ class Normal(ExponentialFamily):
             shared=self.shared,
             floor=self.floor,
             structure=Full(),
+            prior=None if self.prior is None else self.prior.wishart,
+            held=tuple("covariance" if name == "variance" else name for name in self.held),
             reference=self.reference,
             rounding=None if self.rounding is None else self.rounding[..., None],
             at_floor=self.at_floor,
@@ -176,6 +202,10 @@ class Normal(ExponentialFamily):
             {"mean": d["mean"][..., 0]} if "mean" in d else {"variance": d["covariance"][..., 0, 0]}
             for d in self.gaussian.directions()
         ]
+
+    @property
+    def log_prior(self) -> float:
+        return 0.0 if self.prior is None else self.gaussian.log_prior
 
     def from_statistics(self, record: Statistics) -> Self:
         return self._of(self.gaussian.from_statistics(record))

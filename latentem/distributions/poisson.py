@@ -10,8 +10,16 @@ import numpy as np
 from scipy.special import gammaln
 
 from latentem.distributions.arrays import Array, as_float_array
-from latentem.distributions.base import BOUNDARY, ExponentialFamily, parameter, single_moves
+from latentem.distributions.base import (
+    BOUNDARY,
+    Distribution,
+    ExponentialFamily,
+    parameter,
+    single_moves,
+)
 from latentem.distributions.checks import check_column, check_integers, naming
+from latentem.distributions.priors import conjugate, gamma_counts, log_gamma
+from latentem.distributions.records import Statistics
 from latentem.errors import ModelError
 
 
@@ -33,6 +41,8 @@ class Poisson(ExponentialFamily):
     ----------
     rate : array, (\*parents,), optional
         Mean count; a rate of zero gives all its mass to the count 0.
+    prior : Gamma, optional
+        Of the rate; the estimate is (total + shape - 1) / (rows + rate).
 
     Raises
     ------
@@ -50,9 +60,14 @@ class Poisson(ExponentialFamily):
     trailing_axes: ClassVar[Mapping[str, int]] = {"rate": 0}
 
     rate: Array | None = parameter(converter=_rates)
+    prior: Distribution | None = attrs.field(
+        default=None, kw_only=True, validator=conjugate(gamma_counts)
+    )
 
     def __repr__(self) -> str:
-        return "Poisson()" if self.rate is None else f"Poisson(rate={self.rate!r})"
+        if self.rate is not None:
+            return f"Poisson(rate={self.rate!r})"
+        return "Poisson()" if self.prior is None else f"Poisson(prior={self.prior!r})"
 
     @property
     def n_parameters(self) -> int:
@@ -87,6 +102,18 @@ class Poisson(ExponentialFamily):
 
     def from_mean(self, mean: Array, weight: Array) -> Self:
         return attrs.evolve(self, rate=mean[..., 0])
+
+    def pseudo_statistics(self, n_states: int) -> Statistics | None:
+        if self.prior is None:
+            return None
+        events, exposure = gamma_counts("Poisson", self.prior, (n_states,))
+        return Statistics(exposure, events[:, None])
+
+    @property
+    def log_prior(self) -> float:
+        if self.prior is None or self.rate is None:
+            return 0.0
+        return log_gamma(*gamma_counts("Poisson", self.prior, self.rate.shape), self.rate)
 
     def directions(self) -> list[dict[str, Array]]:
         rate = self.known()

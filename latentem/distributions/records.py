@@ -152,6 +152,11 @@ class Counts(Record):
         """Return the record that an observed node of an exponential family would have."""
         return Statistics(self.counts.sum(axis=0), self.counts.T @ dist.statistics(self.states))
 
+    @property
+    def per_state(self) -> Array:
+        """The expected number of rows in each state, ``(n_states,)``."""
+        return np.asarray(self.counts.sum(axis=1))
+
     def split(self, n: int) -> tuple[Counts, ...]:
         return tuple(Counts(part) for part in np.split(self.counts, n, axis=1))
 
@@ -163,6 +168,71 @@ class Counts(Record):
         seen = ~impossible(log_prob, self.counts, self.counts.sum(axis=0)) & (self.counts > 0)
         terms = np.multiply(self.counts, log_prob, where=seen, out=np.zeros(self.counts.shape))
         return float(terms.sum()), float(np.abs(terms).sum())
+
+
+@attrs.frozen(eq=False, slots=False)
+class Choices(Record):
+    """Covariates ``(n, p)`` with expected states: for latents whose probabilities depend on them.
+
+    Attributes
+    ----------
+    blocks : tuple of pairs of array
+        Covariates, and the weights ``(n, K, states)``, of consecutive rows.
+    """
+
+    blocks: tuple[tuple[Array, Array], ...]
+
+    @classmethod
+    def of(cls, inputs: Array, by_state: Array, weights: Array | None) -> Choices:
+        """Take expected states ``(states, K, rows or 1)`` of weighted rows."""
+        shape = (*by_state.shape[:2], len(inputs))
+        table = np.broadcast_to(by_state if weights is None else by_state * weights, shape)
+        return cls(((inputs, np.ascontiguousarray(table.transpose(2, 1, 0))),))
+
+    @property
+    def holds_rows(self) -> bool:
+        return True
+
+    @cached_property
+    def inputs(self) -> Array:
+        """The covariates."""
+        return np.concatenate([inputs for inputs, _ in self.blocks])
+
+    @cached_property
+    def weights(self) -> Array:
+        """The expected states."""
+        return np.concatenate([weights for _, weights in self.blocks])
+
+    @property
+    def per_state(self) -> Array:
+        """The expected number of rows in each state, ``(n_states,)``."""
+        return np.asarray(self.weights.sum(axis=(0, 1)))
+
+    @property
+    def rows(self) -> Rows:
+        """The same as an observed node would have it: each row in each state."""
+        states = self.weights.shape[2]
+        value = [
+            np.column_stack([self.inputs, np.full(len(self.inputs), s)]) for s in range(states)
+        ]
+        weights = np.concatenate(np.moveaxis(self.weights, 2, 0))
+        return Rows(((np.concatenate(value), weights),))
+
+    def __add__(self, other: Choices) -> Choices:
+        return Choices(self.blocks + other.blocks)
+
+    def maximise(self, dist: D) -> D:
+        return self.rows.maximise(dist)
+
+    def expected_log_prob(self, dist: Distribution) -> tuple[float, float]:
+        """Return sum_iks weights[i, k, s] log p(s | k, inputs[i]), and its terms' magnitude."""
+        total, size = 0.0, 0.0
+        for inputs, weights in self.blocks:
+            log_prob = dist.state_log_probs(inputs)
+            terms = np.multiply(weights, log_prob, where=weights > 0, out=np.zeros(weights.shape))
+            total += float(terms.sum())
+            size += float(np.abs(terms).sum())
+        return total, size
 
 
 @attrs.frozen(eq=False)

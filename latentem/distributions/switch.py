@@ -8,14 +8,20 @@ in the tests, and a hook that is neither there nor here fails them.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Self
 
 import attrs
 import numpy as np
 
-from latentem.distributions.arrays import Array
-from latentem.distributions.base import Distribution, count_parameters, expected_value, sampler
+from latentem.distributions.arrays import LOG_ZERO, Array
+from latentem.distributions.base import (
+    Distribution,
+    Inputs,
+    count_parameters,
+    drawn,
+    expected_value,
+)
 from latentem.distributions.kernels import Attached, Kernel
 from latentem.distributions.records import D, Record
 from latentem.errors import ModelError, Unsuitable
@@ -58,6 +64,10 @@ class Switch(Distribution):
     cases: tuple[Distribution, ...] = attrs.field(converter=_as_tuple)
     # Of a flattened switch: the combinations of the further parents' states, an axis of each case.
     n_further: int | None = attrs.field(default=None, kw_only=True, repr=False)
+    # Of a switch of regressions: how many columns of the values are covariates, and which cases
+    # take what follows them as vectors.
+    n_inputs: int = attrs.field(default=0, kw_only=True, repr=False)
+    vectors: tuple[bool, ...] | None = attrs.field(default=None, kw_only=True, repr=False)
 
     @cases.validator
     def _check_cases(self, attribute: Any, cases: Sequence[Any]) -> None:
@@ -100,6 +110,11 @@ class Switch(Distribution):
         return all(case.takes_gaps for case in self.cases)
 
     @property
+    def takes_covariates(self) -> bool:  # type: ignore[override]
+        """Whether any case does; the others do without."""
+        return any(case.takes_covariates for case in self.cases)
+
+    @property
     def parameters(self) -> dict[str, Array | None]:
         return self._named([case.parameters for case in self.cases])
 
@@ -121,6 +136,14 @@ class Switch(Distribution):
     def n_parameters(self) -> int:
         """The sum over the cases."""
         return sum(count_parameters(case) for case in self.cases)
+
+    @property
+    def has_prior(self) -> bool:
+        return any(case.has_prior for case in self.cases)
+
+    @property
+    def log_prior(self) -> float:
+        return sum(case.log_prior for case in self.cases)
 
     @property
     def events(self) -> tuple[str, ...]:
@@ -157,17 +180,62 @@ class Switch(Distribution):
     def with_levels(self, levels: tuple[Any, ...]) -> Self:
         return self._of([case.with_levels(levels) for case in self.cases])
 
+    def with_inputs(self, inputs: Inputs) -> Self:
+        cases = (c.with_inputs(inputs) if c.takes_covariates else c for c in self.cases)
+        return attrs.evolve(self._of(tuple(cases)), n_inputs=inputs.width)
+
     def check(self, value: Array) -> Array:
-        checked = [case.check(value) for case in self.cases]
-        shapes = {array.shape for array in checked}
-        if len(shapes) > 1:
+        supported = [case.supports(value) for case in self.cases]
+        anywhere = np.any(supported, axis=0)
+        if not anywhere.all():
+            row = int((~anywhere).argmax())
+            raise Unsuitable(
+                "be possible under some case of {node}",
+                f"{value[row]} in row {row}, which none of them allows",
+                "Drop the row, or use a case that does.",
+            )
+        pairs = zip(self.cases, supported, strict=True)
+        checked = [
+            case.check(value if own.all() else value[own]) for case, own in pairs if own.any()
+        ]
+        events = {array.shape[1:] for array in checked}
+        if self.takes_covariates:
+            events = {event or (1,) for event in events}
+        if len(events) > 1:
             raise Unsuitable(
                 "suit all cases of {node} alike",
-                f"values that they read as shapes {sorted(shapes)}",
+                f"values that they read as shapes {sorted((len(value), *e) for e in events)}",
                 "Use cases for scalars only, such as Normal(), or for vectors only.",
             )
         # The cases may ask for different number types; the widest serves all.
-        return max(checked, key=lambda array: array.dtype.kind == "f")
+        kind = np.result_type(*(array.dtype for array in checked))
+        return value.reshape(len(value), *events.pop()).astype(kind, copy=False)
+
+    def fill_gaps(self, value: Array) -> Array:
+        return self.cases[0].fill_gaps(value)
+
+    def supports(self, value: Array) -> Array:
+        return np.asarray(np.any([case.supports(value) for case in self.cases], axis=0))
+
+    def part(self, i: int, value: Array) -> Array:
+        """Return the values as case i takes them: without covariates, if it does without."""
+        if not self.takes_covariates or self.cases[i].takes_covariates:
+            return value
+        own = value[:, self.n_inputs :] if self.n_inputs else value[:, -1:]
+        vectors = self._takes_vectors(own) if self.vectors is None else self.vectors
+        return own if vectors[i] else own[:, 0]
+
+    def _takes_vectors(self, own: Array) -> tuple[bool, ...]:
+        """Return which cases read values ``(n, 1)`` as vectors."""
+        read = (case.check(own[case.supports(own).ravel()]) for case in self.cases)
+        return tuple(array.ndim > 1 for array in read)
+
+    def parts(self, value: Array) -> Iterator[tuple[Distribution, Array, Array]]:
+        """Yield each case with the values as it takes them, and which of them it supports."""
+        for i, case in enumerate(self.cases):
+            part = self.part(i, value)
+            own = part[:, self.n_inputs :] if case.takes_covariates and self.n_inputs else part
+            yield case, part, case.supports(own)
 
     def check_parents(self, shape: tuple[int, ...]) -> None:
         if not shape or shape[0] != len(self.cases):
@@ -191,7 +259,26 @@ class Switch(Distribution):
             case.check_fit()
 
     def bind(self, value: Array, weights: Array | None = None) -> Self:
-        return self._of([case.bind(value, weights) for case in self.cases])
+        whole = self
+        if self.n_inputs:
+            own = value[:, self.n_inputs :]
+            whole = attrs.evolve(self, vectors=self._takes_vectors(own))
+        cases = []
+        for case, part, own in whole.parts(value):
+            if not own.any() and case.is_parameterised:
+                cases.append(case)
+                continue
+            if not own.any():
+                raise Unsuitable(
+                    f"have values that the case {case!r} of {{node}} is for",
+                    "none",
+                    "Drop that case.",
+                )
+            counted = None if weights is None else weights[own]
+            if counted is not None and not counted.any():
+                counted = None
+            cases.append(case.bind(part if own.all() else part[own], counted))
+        return whole._of(cases)
 
     # -- the states of the parents, and its own ------------------------------------------------
 
@@ -234,26 +321,46 @@ class Switch(Distribution):
     def log_prob(self, value: Array) -> Array:
         """Return log p(value | parents), ``(n, n_cases, *further parents)``."""
         join = np.stack if self.n_further is None else np.concatenate
-        return join([case.log_prob(value) for case in self.cases], axis=1)
+        parts = (self.part(i, value) for i in range(len(self.cases)))
+        pairs = zip(self.cases, parts, strict=True)
+        return join([case.log_prob(part) for case, part in pairs], axis=1)
 
     def fit(self, value: Array, weights: Array) -> Self:
         if self.n_further is None:
             per_case = [weights[:, i] for i in range(len(self.cases))]
         else:
             per_case = np.split(weights, len(self.cases), axis=1)
-        pairs = zip(self.cases, per_case, strict=True)
-        return self._of([case.fit(value, own) for case, own in pairs])
+        pairs = zip(self.parts(value), per_case, strict=True)
+        fits = [case.fit(part[mask], own[mask]) for (case, part, mask), own in pairs]
+        return self._of(fits)
 
-    def sample(self, rng: np.random.Generator, state: Array) -> Array:
+    def sample(self, rng: np.random.Generator, state: Array, inputs: Array | None = None) -> Array:
         """Draw from the case of each state index, ``(n, *event)``."""
         n_further = self.n_further or 1
-        draws = [sampler(case)(rng, state % n_further) for case in self.cases]
+        draws = [
+            drawn(case, rng, state % n_further, inputs if case.takes_covariates else None)
+            for case in self.cases
+        ]
+        if self.takes_covariates:
+            draws = [draw.reshape(len(draw), -1) for draw in draws]
         return _of_case(draws, state // n_further)
 
-    def expected_value(self) -> Array:
-        """Return the means of the cases, ``(n_cases, *further parents, *event)``."""
+    def expected_value(self, inputs: Array | None = None) -> Array:
+        """Return the means of the cases, ``(n_cases, *further parents, *event)``.
+
+        Given covariates, ``(n, n_cases, *further parents, *event)``.
+        """
         join = np.stack if self.n_further is None else np.concatenate
-        return join([expected_value(case) for case in self.cases])
+        if inputs is None:
+            return join([expected_value(case) for case in self.cases])
+        means = []
+        for case in self.cases:
+            own = expected_value(case, inputs if case.takes_covariates else None)
+            if not case.takes_covariates:
+                own = np.broadcast_to(own, (len(inputs), *own.shape))
+            scalar = own.ndim == 1 + (self.n_further is not None)
+            means.append(own[..., None] if scalar else own)
+        return join(means, axis=1)
 
     def completed(self, value: Array, weights: Array) -> Array:
         pairs = zip(self.cases, np.split(weights, len(self.cases)), strict=True)
@@ -282,10 +389,10 @@ class Switch(Distribution):
         return self._of(cases)
 
     def kernel(self) -> Kernel:
-        return _SwitchKernel(tuple(case.kernel() for case in self.cases))
+        return _SwitchKernel(self, tuple(case.kernel() for case in self.cases))
 
     def gapped_kernel(self) -> Kernel:
-        return _SwitchKernel(tuple(case.gapped_kernel() for case in self.cases))
+        return _SwitchKernel(self, tuple(case.gapped_kernel() for case in self.cases))
 
     def update(self, record: Record) -> Self:
         pairs = zip(self.cases, record.split(len(self.cases)), strict=True)
@@ -319,6 +426,7 @@ class _SwitchRecord(Record):
 
 @attrs.frozen(eq=False)
 class _SwitchKernel(Kernel):
+    switch: Switch
     kernels: tuple[Kernel, ...]
 
     @property
@@ -326,7 +434,11 @@ class _SwitchKernel(Kernel):
         return max(kernel.n_columns for kernel in self.kernels)
 
     def on(self, value: Array) -> Attached:
-        return _AttachedSwitch(tuple(kernel.on(value) for kernel in self.kernels))
+        cases = []
+        for kernel, (_, part, own) in zip(self.kernels, self.switch.parts(value), strict=True):
+            attached = kernel.on(part if own.all() else part[own])
+            cases.append(attached if own.all() else _AttachedSupported(attached, own))
+        return _AttachedSwitch(tuple(cases))
 
     def expected_log_prob(self, record: _SwitchRecord) -> tuple[float, float]:
         pairs = zip(self.kernels, record.records, strict=True)
@@ -340,7 +452,7 @@ class _SwitchKernel(Kernel):
         if all(kernel is None for kernel in finer):
             return None
         return _SwitchKernel(
-            tuple(f or before for f, (_, before) in zip(finer, pairs, strict=True))
+            self.switch, tuple(f or before for f, (_, before) in zip(finer, pairs, strict=True))
         )
 
 
@@ -355,3 +467,20 @@ class _AttachedSwitch(Attached):
         per_case = np.split(weights, len(self.cases))
         pairs = zip(self.cases, per_case, strict=True)
         return _SwitchRecord(tuple(case.record(w) for case, w in pairs))
+
+
+@attrs.frozen(eq=False)
+class _AttachedSupported(Attached):
+    """A case on the rows that it supports: of the others its density is 0."""
+
+    attached: Attached
+    own: Array  # (rows,), which rows
+
+    def log_density(self) -> Array:
+        within = self.attached.log_density()
+        log_density = np.full((len(within), len(self.own)), LOG_ZERO)
+        log_density[:, self.own] = within
+        return log_density
+
+    def record(self, weights: Array) -> Any:
+        return self.attached.record(np.ascontiguousarray(weights[:, self.own]))

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 import numpy as np
 
-from latentem.data import Data
+from latentem.data import Data, joined
 from latentem.distributions.arrays import Array
 from latentem.em.align import align, without_labels
 from latentem.em.assign import Assignment
@@ -68,14 +68,15 @@ class Bootstrap:
         Raises
         ------
         ModelError
-            If the level is not between 0 and 1.
+            If the level is not a number between 0 and 1.
 
         References
         ----------
         Efron and Tibshirani, An introduction to the bootstrap, 1993, section 13.3.
         """
-        if not 0 < level < 1:
-            raise ModelError(f"level must be between 0 and 1, got {level!r}. Give a share.")
+        is_number = isinstance(level, int | float | np.number) and not isinstance(level, bool)
+        if not is_number or not 0 < level < 1:
+            raise ModelError(f"level must be a number between 0 and 1, got {level!r}. Try 0.95.")
         ends = [0.5 * (1 - level), 0.5 * (1 + level)]
         return self._over_models(lambda values: np.quantile(values, ends, axis=0))
 
@@ -145,14 +146,15 @@ def _drawn(problem: Problem, rows: Array, rng: np.random.Generator) -> Problem:
     """Return the problem on new data, which are unknown where the old ones are."""
     model = problem.model
     old = problem.data[rows]
-    draws = draw(model, len(rows), rng, {})
+    draws = draw(model, len(rows), rng, old.covariates)
     values, labels = {}, {}
     for name, value in old.values.items():
         new = model[name].check(draws[name])
         values[name] = np.where(np.isnan(value), np.nan, new) if name in old.gapped else new
     for name, label in old.labels.items():
         labels[name] = np.where(label == -1, -1, draws[name]).astype(np.intp)
-    data = attrs.evolve(old, values=values, labels=labels, weights=None)
+    inputs = joined(model, draws)
+    data = attrs.evolve(old, values=values, labels=labels, inputs=inputs, weights=None)
     return attrs.evolve(problem, data=data, whole=data)
 
 

@@ -113,7 +113,7 @@ def _started(problem: Problem, start: Model) -> Model:
         if value is None:
             continue
         assert node.dist is not None
-        value = np.nan_to_num(value)
+        value = node.dist.fill_gaps(value)
         try:
             suits = node.dist.check(value).shape == value.shape
         except Unsuitable:
@@ -231,7 +231,7 @@ def _refuse_equal_states(problem: Problem, theta: Theta) -> None:
         for name in _alone(problem)
         if name in watched and sizes[name] > 1 and _states_alike(part, theta, name)
     ]
-    if not stuck and watched and _posterior_is_prior(part, theta):
+    if not stuck and watched and not problem.layout.regressed and _posterior_is_prior(part, theta):
         stuck = [name for name in sizes if name in watched and sizes[name] > 1]
     for name in stuck:
         raise EqualStatesError(
@@ -247,6 +247,7 @@ def _alone(problem: Problem) -> list[str]:
     linked = {name for family in problem.layout.latents if family.scope for name in family.names}
     linked |= {name for family in problem.layout.latents for name in family.scope}
     sizes = problem.layout.elimination.sizes
+    linked |= problem.layout.regressed  # their prior tells the states apart by itself
     return [name for name in sizes if name not in linked and name not in problem.data.labels]
 
 

@@ -84,7 +84,10 @@ class Step:
 
     def __repr__(self) -> str:
         noted = "".join(f"; {event}" for event in self.events)
-        return f"Step {self.iteration}: objective {self.objective:.6f} nats{noted}"
+        reached = f"objective F {self.objective:.6f} nats (total)"
+        if self._problem.model.requires_hard:
+            reached = f"distortion J {-self.objective + 0.0:.6f} (total)"
+        return f"Step {self.iteration}: {reached}{noted}"
 
 
 def iterate(

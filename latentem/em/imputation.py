@@ -9,7 +9,7 @@ import attrs
 import numpy as np
 
 from latentem.distributions.arrays import Array
-from latentem.distributions.base import Distribution, expected_value, sampler
+from latentem.distributions.base import Distribution, drawn, expected_value
 from latentem.em.assign import soft
 from latentem.em.layout import Family
 from latentem.em.problem import Block, Problem
@@ -89,8 +89,12 @@ class _Filler:
             )
             if name in data.gapped:
                 value[...] = dist.completed(value, weights)
+            elif missing.any() and dist.takes_gaps and not hasattr(dist, "expected_value"):
+                value[missing] = np.nan  # of a product, whose parts know what they expect
+                value[...] = dist.completed(value, weights)
             elif missing.any():
-                means = _expected(dist, weights[:, missing])
+                inputs = data.inputs[name][missing] if name in data.inputs else None
+                means = _expected(dist, weights[:, missing], inputs)
                 value = filled[name] = value.astype(np.result_type(value, means))
                 value[missing] = means
         return filled
@@ -118,12 +122,18 @@ class _Filler:
             if name in data.gapped:
                 value[...] = dist.completed_by_draws(value, state, rng)
             elif missing.any():
-                value[missing] = sampler(dist)(rng, state[missing])
+                inputs = data.inputs[name][missing] if name in data.inputs else None
+                value[missing] = drawn(dist, rng, state[missing], inputs)
         return filled
 
 
-def _expected(dist: Distribution, weights: Array) -> Array:
+def _expected(dist: Distribution, weights: Array, inputs: Array | None) -> Array:
     """Return the mean, or over a finite set the mode, under weights of the states ``(K, rows)``."""
+    if inputs is not None and dist.n_states is None:
+        return np.asarray(np.einsum("kn,nk...->n...", weights, expected_value(dist, inputs)))
+    if inputs is not None:
+        by_state = np.einsum("kn,nks->ns", weights, np.exp(dist.state_log_probs(inputs)))
+        return np.asarray(by_state.argmax(axis=1))
     if dist.n_states is None:
         means = expected_value(dist)
         return np.tensordot(weights.T, means, axes=1)

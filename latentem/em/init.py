@@ -102,6 +102,7 @@ def random(problem: Problem, rng: np.random.Generator) -> tuple[Array | None, Be
     sizes = problem.layout.elimination.sizes
     n = problem.data.n
     width = max((value[0].size for value in problem.data.values.values()), default=1)
+    width += max((inputs.shape[1] for inputs in problem.data.inputs.values()), default=0)
     largest = max(sizes.values(), default=1)
     count = n if largest == 1 else min(n, ROWS_PER_STATE * (1 + width) * largest)
     rows = some_rows(problem.data, count, rng)
@@ -150,6 +151,7 @@ def _dissimilarity(problem: Problem, names: Sequence[str]) -> Callable[[int], Ar
     Of a node without a method of that name it is 1 for different values.
     """
     data, dists = problem.data, problem.theta(renew=True).dists
+    values = {name: data.argument(name) for name in names}
 
     def of_block(name: str, value: Array, seed: Array) -> Array:
         if dists[name].has_dissimilarity:
@@ -160,7 +162,7 @@ def _dissimilarity(problem: Problem, names: Sequence[str]) -> Callable[[int], Ar
     def to_seed(seed: int) -> Array:
         total = np.zeros(data.n)
         for name in names:
-            value, missing = data.values[name], data.missing.get(name)
+            value, missing = values[name], data.missing.get(name)
             if missing is not None and missing[seed]:
                 continue
             for start in range(0, data.n, LARGEST_BLOCK):

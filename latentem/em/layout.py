@@ -80,6 +80,8 @@ class Layout:
         The observed nodes that have no value in some rows.
     gapped : frozenset of str
         Those among them with values of which a part may be missing.
+    regressed : frozenset of str
+        The latents whose probabilities depend on covariates.
     """
 
     latents: tuple[Family, ...]
@@ -87,6 +89,7 @@ class Layout:
     elimination: Elimination
     incomplete: frozenset[str]
     gapped: frozenset[str]
+    regressed: frozenset[str]
 
     @classmethod
     def of(cls, model: Model, data: Data) -> Layout:
@@ -120,6 +123,7 @@ class Layout:
             frozenset(data.missing),
             # The records of nodes with one θ are added, so they must be of one kind.
             frozenset(t for name in data.gapped for t in model.tied(name) if t in data.values),
+            frozenset(name for name in sizes if name in data.inputs),
         )
 
     def of_nodes(self, names: Container[str]) -> Layout:

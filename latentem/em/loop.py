@@ -37,8 +37,10 @@ class State:
         Expected statistics, by node.
     terms : dict of str to Term
         Q(θ, θ), by node.
+    log_priors : dict of str to float
+        Log-densities of the parameters under their priors, by node that has one.
     objective : float
-        F(θ).
+        F(θ), their sum included.
     log_likelihood : float or None
     trace : tuple of HalfStep
         The M-step that led here and this E-step.
@@ -51,6 +53,7 @@ class State:
     rule: Assignment
     records: dict[str, Record]
     terms: dict[str, Term]
+    log_priors: dict[str, float]
     objective: float
     log_likelihood: float | None
     trace: tuple[HalfStep, ...]
@@ -64,8 +67,9 @@ def half_steps(problem: Problem, theta: Theta, assign: Assignment) -> Iterator[S
         \text{M}: \theta_{t+1} = \arg\max_\theta Q(\theta, \theta_t) \qquad
         \text{E}: r_{t+1} = p(Z \mid X, \theta_{t+1})
 
-    F = Q + T H never falls in either: the M-step maximises Q at fixed posterior, the E-step
-    maximises F over posteriors at fixed θ (Neal and Hinton, A view of the EM algorithm that
+    F = Q + T H + log p(θ), the last where parameters have a prior, never falls in either: the
+    M-step maximises Q + log p(θ) at fixed posterior, the E-step maximises F over posteriors at
+    fixed θ (Neal and Hinton, A view of the EM algorithm that
     justifies incremental, sparse, and other variants, 1998).
 
     Raises
@@ -84,15 +88,16 @@ def half_steps(problem: Problem, theta: Theta, assign: Assignment) -> Iterator[S
             terms = problem.q(state.theta, maximum.records)
             state = attrs.evolve(state, records=maximum.records, terms=terms)
         terms = problem.q(theta, state.records)
-        m_row = _m_row(problem, iteration, state, terms)
+        log_priors = problem.log_priors(theta)
+        m_row = _m_row(problem, iteration, state, terms, log_priors)
         if state.rule.is_monotone:
-            _guard(problem, iteration, state, m_row.objective, terms)
+            _guard(problem, iteration, state, m_row.objective, terms, log_priors)
         # E: the posterior at the new θ.
         rule = assign.at(iteration)
         expectation = problem.expectation(theta, rule)
         new = _after_e_step(problem, iteration, theta, rule, expectation, m_row, maximum.events)
         if rule.is_monotone and rule == state.rule:
-            _guard(problem, iteration, state, new.objective, terms)
+            _guard(problem, iteration, state, new.objective, terms, log_priors)
         state = new
         yield state
 
@@ -109,31 +114,53 @@ def _after_e_step(
     records = problem.records(theta, expectation)
     terms = problem.q(theta, records)
     base = problem.base_total(theta)
-    objective = expectation.objective + base
+    free_energy = expectation.objective + base  # Q + T H
+    log_priors = problem.log_priors(theta)
+    log_prior = sum(log_priors.values())
     evidence = None if expectation.evidence is None else expectation.evidence + base
     q = sum(term.value for term in terms.values())
     row = HalfStep(
         iteration,
         "E",
-        objective,
+        free_energy + log_prior,
         q,
-        # F = Q + T H, so that the entropy needs no pass of its own.
-        0.0 if rule.is_hard else (objective - q) / rule.temperature,
+        # So that the entropy needs no pass of its own.
+        0.0 if rule.is_hard else (free_energy - q) / rule.temperature,
         evidence,
-        _distortion(problem, objective, terms),
+        _distortion(problem, free_energy, terms),
+        log_prior if problem.has_priors else None,
     )
     trace = (row,) if m_row is None else (m_row, row)
-    return State(iteration, theta, rule, records, terms, objective, evidence, trace, events)
+    objective = free_energy + log_prior
+    return State(
+        iteration, theta, rule, records, terms, log_priors, objective, evidence, trace, events
+    )
 
 
-def _m_row(problem: Problem, iteration: int, state: State, terms: dict[str, Term]) -> HalfStep:
+def _m_row(
+    problem: Problem,
+    iteration: int,
+    state: State,
+    terms: dict[str, Term],
+    log_priors: dict[str, float],
+) -> HalfStep:
     """Return the trace's row after an M-step: the posterior, and so its entropy, stay."""
     last = state.trace[-1]
     q = sum(term.value for term in terms.values())
     # Not what Q gained: of a last Q much lower, that would have its rounding error.
     objective = q if state.rule.is_hard else q + state.rule.temperature * last.entropy
     distortion = _distortion(problem, objective, terms)
-    return HalfStep(iteration, "M", objective, q, last.entropy, None, distortion)
+    log_prior = sum(log_priors.values())
+    return HalfStep(
+        iteration,
+        "M",
+        objective + log_prior,
+        q,
+        last.entropy,
+        None,
+        distortion,
+        log_prior if problem.has_priors else None,
+    )
 
 
 def _distortion(problem: Problem, objective: float, terms: dict[str, Term]) -> float | None:
@@ -150,7 +177,12 @@ def _distortion(problem: Problem, objective: float, terms: dict[str, Term]) -> f
 
 
 def _guard(
-    problem: Problem, iteration: int, state: State, objective: float, terms: dict[str, Term]
+    problem: Problem,
+    iteration: int,
+    state: State,
+    objective: float,
+    terms: dict[str, Term],
+    log_priors: dict[str, float],
 ) -> None:
     """Raise unless the objective is at least the last one, to rounding."""
     magnitude = sum(max(t.magnitude, state.terms[name].magnitude) for name, t in terms.items())
@@ -160,6 +192,8 @@ def _guard(
     for name, term in terms.items():
         first = problem.model.tied(name)[0]  # one maximiser makes the parameters of tied nodes
         falls[first] = falls.get(first, 0.0) + state.terms[name].value - term.value
+    for name, log_prior in log_priors.items():
+        falls[name] = falls.get(name, 0.0) + state.log_priors.get(name, 0.0) - log_prior
     guilty = max(falls, key=falls.__getitem__)
     if falls[guilty] > 0:
         suspect = (

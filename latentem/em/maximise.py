@@ -106,7 +106,7 @@ def _represented(problem: Problem, theta: Theta, name: str, source: Assignment |
         part = problem.block(theta, rows, source)
         data = part.data
         weights = family.over_parents(part.posterior.table(family.scope), data)
-        log_density = theta.kernels[name].on(data.values[name]).log_density()
+        log_density = theta.kernels[name].on(data.argument(name)).log_density()
         weights = np.broadcast_to(weights, log_density.shape)
         represented: Array = np.einsum("kn,kn->n", weights, log_density)
         counted = data.present(name)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Sequence
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol
 
 import attrs
 import numpy as np
@@ -24,7 +24,7 @@ from latentem.data import Data, is_certain
 from latentem.distributions.arrays import LOG_ZERO, Array
 from latentem.distributions.base import Distribution, ExponentialFamily
 from latentem.distributions.kernels import AttachedStack
-from latentem.distributions.records import Counts, Record, Rows, StackRecord
+from latentem.distributions.records import Choices, Counts, Record, Rows, StackRecord
 from latentem.em.assign import Assignment
 from latentem.em.layout import Family, Layout
 from latentem.em.theta import Theta
@@ -43,7 +43,7 @@ class Expectation:
     ----------
     stacks : tuple of StackRecord
         For each family of observed nodes.
-    counts : tuple of Counts
+    counts : tuple of Counts or Choices
         For each latent.
     objective : float
         F, without the nodes' base measures.
@@ -52,7 +52,7 @@ class Expectation:
     """
 
     stacks: tuple[StackRecord, ...]
-    counts: tuple[Counts, ...]
+    counts: tuple[Any, ...]
     objective: float
     evidence: float | None
 
@@ -245,7 +245,7 @@ class Problem:
         data = self.data[rows]
         attached = tuple(
             stack.on(
-                tuple(data.values[name] for name in family.names),
+                tuple(data.argument(name) for name in family.names),
                 tuple(data.present(name) for name in family.names),
             )
             for stack, family in zip(theta.stacks, self.layout.observed, strict=True)
@@ -257,20 +257,23 @@ class Problem:
         factors = []
         for family in self.layout.latents:
             (name,) = family.names
-            table = theta.latent_tables[name]
+            k = self.layout.elimination.sizes[name]
             scope = (*family.scope, name)
             with_own = attrs.evolve(
                 family,
                 parents=(*family.parents, name),
-                sizes=(*family.sizes, table.shape[1]),
+                sizes=(*family.sizes, k),
                 scope=scope,
             )
-            column = table.reshape(-1, 1)
+            if name in self.layout.regressed:
+                column = _regressed_table(theta.dists[name], data.inputs[name], k)
+            else:
+                column = theta.latent_tables[name].reshape(-1, 1)
             if family.observed:
                 column = np.broadcast_to(column, (len(column), data.n))
             factors.append(Factor(scope, with_own.at_observed(column, data)))
             if name in data.labels:
-                weights = binding.label_weights(data.labels[name], table.shape[1])
+                weights = binding.label_weights(data.labels[name], k)
                 with np.errstate(divide="ignore"):
                     factors.append(Factor((name,), np.log(weights)))
         for family, stack in zip(self.layout.observed, attached, strict=True):
@@ -285,7 +288,7 @@ class Problem:
             for name in family.names:
                 if name in data.missing and data.missing[name][bad]:
                     continue
-                value = data.values[name][bad : bad + 1]
+                value = data[slice(bad, bad + 1)].argument(name)
                 log_density = theta.kernels[name].on(value).log_density()
                 if not (log_density < np.inf).all():  # NaN too
                     raise ModelError(
@@ -315,7 +318,7 @@ class Problem:
 
     def _statistics(
         self, attached: Sequence[AttachedStack], data: Data, posterior: Posterior
-    ) -> tuple[tuple[StackRecord, ...], tuple[Counts, ...]]:
+    ) -> tuple[tuple[StackRecord, ...], tuple[Counts | Choices, ...]]:
         """Return the records of the observed families and of the latents."""
         weights = data.weights
         stacks = []
@@ -330,7 +333,7 @@ class Problem:
         counts = [self._counts(family, data, posterior) for family in self.layout.latents]
         return tuple(stacks), tuple(counts)
 
-    def _counts(self, family: Family, data: Data, posterior: Posterior) -> Counts:
+    def _counts(self, family: Family, data: Data, posterior: Posterior) -> Counts | Choices:
         """Return the expected counts of a latent's states for each of its parents' states."""
         (name,) = family.names
         table = posterior.table((*family.scope, name))
@@ -339,6 +342,8 @@ class Problem:
             parts = [family.over_parents(part, data) for part in by_state]
             by_state = np.stack([np.broadcast_to(p, (len(p), data.n)) for p in parts])
         by_state = by_state.reshape(len(by_state), -1, by_state.shape[-1])  # (states, K, rows or 1)
+        if name in self.layout.regressed:
+            return Choices.of(data.inputs[name], by_state, data.weights)
         if by_state.shape[-1] != data.n:
             return Counts(by_state[..., 0] * data.total_weight)
         return Counts(by_state.sum(-1) if data.weights is None else by_state @ data.weights)
@@ -387,10 +392,24 @@ class Problem:
         for name, record in records.items():
             if isinstance(record, Counts):
                 value, magnitude = record.expected_log_prob(theta.latent_tables[name].T)
+            elif isinstance(record, Choices):
+                value, magnitude = record.expected_log_prob(theta.dists[name])
             else:
                 value, magnitude = theta.kernels[name].expected_log_prob(record)
             terms[name] = Term(value + self._log_base(theta).get(name, 0.0), magnitude)
         return terms
+
+    def log_priors(self, theta: Theta) -> dict[str, float]:
+        """Return the log-densities of the parameters under their priors, once for tied nodes."""
+        if not self.has_priors:
+            return {}
+        own = {name: d for name, d in theta.dists.items() if self.model.tied(name)[0] == name}
+        return {name: dist.log_prior for name, dist in own.items() if dist.has_prior}
+
+    @cached_property
+    def has_priors(self) -> bool:
+        """Whether any parameters have a prior."""
+        return any(dist.has_prior for dist in self.model.distributions.values())
 
     def base_total(self, theta: Theta) -> float:
         """Return the constant that `Expectation.objective` leaves out."""
@@ -440,18 +459,28 @@ class Problem:
 
 def pooled_record(dist: Distribution, a: Record, b: Record) -> Record:
     """Return the sum of two records of a distribution, which may be of different nodes."""
-    if isinstance(a, Counts) is isinstance(b, Counts):
+    if type(a) is type(b):
         return a + b
     return _of_values(dist, a) + _of_values(dist, b)
 
 
 def _of_values(dist: Distribution, record: Record) -> Record:
     """Return a latent's record as an observed node would have it."""
+    if isinstance(record, Choices):
+        return record.rows
     if not isinstance(record, Counts):
         return record
     if not isinstance(dist, ExponentialFamily):
         return Rows(((record.states, record.counts),))
     return record.as_statistics(dist)
+
+
+def _regressed_table(dist: Distribution, inputs: Array, k: int) -> Array:
+    """Return log p(z | parents, covariates) of a latent, ``(K * states, rows)``."""
+    with np.errstate(divide="ignore"):
+        log_prob = dist.state_log_probs(inputs)  # (rows, K, states)
+    table: Array = log_prob.reshape(len(inputs), -1).T
+    return table
 
 
 def _density_table(family: Family, stack: AttachedStack, data: Data) -> Array:
@@ -475,7 +504,7 @@ def check_model(model: object) -> None:
 
 def _base_measure(family: ExponentialFamily, data: Data, name: str) -> Array:
     """Return log h(x) of a node, ``(rows,)``, or ``(1,)`` if it is the same for all."""
-    base = np.atleast_1d(np.asarray(family.log_base_measure(data.values[name]), dtype=float))
+    base = np.atleast_1d(np.asarray(family.log_base_measure(data.argument(name)), dtype=float))
     present = data.present(name)
     return base if present is None else base * present
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -248,6 +248,16 @@ class Fit:
         joint = expectation.objective + problem.base_total(theta)
         return -2 * joint + self.n_parameters * math.log(self._problem.data.total_weight)
 
+    @property
+    def assignment(self) -> str:
+        """The name of the assignment rule: soft, hard, tempered or stochastic."""
+        return type(self._assign).__name__.lower()
+
+    @property
+    def is_assigned_whole(self) -> bool:
+        """Whether the rule puts each row wholly into one state of each latent."""
+        return self._assign.is_hard
+
     # -- asking it -----------------------------------------------------------------------------
 
     def posterior(self, data: Any = None) -> Posterior:
@@ -264,6 +274,11 @@ class Fit:
             self._problem.data if data is None else data,
             assign=assign,
         )
+
+    def assigned(self) -> Posterior:
+        """Return what the M-step saw of the training data: the posterior as the rule makes it."""
+        problem = attrs.evolve(self._problem, model=self.model)
+        return problem.posterior(known_theta(problem), self._assign)
 
     def predict(self, data: Any = None) -> Any:
         """Return the jointly most probable states, as labels where the latents have some.
@@ -319,7 +334,12 @@ class Fit:
         """
         check_probability(self.model, "imputed values")
         problem = Problem.of(self.model, self._problem.data if data is None else data)
-        return impute(problem, known_theta(problem), generator(seed) if draw else None)
+        filled = impute(problem, known_theta(problem), generator(seed) if draw else None)
+        # Labels as they were given, and not as numpy's strings.
+        return {
+            name: values.astype(object) if values.dtype.kind == "U" else values
+            for name, values in filled.items()
+        }
 
     def score_samples(self, data: Any = None) -> Array:
         """Return log p(x | θ) of each row, ``(n,)``, in nats; -inf where impossible.
@@ -470,6 +490,11 @@ class Fit:
         standard_errors : bool or mapping of str to mapping of str to array, optional
             Printed as "estimate ± s.e.": True for those of `standard_errors`; or others, by node
             and parameter, in the parameter's shape.
+
+        Raises
+        ------
+        ModelError
+            If standard errors are of no node or parameter of the model, or have another shape.
         """
         from latentem.summary import Summary  # a floor above: only when asked for
 
@@ -477,14 +502,11 @@ class Fit:
 
     def _errors(self, given: Any) -> StandardErrors:
         """Return standard errors as asked for."""
+        from latentem.tables import checked_errors  # a floor above: only when asked for
+
         if isinstance(given, bool) or given is None:
             return self.standard_errors() if given else {}
-        if not isinstance(given, Mapping):
-            raise ModelError(
-                "standard_errors must be True or arrays by node and parameter, got "
-                f"{given!r}. Pass what fit.standard_errors() or a bootstrap gives."
-            )
-        return given
+        return checked_errors(self.model, given)
 
     def to_dataframe(
         self,
@@ -500,9 +522,9 @@ class Fit:
         what : {"parameters", "responsibilities", "trace"}
             Parameters: a row for each number, with columns ``node``, ``states`` (of the node's
             discrete parents, such as ``"z=0"``), ``parameter``, ``index`` (within the parameter of
-            these states, such as ``"0,1"``) and ``value``. Responsibilities: a row for each row of
-            the training data, in their order, with a column for each state of each latent, such as
-            ``"z=0"``. Trace: a row for each half-step.
+            these states, such as ``"0,1"``, or the label of a state) and ``value``.
+            Responsibilities: a row for each row of the training data, in their order, with a column
+            for each state of each latent, such as ``"z=0"``. Trace: a row for each half-step.
         backend : str or module
             "pandas", "polars", "pyarrow", "modin" or "cudf".
         standard_errors : bool or mapping of str to mapping of str to array, optional
@@ -512,6 +534,7 @@ class Fit:
         ------
         ModelError
             If it is none of these.
+            If standard errors are of no node or parameter of the model, or have another shape.
         MissingExtraError
             If the backend is not installed.
         """
@@ -520,13 +543,16 @@ class Fit:
         return frame_of(self, what, backend, self._errors(standard_errors))
 
     def __repr__(self) -> str:
+        from latentem.tables import number_text  # a floor above: only when asked for
+
         lines = [f"Fit of {self.model} to {self._problem.data.n} rows"]
         if self.model.requires_hard:
-            lines.append(f"  distortion J       {self.distortion:.6f}")
+            lines.append(f"  distortion J       {self.distortion:.6f} (total)")
         else:
             lines.append(f"  log-likelihood     {self.log_likelihood:.6f} nats (total)")
             if self._assign != soft:
-                lines.append(f"  objective F        {self.objective:.6f}")
+                objective = f"{self.objective:.6f} nats (total, {self.assignment} assignment)"
+                lines.append(f"  objective F        {objective}")
         lines.append(f"  ending             {self.status.value}")
         lines.append(f"  iterations         {self.iterations}")
         if len(self.starts) > 1:
@@ -534,7 +560,7 @@ class Fit:
         lines += [f"  noted              {event}" for event in self.noted]
         for name, dist in self.model.distributions.items():
             for field, value in dist.parameters.items():
-                text = np.array2string(np.asarray(value), precision=4, threshold=12, edgeitems=2)
+                text = number_text(value, decimals=4, threshold=12)
                 head = f"  {name}.{field}"
                 lines.append(f"{head:<20} {text}".replace("\n", "\n" + " " * 21))
         return "\n".join(lines)

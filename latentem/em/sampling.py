@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from latentem.data import bind_given
+from latentem.data import as_columns, bind_given
 from latentem.distributions.arrays import Array
-from latentem.distributions.base import sampler
+from latentem.distributions.base import drawn
 from latentem.em.steps import check_probability
 from latentem.errors import DataError, ModelError
-from latentem.graph import Model, Node, NodeKind
+from latentem.graph import Model, Node
 from latentem.seeds import generator
 
 
@@ -71,7 +71,14 @@ def draw(
         if node.name in given:
             draws[node.name] = given[node.name]
             continue
-        if node.kind is NodeKind.COVARIATE or node.dist is None or not node.dist.is_parameterised:
+        if node.dist is None:
+            raise ModelError(
+                f"Node '{node.name}': a covariate must have its values in data=... to draw from "
+                f"the model because it has no distribution, got none. Pass data={{'{node.name}': "
+                "...}.",
+                node=node.name,
+            )
+        if not node.dist.is_parameterised:
             raise ModelError(
                 f"Node '{node.name}': sampling must have its parameters, or its values in "
                 "data=..., got neither. Give one of them.",
@@ -82,7 +89,9 @@ def draw(
         state = np.zeros(n, dtype=np.intp)
         if states:
             state = np.ravel_multi_index(tuple(s.astype(np.intp) for s in states), shape)
-        draws[node.name] = np.asarray(sampler(node.dist.flatten(shape))(rng, state))
+        regressors = [as_columns(p.name, draws[p.name]) for p in model.regressors(node.name)]
+        inputs = np.concatenate(regressors, axis=1) if regressors else None
+        draws[node.name] = drawn(node.dist.flatten(shape), rng, state, inputs)
     return {node.name: draws[node.name] for node in model.order}
 
 

@@ -9,7 +9,7 @@ import attrs
 import numpy as np
 
 from latentem.data import is_certain
-from latentem.distributions.records import Counts
+from latentem.distributions.records import Choices, Counts
 from latentem.em.align import same_solution
 from latentem.em.assign import Assignment
 from latentem.em.convergence import Convergence, is_small, whole
@@ -38,6 +38,9 @@ from latentem.graph import Model
 SHORT_ROWS, SHORT_ITERATIONS = 20_000, 40
 #: Starts on small data, and how many of them are continued to the end; and on other data.
 MANY_STARTS, FEW_STARTS = (20, 4), (4, 1)
+#: Objectives per unit of weight that differ by less are of one optimum; by less than the second
+#: they are equal, which is more than rounding or the end of a converged run leaves open.
+SAME, EQUAL = 4e-6, 1e-7
 #: Moves of states tried together, iterations before the first choice among them, and how often in
 #: a row they may all fail.
 MOVES, MOVE_ITERATIONS, PATIENCE = 24, 5, 6
@@ -300,8 +303,8 @@ class Search:
         events = []
         for node in self.problem.model.latents:
             record = best.last.records[node.name]
-            assert isinstance(record, Counts)
-            expected = record.counts.sum(axis=1)
+            assert isinstance(record, Counts | Choices)
+            expected = record.per_state
             for state in np.flatnonzero(expected <= 1e-12 * expected.sum()):
                 events.append(
                     f"node '{node.name}': state {state} has no rows, so what depends on it says "
@@ -363,13 +366,13 @@ class Search:
 def ranked(runs: list[Run]) -> list[Run]:
     """Return the runs that have a state, best first; of several at one optimum only the first.
 
-    Of runs that rounding alone tells apart the earlier is better, so that other units or another
-    origin of the data do not decide. A run that has not converged may still be on its way
-    elsewhere, so it counts for itself.
+    Of runs that differ by less than convergence settles the earlier is better, so that other units
+    or another origin of the data, which change rounding, do not decide. A run that has not
+    converged may still be on its way elsewhere, so it counts for itself.
     """
     groups: list[list[Run]] = []
     for run in sorted((r for r in runs if r.states), key=lambda r: r.rank, reverse=True):
-        if groups and groups[-1][0].rank[:2] == run.rank[:2] and alike(groups[-1][0], run, 1e-12):
+        if groups and groups[-1][0].rank[:2] == run.rank[:2] and alike(groups[-1][0], run, EQUAL):
             groups[-1].append(run)
         else:
             groups.append([run])
@@ -385,15 +388,14 @@ def ranked(runs: list[Run]) -> list[Run]:
     return distinct
 
 
-def alike(a: Run, b: Run, tolerance: float = 1e-6) -> bool:
-    """Return whether two runs have the same objective, to a share of its size.
+def alike(a: Run, b: Run, tolerance: float = SAME) -> bool:
+    """Return whether two runs have the same objective, but for a little per unit of weight.
 
-    A likelihood changes with the unit of the data by a constant, so its size may happen to be 0;
-    a distortion changes by a factor.
+    Of a distortion, which has a unit, but for a share of it.
     """
     objective = a.last.objective
-    least = 0.0 if a.problem.model.requires_hard else 1.0
-    return abs(objective - b.last.objective) <= tolerance * max(least, abs(objective))
+    size = abs(objective) if a.problem.model.requires_hard else a.problem.data.total_weight
+    return abs(objective - b.last.objective) <= tolerance * size
 
 
 def choose_max_iter(assign: Assignment, max_iter: int | None) -> int:

@@ -41,7 +41,7 @@ from scipy.linalg import block_diag
 
 from latentem.distributions.arrays import Array
 from latentem.distributions.base import Distribution, count_parameters
-from latentem.distributions.records import Counts, Record
+from latentem.distributions.records import Choices, Counts, Record
 from latentem.em.assign import soft
 from latentem.em.problem import Problem
 from latentem.em.theta import Theta
@@ -189,12 +189,14 @@ class _Node:
                 table = dist.log_prob(self.record.states).reshape(len(self.record.counts), -1)
             log_prob = np.broadcast_to(table, self.record.counts.shape)
             return lambda record: record.expected_log_prob(log_prob)
+        if isinstance(self.record, Choices):
+            return lambda record: record.expected_log_prob(dist)
         gapped = self.name in self.theta.layout.gapped
         return (dist.gapped_kernel() if gapped else dist.kernel()).expected_log_prob
 
     def value(self, dist: Distribution) -> float:
-        """Return its term of Q at a distribution, the posterior being that of θ."""
-        return self.term(dist)(self.record)[0]
+        """Return its term of Q and of log p(θ) at a distribution, the posterior being that of θ."""
+        return self.term(dist)(self.record)[0] + dist.log_prior
 
     def step(self, direction: Direction) -> tuple[float, float]:
         """Return how far to go in a direction and back for Q to fall a little, and by how much.
@@ -202,6 +204,7 @@ class _Node:
         The fall is 0 if Q is flat; the step is 0 if the parameters cannot move both ways.
         """
         centre, magnitude = self.term(self.dist)(self.record)
+        centre += self.dist.log_prior
         wanted = FALL * np.sqrt(magnitude)
         rounding = 16 * np.finfo(float).eps * magnitude
         step, limit, fall = 1e-3, np.inf, 0.0

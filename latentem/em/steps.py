@@ -266,7 +266,8 @@ class ExpectedLogJoint:
 
     def __repr__(self) -> str:
         terms = ", ".join(f"{name}: {value:.6f}" for name, value in self.by_node.items())
-        return f"Q = {self.total:.6f} nats ({terms})"
+        unit = "" if self.problem.model.requires_hard else "nats "
+        return f"Q = {self.total:.6f} {unit}(total; {terms})"
 
 
 def values_of(terms: Mapping[str, Term]) -> dict[str, float]:

@@ -74,10 +74,12 @@ class Theta:
 
     @cached_property
     def latent_tables(self) -> dict[str, Array]:
-        """Log p(z | parents) of each latent, ``(K, states)``."""
+        """Log p(z | parents) of each latent that is not regressed, ``(K, states)``."""
         tables = {}
         for family in self.layout.latents:
             (name,) = family.names
+            if name in self.layout.regressed:
+                continue
             k = self.layout.elimination.sizes[name]
             with np.errstate(divide="ignore"):
                 log_prob = self.dists[name].log_prob(np.arange(k)).reshape(k, -1).T

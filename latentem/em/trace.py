@@ -39,7 +39,7 @@ class HalfStep:
     phase : str
         "E" or "M".
     objective : float
-        F = Q + temperature * H, in nats (minus the distortion for prototypes).
+        F = Q + temperature * H + log p(θ), in nats (minus the distortion for prototypes).
     q : float
         Q(θ, θ_old), in nats.
     entropy : float
@@ -48,6 +48,8 @@ class HalfStep:
         log p(X | θ), known after a soft E-step.
     distortion : float or None
         J, for prototypes.
+    log_prior : float or None
+        log p(θ), a term of F, where parameters have a prior.
     """
 
     iteration: int
@@ -57,6 +59,7 @@ class HalfStep:
     entropy: float
     log_likelihood: float | None = None
     distortion: float | None = None
+    log_prior: float | None = None
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -73,10 +76,11 @@ class Trace:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The names of the columns; ``distortion`` only where there is one."""
+        """The names of the columns; ``distortion`` and ``log_prior`` only where there are some."""
         names = tuple(field.name for field in attrs.fields(HalfStep))
-        has_distortion = any(row.distortion is not None for row in self.rows)
-        return names if has_distortion else names[:-1]
+        optional = ("distortion", "log_prior")
+        there = {o for o in optional if any(getattr(row, o) is not None for row in self.rows)}
+        return tuple(name for name in names if name not in optional or name in there)
 
     def __getitem__(self, column: str) -> Array:
         """Return a column; unknown numbers are NaN."""
@@ -106,7 +110,7 @@ class Trace:
         if not self.rows:
             return "Trace of no half-steps"
         first, last = self.rows[0], self.rows[-1]
-        return (
-            f"Trace of {len(self)} half-steps: objective {first.objective:.6f} -> "
-            f"{last.objective:.6f} in {last.iteration} iterations"
-        )
+        ends = f"objective F {first.objective:.6f} -> {last.objective:.6f} nats (total)"
+        if first.distortion is not None and last.distortion is not None:
+            ends = f"distortion J {first.distortion:.6f} -> {last.distortion:.6f} (total)"
+        return f"Trace of {len(self)} half-steps: {ends} in {last.iteration} iterations"

@@ -271,7 +271,7 @@ class Posterior:
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{name} ({k} states)" for name, k in self.elimination.sizes.items())
-        return f"Posterior of {sizes} given {self.n} rows; entropy {self.entropy:.6g} nats"
+        return f"Posterior of {sizes} given {self.n} rows; entropy {self.entropy:.6g} nats (total)"
 
 
 def _row_numbers(rows: Any, n: int) -> Array:

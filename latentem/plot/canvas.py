@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import reprlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from latentem.errors import require
+from latentem.errors import ModelError, require
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,6 +24,14 @@ SHADED = "#cfd3da"
 """Fill of what is observed."""
 
 
+def must_be(given: object, kinds: type | tuple[type, ...], wanted: str) -> None:
+    """Raise unless what a picture is to be of has one of these types."""
+    if not isinstance(given, kinds):
+        raise ModelError(
+            f"A picture must be given {wanted}, got {reprlib.repr(given)}. Pass it first."
+        )
+
+
 def palette(k: int) -> Array:
     """Return the colours of ``k`` states as RGB between 0 and 1, shape (k, 3)."""
     codes = [STATES[state % len(STATES)] for state in range(k)]
@@ -36,9 +45,14 @@ def blend(responsibilities: Array) -> Array:
 
 
 def axes_or_new(ax: Axes | None, size: tuple[float, float] | None = None) -> Axes:
-    """Return the axes given, or new ones in a figure of the size given in inches."""
+    """Return the axes given, or new ones in a figure of the size given in inches.
+
+    Without a size nothing is cut off: the axes make room for their labels.
+    """
     if ax is not None:
         return ax
-    figure = require("matplotlib.pyplot", extra="plot").figure(figsize=size)
+    figure = require("matplotlib.pyplot", extra="plot").figure(
+        figsize=size, layout="constrained" if size is None else None
+    )
     new: Axes = figure.add_subplot()
     return new

@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentem.errors import require
-from latentem.plot.canvas import SHADED, axes_or_new
+from latentem.graph import Model
+from latentem.plot.canvas import SHADED, axes_or_new, must_be
 from latentem.plot.layout import layered
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from latentem.graph import Model, Node
+    from latentem.graph import Node
 
 Array = NDArray[Any]
 
@@ -37,6 +38,7 @@ def graph(model: Model, ax: Axes | None = None) -> Axes:
     -------
     matplotlib.axes.Axes
     """
+    must_be(model, Model, "a Model")
     parents = {parent.name for node in model.nodes for parent in node.given}
     # A node between others has its distribution's name beside it: that takes room.
     stretch = 1.4 if any(n.given and n.name in parents for n in model.nodes) else 1.0

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from latentem.em.trace import Trace
-from latentem.plot.canvas import AFTER_E, AFTER_M, axes_or_new
+from latentem.em.result import Fit
+from latentem.em.trace import HalfStep, Trace
+from latentem.errors import ModelError
+from latentem.plot.canvas import AFTER_E, AFTER_M, axes_or_new, must_be
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-    from latentem.em.result import Fit
 
 
 def trace(fit_or_trace: Fit | Trace, ax: Axes | None = None) -> Axes:
@@ -29,10 +30,17 @@ def trace(fit_or_trace: Fit | Trace, ax: Axes | None = None) -> Axes:
     Returns
     -------
     matplotlib.axes.Axes
+
+    Raises
+    ------
+    ModelError
+        If the trace is empty.
     """
+    must_be(fit_or_trace, (Fit, Trace), "a Fit or a Trace")
     rows = (fit_or_trace if isinstance(fit_or_trace, Trace) else fit_or_trace.trace).rows
+    if not rows:
+        raise ModelError("A picture must be given a trace with half-steps, got none.")
     is_distortion = any(row.distortion is not None for row in rows)
-    is_likelihood = any(row.log_likelihood is not None for row in rows)
     height = np.array([row.distortion if is_distortion else row.objective for row in rows])
     after_e = np.array([row.phase == "E" for row in rows])
     # The M-step of an iteration comes before its E-step, half a unit to the left.
@@ -44,8 +52,10 @@ def trace(fit_or_trace: Fit | Trace, ax: Axes | None = None) -> Axes:
     ax.plot(place[~after_e], height[~after_e], "o", color=AFTER_M, markersize=size, label="after M")
     ax.set_xlabel("iteration")
     ax.locator_params(axis="x", integer=True)
-    objective = "objective F\n(after E, ln p(X | θ))" if is_likelihood else "objective F = Q + H"
-    ax.set_ylabel("distortion J" if is_distortion else objective)
+    objective = "objective F, total nats"
+    if _is_likelihood(rows):
+        objective += "\n(after E, ln p(X | θ))"
+    ax.set_ylabel("distortion J, total" if is_distortion else objective)
     ax.ticklabel_format(axis="y", useOffset=False)
     ax.annotate(
         f"{height[-1]:.8g}",
@@ -56,3 +66,12 @@ def trace(fit_or_trace: Fit | Trace, ax: Axes | None = None) -> Axes:
     )
     ax.legend(frameon=False)
     return ax
+
+
+def _is_likelihood(rows: Sequence[HalfStep]) -> bool:
+    """Return whether the objective after every E-step is the log-likelihood: not with priors."""
+    after_e = [row for row in rows if row.phase == "E"]
+    return bool(after_e) and all(
+        row.log_likelihood is not None and np.isclose(row.objective, row.log_likelihood)
+        for row in after_e
+    )

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from latentem.data import bind
-from latentem.em.assign import hard, soft
-from latentem.em.result import Fit
-from latentem.em.steps import e_step
 from latentem.errors import require
-from latentem.graph import Model, Node
-from latentem.inference.posterior import Posterior
 from latentem.plot.canvas import SHADED, axes_or_new, blend, palette
+from latentem.plot.view import View
+from latentem.tables import state_names
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.patches import Ellipse
 
+    from latentem.em.result import Fit
+    from latentem.graph import Model
+
 Array = NDArray[Any]
+
+#: The states that a legend lists; of more it says how many there are.
+MOST_LISTED = 12
+
+#: The levels that have their names on the axis.
+MOST_NAMED = 40
 
 
 def responsibilities(
@@ -37,7 +41,10 @@ def responsibilities(
 
     Two or more dimensions: a scatter, with the contours of one and two standard deviations of
     every component that has a mean and a covariance. One dimension: a histogram with the
-    component densities, each times its share of the data, and their sum.
+    component densities, each times its share of the data, and their sum. Levels: bars of their
+    frequencies, divided among the states, and the probabilities under the model.
+
+    A point of which a coordinate drawn is missing is left out; the title says how many are.
 
     Parameters
     ----------
@@ -54,18 +61,29 @@ def responsibilities(
     Returns
     -------
     matplotlib.axes.Axes
+
+    Raises
+    ------
+    ModelError
+        If the node is not one that is observed, or the columns are not two of its own.
+    DataError
+        If there is nothing to draw.
     """
-    view = _View(model_or_fit, data, node)
-    shares = view.marginal()  # (n, K)
+    view = View(model_or_fit, data, node)
+    plane = view.plane(columns)
+    known = view.known(plane)
+    value, shares = view.value[known], view.marginal()[known]  # (m, d), (m, K)
     ax = axes_or_new(ax)
-    if view.is_line:
-        _draw_density(ax, view, shares)
-        _draw_rug(ax, view.value[:, 0], blend(shares))
+    if view.has_levels:
+        explained = _draw_frequencies(ax, view, value[:, 0], shares)
+    elif view.is_line:
+        explained = _draw_density(ax, view, value[:, 0], shares)
+        _draw_rug(ax, value[:, 0], blend(shares))
     else:
-        plane = view.value[:, list(columns)]
-        ax.scatter(plane[:, 0], plane[:, 1], s=16, c=blend(shares), linewidths=0, alpha=0.85)
-        _draw_ellipses(ax, view, columns)
-    return _labelled(ax, view, columns)
+        x, y = value[:, plane].T
+        ax.scatter(x, y, s=16, c=blend(shares), linewidths=0, alpha=0.85)
+        explained = _draw_ellipses(ax, view, plane)
+    return _labelled(ax, view, plane, known, explained)
 
 
 def clusters(
@@ -77,6 +95,8 @@ def clusters(
     columns: tuple[int, int] = (0, 1),
 ) -> Axes:
     """Draw every observed point in the colour of its most probable state, and the prototypes.
+
+    A point of which a coordinate drawn is missing is left out; the title says how many are.
 
     Parameters
     ----------
@@ -93,121 +113,102 @@ def clusters(
     Returns
     -------
     matplotlib.axes.Axes
+
+    Raises
+    ------
+    ModelError
+        If the node is not one that is observed, or the columns are not two of its own.
+    DataError
+        If there is nothing to draw.
     """
-    view = _View(fit_or_model, data, node)
-    labels = view.marginal().argmax(axis=1)  # (n,)
-    crosses = list(zip(view.centres(), view.component_colours(), strict=False))
+    view = View(fit_or_model, data, node)
+    plane = view.plane(columns)
+    known = view.known(plane)
+    value, states = view.value[known], view.marginal()[known].argmax(axis=1)  # (m, d), (m,)
     ax = axes_or_new(ax)
+    if view.has_levels:
+        _draw_bars(ax, view, value[:, 0], np.eye(view.n_states)[states])
+        ax.set_ylabel("rows")
+        return _labelled(ax, view, plane, known, [])
     if view.is_line:
-        _draw_histograms(ax, view, labels)
-        for centre, colour in crosses:
-            ax.axvline(centre[0], color=colour, linewidth=2)
-        return _labelled(ax, view, columns)
-    plane = view.value[:, list(columns)]
-    ax.scatter(
-        plane[:, 0], plane[:, 1], s=16, c=palette(view.n_states)[labels], linewidths=0, alpha=0.7
-    )
-    for centre, colour in crosses:
-        for paint, width in (("white", 5.0), (colour * 0.75, 2.5)):
-            place = centre[list(columns)]
-            ax.plot(*place, "x", color=paint, markersize=12, markeredgewidth=width, zorder=4)
-    return _labelled(ax, view, columns)
-
-
-class _View:
-    """One observed node of a model on data: its values (n, d) and the states of its parents."""
-
-    def __init__(self, fitted: Model | Fit, data: Any, name: str | None) -> None:
-        model, self.posterior = _inferred(fitted, data)
-        self.node = _drawn(model, name)
-        self.dist: Any = self.node.dist
-        bound = bind(model, data)[1].values[self.node.name]
-        self.event_shape = bound.shape[1:]
-        self.value = bound.reshape(len(bound), math.prod(self.event_shape)).astype(float)
-        self.labels = _column_names(self.node, data, self.value.shape[1])
-        parents = model.discrete_parents(self.node.name)
-        self.latents = [parent for parent in parents if parent.is_latent]
-        self.n_states = math.prod(parent.n_states or 1 for parent in self.latents)
-        # Parameters are indexed by all discrete parents, colours by the latent ones.
-        shape = model.parents_shape(self.node.name)
-        states = np.indices(shape).reshape(len(shape), -1)
-        hidden = [axis for axis, parent in enumerate(parents) if parent.is_latent]
-        self.state_of_component = (
-            np.ravel_multi_index(tuple(states[hidden]), tuple(shape[axis] for axis in hidden))
-            if hidden
-            else np.zeros(math.prod(shape), dtype=int)
-        )
-
-    @property
-    def is_line(self) -> bool:
-        return self.value.shape[1] == 1
-
-    def marginal(self) -> Array:
-        """Return p(states of the latent parents | x), all combinations in C order, (n, K)."""
-        if not self.latents:
-            return np.ones((len(self.value), 1))
-        table = self.posterior.marginal(*(latent.name for latent in self.latents))
-        return np.asarray(table).reshape(len(self.value), -1)
-
-    def centres(self) -> Array:
-        """Return the prototypes, or else the means, of the components, (K, d)."""
-        centres = getattr(self.dist, "prototypes", getattr(self.dist, "mean", None))
-        if centres is None:
-            return np.empty((0, self.value.shape[1]))
-        return np.asarray(centres, dtype=float).reshape(-1, self.value.shape[1])
-
-    def component_colours(self) -> Array:
-        """Return the colour of each component, (K, 3)."""
-        return np.asarray(palette(self.n_states)[self.state_of_component])
-
-
-def _inferred(fitted: Model | Fit, data: Any) -> tuple[Model, Posterior]:
-    """Return the model, and its posterior on the data."""
-    if isinstance(fitted, Model):
-        assign = hard if fitted.requires_hard else soft
-        return fitted, e_step(fitted, data, assign=assign)
-    return fitted.model, fitted.posterior(data)
-
-
-def _drawn(model: Model, name: str | None) -> Node:
-    """Return the observed node asked for, or the first that has a latent parent."""
-    if name is not None:
-        return model.by_name[name]
-    with_latents = [n for n in model.observed if any(parent.is_latent for parent in n.given)]
-    return (with_latents or list(model.observed))[0]
-
-
-def _column_names(node: Node, data: Any, d: int) -> Sequence[str]:
-    """Return the names of a node's ``d`` columns: those of a data frame, or made from its own."""
-    names = node.columns or tuple(getattr(data, "columns", ()))
-    if len(names) == d:
-        return [str(name) for name in names]
-    return [node.name] if d == 1 else [f"{node.name}[{j}]" for j in range(d)]
-
-
-def _labelled(ax: Axes, view: _View, columns: tuple[int, int]) -> Axes:
-    if view.is_line:
-        ax.set_xlabel(view.labels[0])
+        _draw_histograms(ax, view, value[:, 0], states)
     else:
-        ax.set_xlabel(view.labels[columns[0]])
-        ax.set_ylabel(view.labels[columns[1]])
+        x, y = value[:, plane].T
+        ax.scatter(x, y, s=16, c=palette(view.n_states)[states], linewidths=0, alpha=0.7)
+    return _labelled(ax, view, plane, known, _draw_centres(ax, view, plane))
+
+
+# -- what the axes and colours mean ----------------------------------------------------------------
+
+
+def _labelled(
+    ax: Axes, view: View, plane: Sequence[int], known: Array, explained: Sequence[tuple[str, Any]]
+) -> Axes:
+    """Label the axes, say how many rows are left out, and add a legend."""
+    ax.set_xlabel(view.names[plane[0]])
+    if len(plane) == 2:
+        ax.set_ylabel(view.names[plane[1]])
+    n_missing = int(np.count_nonzero(~known))
+    if n_missing:
+        what = "a coordinate is missing" if len(plane) == 2 else "no value"
+        text = f"{n_missing} of {len(known)} rows left out: {what}"
+        ax.set_title(text, loc="right", fontsize="small", color="0.35")
+    lines = require("matplotlib.lines", extra="plot")
+    names, colours = view.state_names(), palette(view.n_states)
+    n_listed = len(names) if len(names) <= MOST_LISTED else MOST_LISTED - 1
+    entries = [
+        (name, {"color": tuple(colour), "marker": "o", "linestyle": "none"})
+        for name, colour in zip(names[:n_listed], colours, strict=False)
+    ]
+    if n_listed < len(names):
+        entries.append((f"... {len(names)} states in all", {"linestyle": "none"}))
+    entries += explained
+    if entries:
+        handles = [lines.Line2D([], [], **style) for _, style in entries]
+        labels = [label for label, _ in entries]
+        ax.legend(handles, labels, fontsize="small", framealpha=0.8)
     return ax
 
 
-def _draw_ellipses(ax: Axes, view: _View, columns: tuple[int, int]) -> None:
+# -- points of the plane ---------------------------------------------------------------------------
+
+
+def _draw_centres(ax: Axes, view: View, plane: Sequence[int]) -> list[tuple[str, Any]]:
+    """Mark the prototypes or means: crosses, or on a line verticals."""
+    centres = view.centres()
+    for centre, colour in zip(centres, view.component_colours(), strict=False):
+        if view.is_line:
+            ax.axvline(centre[0], color=colour, linewidth=2)
+            continue
+        for paint, width in (("white", 5.0), (colour * 0.75, 2.5)):
+            place = centre[list(plane)]
+            ax.plot(*place, "x", color=paint, markersize=12, markeredgewidth=width, zorder=4)
+    cross = {"marker": "x", "linestyle": "none", "markersize": 8, "markeredgewidth": 2}
+    style = {"linewidth": 2} if view.is_line else cross
+    return [(view.centre_name, {"color": "0.25", **style})] if len(centres) else []
+
+
+def _draw_ellipses(ax: Axes, view: View, plane: Sequence[int]) -> list[tuple[str, Any]]:
     """Draw the contours of one and two standard deviations of each component."""
     covariance, d = getattr(view.dist, "covariance", None), view.value.shape[1]
-    if not isinstance(covariance, np.ndarray):
-        return
-    plane = np.ix_(columns, columns)
-    spreads = [matrix[plane] for matrix in covariance.reshape(-1, d, d)]
-    centres = view.centres()[:, list(columns)]
+    centres = view.centres()[:, list(plane)]
+    if not isinstance(covariance, np.ndarray) or not len(centres):
+        return []
+    rows_and_columns = np.ix_(plane, plane)
+    spreads = [matrix[rows_and_columns] for matrix in covariance.reshape(-1, d, d)]
+    contours = ((1.0, "solid"), (2.0, "dashed"))
     for centre, spread, colour in zip(centres, spreads, view.component_colours(), strict=True):
-        for deviations, line in ((1.0, "solid"), (2.0, "dashed")):
+        for deviations, line in contours:
             ellipse = _ellipse(centre, spread, deviations)
             ellipse.set(fill=False, edgecolor=colour * 0.7, linewidth=1.6, linestyle=line)
             ax.add_patch(ellipse)
         ax.plot(*centre, "+", color=colour * 0.7, markersize=9, markeredgewidth=2)
+    cross = {"marker": "+", "linestyle": "none", "markersize": 9, "markeredgewidth": 2}
+    explained: list[tuple[str, Any]] = [(view.centre_name, {"color": "0.25", **cross})]
+    for deviations, line in contours:
+        label = f"{deviations:g} standard deviation{'' if deviations == 1 else 's'}"
+        explained.append((label, {"color": "0.25", "linewidth": 1.6, "linestyle": line}))
+    return explained
 
 
 def _ellipse(centre: Array, covariance: Array, deviations: float) -> Ellipse:
@@ -219,14 +220,19 @@ def _ellipse(centre: Array, covariance: Array, deviations: float) -> Ellipse:
     return ellipse
 
 
-def _draw_density(ax: Axes, view: _View, responsibilities: Array) -> None:
+# -- numbers on a line -----------------------------------------------------------------------------
+
+
+def _draw_density(
+    ax: Axes, view: View, values: Array, responsibilities: Array
+) -> list[tuple[str, Any]]:
     """Draw a histogram, each state's share times its density, and their sum."""
-    values, edges = view.value[:, 0], _bins(view.value[:, 0])
+    edges = _bins(values)
     ax.hist(values, bins=list(edges), density=True, color=SHADED, edgecolor="white", linewidth=0.5)
     ax.set_ylabel("density")
+    if not view.has_density:
+        return []
     shares = responsibilities.mean(axis=0)
-    if view.dist.requires_hard or len(view.state_of_component) != len(shares):
-        return  # no density, or one that depends on observed states as well
     counted = _is_integer(values)
     low, high = (values.min(), values.max()) if counted else (edges[0], edges[-1])
     grid = np.arange(low, high + 1) if counted else np.linspace(low, high, 400)
@@ -236,12 +242,13 @@ def _draw_density(ax: Axes, view: _View, responsibilities: Array) -> None:
     parts = np.exp(log_density) * shares
     for part, colour in zip(parts.T, view.component_colours(), strict=True):
         ax.plot(grid, part, style, color=colour, linewidth=2, markersize=4)
-    ax.plot(grid, parts.sum(axis=1), color="black", linewidth=1, linestyle="dashed")
+    total: dict[str, Any] = {"color": "black", "linewidth": 1, "linestyle": "dashed"}
+    ax.plot(grid, parts.sum(axis=1), **total)
+    return [("share x density", {"color": "0.5", "linewidth": 2}), ("their sum", total)]
 
 
-def _draw_histograms(ax: Axes, view: _View, labels: Array) -> None:
-    values = view.value[:, 0]
-    groups = [values[labels == state] for state in range(view.n_states)]
+def _draw_histograms(ax: Axes, view: View, values: Array, states: Array) -> None:
+    groups = [values[states == state] for state in range(view.n_states)]
     colours = [tuple(colour) for colour in palette(view.n_states)]
     ax.hist(groups, bins=_bins(values).tolist(), color=colours, stacked=True, alpha=0.7)
     ax.set_ylabel("rows")
@@ -263,3 +270,41 @@ def _bins(values: Array) -> Array:
         return np.histogram_bin_edges(values, bins=int(np.clip(2 * np.sqrt(len(values)), 5, 60)))
     width = max(1, round((values.max() - values.min()) / 30))
     return np.asarray(np.arange(values.min(), values.max() + 1 + width, width) - 0.5)
+
+
+# -- levels ----------------------------------------------------------------------------------------
+
+
+def _draw_frequencies(
+    ax: Axes, view: View, values: Array, responsibilities: Array
+) -> list[tuple[str, Any]]:
+    """Draw the frequency of each level, divided among the states, and its probability."""
+    _draw_bars(ax, view, values, responsibilities / len(values))
+    ax.set_ylabel("share of rows")
+    if not view.has_density:
+        return []
+    levels = np.arange(view.node.n_states or 0)
+    by_state = np.exp(np.asarray(view.dist.log_prob(levels)).reshape(len(levels), -1))
+    mark: dict[str, Any] = {
+        "color": "black",
+        "marker": "_",
+        "linestyle": "none",
+        "markersize": 16,
+        "markeredgewidth": 2,
+    }
+    ax.plot(levels, by_state @ responsibilities.mean(axis=0), **mark)
+    return [("probability under the model", {**mark, "markersize": 10})]
+
+
+def _draw_bars(ax: Axes, view: View, values: Array, by_row: Array) -> None:
+    """Draw a bar for each level, stacked by state; ``by_row`` is what a row adds, (m, K)."""
+    names = state_names(view.node)
+    levels = np.arange(len(names))
+    bottom = np.zeros(len(names))
+    for amount, colour in zip(by_row.T, palette(view.n_states), strict=True):
+        height = np.bincount(values.astype(np.intp), weights=amount, minlength=len(names))
+        ax.bar(levels, height, bottom=bottom, color=tuple(colour), alpha=0.7)
+        bottom += height
+    if len(names) <= MOST_NAMED:
+        is_long = sum(len(name) + 2 for name in names) > 70
+        ax.set_xticks(levels, names, rotation=90 if is_long else 0)

@@ -7,6 +7,7 @@ import itertools
 import math
 import operator
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import attrs
 import numpy as np
@@ -15,7 +16,7 @@ from scipy import stats
 
 from latentem.distributions import Array, Distribution
 from latentem.distributions.arrays import LOG_ZERO
-from latentem.distributions.base import count_parameters, sampler
+from latentem.distributions.base import Inputs, beside, count_parameters, sampler
 from latentem.errors import MissingMethodError
 from latentem.testing.neighbours import Moves, fields, numbers
 from latentem.testing.probability import RARE, frequencies_differ, log_prob, total_probability
@@ -29,7 +30,9 @@ DRAWS = 3000
 MOST_FITS = 100
 
 
-def check_distribution(dist: Distribution, value: ArrayLike, *, seed: int = 0) -> None:
+def check_distribution(
+    dist: Distribution, value: ArrayLike, *, inputs: ArrayLike | None = None, seed: int = 0
+) -> None:
     r"""Run the laws of a distribution against ``dist`` on the values ``value``.
 
     The parameters are those that ``dist.fit`` finds under random weights, so a template and a
@@ -55,6 +58,8 @@ def check_distribution(dist: Distribution, value: ArrayLike, *, seed: int = 0) -
         Template or parameterised distribution.
     value : array_like, (n, *event)
         At least 8 values, typical of the family and not all equal.
+    inputs : array_like, (n, p), optional
+        Covariates of a regression. Without them, all columns of ``value`` but the last are.
     seed : int
         Seed of the random weights and draws.
 
@@ -77,13 +82,31 @@ def check_distribution(dist: Distribution, value: ArrayLike, *, seed: int = 0) -
             "Pass typical values of the family."
         )
     subject = type(dist).__name__
+    given = None
+    if dist.takes_covariates:
+        given, values = _apart(values, inputs)
     # Whatever a plug-in raises is a finding to report, so every kind of exception is caught.
     try:
-        case = _Case.of(dist, dist.check(values), np.random.default_rng(seed))
+        if given is not None and getattr(dist, "inputs", None) is None:
+            dist = dist.with_inputs(Inputs(("inputs",), (given.shape[1],)))
+        case = _Case.of(dist, dist.check(values), given, np.random.default_rng(seed))
     except Exception as error:
         raise AssertionError(f"{subject}: fit {raised(error)}") from error
     report(subject, failures(case, (shapes,)))
     report(subject, failures(case, _LAWS))
+
+
+def _apart(values: Array, inputs: ArrayLike | None) -> tuple[Array, Array]:
+    """Return the covariates ``(n, p)`` and the values of a regression."""
+    if inputs is None:
+        if values.ndim != 2 or values.shape[1] < 2:
+            raise ValueError(
+                "check_distribution: value must have the covariates' columns before its own "
+                f"because it is for a regression, got shape {values.shape}. Pass inputs=..."
+            )
+        return values[:, :-1].astype(float), values[:, -1]
+    given = np.array(inputs, dtype=float).reshape(len(values), -1)
+    return given, values
 
 
 # -- what the laws look at ----------------------------------------------------------------------
@@ -91,19 +114,57 @@ def check_distribution(dist: Distribution, value: ArrayLike, *, seed: int = 0) -
 
 @attrs.frozen(eq=False)
 class _Case:
-    """A distribution, values ``(n, *event)``, weights ``(n, K)`` and the fit to both."""
+    """A distribution, values ``(n, *event)``, weights ``(n, K)`` and the fit to both.
+
+    Of a regression the covariates too, ``(n, p)``; they stand in the values' first columns.
+    """
 
     dist: Distribution
     value: Array
     weights: Array
     fitted: Distribution
     rng: np.random.Generator
+    inputs: Array | None
 
     @classmethod
-    def of(cls, dist: Distribution, value: Array, rng: np.random.Generator) -> _Case:
+    def of(
+        cls, dist: Distribution, own: Array, inputs: Array | None, rng: np.random.Generator
+    ) -> _Case:
+        value = own if inputs is None else beside(inputs, own)
         flat, k = _one_parents_axis(dist, value)
         weights = _random_weights(len(value), k, rng)
-        return cls(flat, value, weights, flat.fit(value.copy(), weights.copy()), rng)
+        fitted = flat.fit(value.copy(), weights.copy())
+        return cls(flat, value, weights, fitted, rng, inputs)
+
+    def own(self, value: Array) -> Array:
+        """Return values without the covariates."""
+        return value if self.inputs is None else value[:, self.inputs.shape[1] :]
+
+    def total_probability(self, dist: Distribution) -> Array | None:
+        """Return the total of each state's density, given the covariates of a row."""
+        return total_probability(self._at_row(dist), self.own(self.value))
+
+    def _at_row(self, dist: Distribution) -> Any:
+        return (
+            dist if self.inputs is None else _GivenInputs(dist, self.inputs[len(self.inputs) // 2])
+        )
+
+    def draw(self, n: int, *, at_row: bool = False) -> tuple[Array, Array]:
+        """Return the states and values of n draws of each, at the covariates of rows, or of one."""
+        state = np.arange(n * self.k) % self.k
+        draw: Callable[..., Any] = sampler(self.fitted.flatten((self.k,)))
+        if self.inputs is None:
+            return state, np.asarray(draw(np.random.default_rng(0), state))
+        rows = np.arange(len(state)) // self.k % self.n
+        inputs = self.inputs[np.full(len(state), self.n // 2) if at_row else rows]
+        own = np.asarray(draw(np.random.default_rng(0), state, inputs))
+        return state, beside(inputs, own)
+
+    def frequencies_differ(self) -> bool:
+        """Return whether draws are not distributed as the density says."""
+        state, value = self.draw(DRAWS, at_row=True)
+        at_row = self._at_row(self.fitted)
+        return frequencies_differ(at_row, self.own(self.value), self.own(value), state)
 
     @property
     def n(self) -> int:
@@ -123,20 +184,48 @@ class _Case:
         return self.dist.fit(rows.copy(), weights.copy())
 
     def other_fits(self, count: int) -> list[Distribution]:
-        """Fits to other random weights: points of the family known to be legal."""
-        return [self.fit(_random_weights(self.n, self.k, self.rng)) for _ in range(count)]
+        """Return fits to other random weights: points of the family known to be legal.
+
+        Half of the rows have none, because parameters may depend on the extremes alone.
+        """
+        return [self._other_fit() for _ in range(count)]
+
+    def _other_fit(self) -> Distribution:
+        weights = _random_weights(self.n, self.k, self.rng)
+        try:
+            return self.fit(weights * (self.rng.random(weights.shape) < 0.5))
+        except (ValueError, ArithmeticError):  # too few rows are left
+            return self.fit(weights)
 
     def log_prob(self, dist: Distribution, value: Array | None = None) -> Array:
         return log_prob(dist, self.value if value is None else value)
 
-    def objective(self, dist: Distribution) -> float:
+    def log_likelihood(self, dist: Distribution) -> float:
         return _weighted_sum(self.weights, self.log_prob(dist))
+
+    def objective(self, dist: Distribution) -> float:
+        return self.log_likelihood(dist) + dist.log_prior
 
     def same(self, other: Distribution, expected: Array | None = None) -> bool:
         """Whether ``other`` gives the values the fitted (or expected) log-densities."""
         target = self.log_prob(self.fitted) if expected is None else expected
         found = self.log_prob(other)
         return found.shape == target.shape and close(found, target)
+
+
+@attrs.frozen(eq=False)
+class _GivenInputs:
+    """A regression at one row of covariates ``(p,)``: a density of its own values alone."""
+
+    dist: Distribution
+    inputs: Array
+
+    @property
+    def requires_hard(self) -> bool:
+        return self.dist.requires_hard
+
+    def log_prob(self, value: Array) -> Array:
+        return self.dist.log_prob(beside(np.tile(self.inputs, (len(value), 1)), value))
 
 
 def _random_weights(n: int, k: int, rng: np.random.Generator) -> Array:
@@ -214,7 +303,7 @@ def rows_stand_alone(case: _Case) -> Iterator[str]:
 
 def density_is_normalised(case: _Case) -> Iterator[str]:
     """Check that the density integrates or sums to one."""
-    total = total_probability(case.fitted, case.value)
+    total = case.total_probability(case.fitted)
     if total is None:
         return
     for k in np.flatnonzero(np.abs(total - 1) > QUADRATURE)[:1]:
@@ -250,8 +339,8 @@ def _gain(case: _Case, moved: Distribution, best: float) -> float:
 
 def _equally_normalised(case: _Case, moved: Distribution) -> bool:
     """Return whether the density keeps its total: a neighbour that does not is no member."""
-    before = total_probability(case.fitted, case.value)
-    after = total_probability(moved, case.value)
+    before = case.total_probability(case.fitted)
+    after = case.total_probability(moved)
     return before is None or after is None or bool(np.abs(after - before).max() < QUADRATURE)
 
 
@@ -286,6 +375,8 @@ def integer_weights_repeat_rows(case: _Case) -> Iterator[str]:
 
 def weights_have_no_unit(case: _Case) -> Iterator[str]:
     """Check that scaling all weights changes nothing."""
+    if case.dist.has_prior:
+        return  # which is worth a number of rows
     for factor in (1e-3, 1e3):
         if not case.same(case.fit(case.weights * factor)):
             yield f"multiplying all weights by {factor:g} must change nothing, but changes the fit"
@@ -346,6 +437,9 @@ def parameters_are_counted(case: _Case) -> Iterator[str]:
         return
     count = count_parameters(case.fitted)
     directions = len(case.moves.basis)
+    if type(case.fitted).moved is not Distribution.moved and not hasattr(case.fitted, "cases"):
+        # On a curved surface (a sphere) fits span more directions than they move in at a point.
+        directions = min(directions, len(case.fitted.directions()))
     if count != directions and case.fitted.parameters:
         yield (
             f"n_parameters must be the number of free parameters over all {case.k} states, got "
@@ -366,26 +460,25 @@ def records_add(case: _Case) -> Iterator[str]:
         yield "statistics of blocks of rows must add up to one pass, but give another fit"
     expected, _ = kernel.expected_log_prob(record)
     expected = -math.inf if expected < LOG_ZERO / 10 else expected
-    if not close(expected, case.objective(case.fitted)):
+    log_likelihood = case.log_likelihood(case.fitted)
+    if not close(expected, log_likelihood):
         yield (
             f"statistics and natural parameters must give the weighted log-likelihood "
-            f"{case.objective(case.fitted):.10g}, got {expected:.10g}"
+            f"{log_likelihood:.10g}, got {expected:.10g}"
         )
 
 
 def sampler_agrees(case: _Case) -> Iterator[str]:
     """Check that draws follow log_prob, and that a large sample is recovered."""
     try:
-        draw = sampler(case.fitted.flatten((case.k,)))
+        state, value = case.draw(DRAWS)
     except MissingMethodError:
         return
-    state = np.arange(DRAWS * case.k) % case.k
-    value = np.asarray(draw(np.random.default_rng(0), state))
     shape = (len(state), *case.value.shape[1:])
     if value.shape != shape:
         yield f"sample(rng, state) must return shape (n, *event) = {shape}, got {value.shape}"
         return
-    if not np.array_equal(value, draw(np.random.default_rng(0), state)):
+    if not np.array_equal(value, case.draw(DRAWS)[1]):
         yield "sample must draw from the generator it is given: one seed gave two answers"
     weights = np.equal.outer(state, np.arange(case.k)).astype(float)
     true = _weighted_sum(weights, case.log_prob(case.fitted, value))
@@ -397,7 +490,7 @@ def sampler_agrees(case: _Case) -> Iterator[str]:
             f"sample disagrees with log_prob: parameters fitted to {len(state)} draws raise their "
             f"log-likelihood by {gain / 2:.4g}, far more than chance allows"
         )
-    elif frequencies_differ(case.fitted, case.value, value, state):
+    elif case.frequencies_differ():
         yield (
             "sample disagrees with log_prob: the frequencies of its draws are not the "
             "probabilities that log_prob gives"

@@ -112,7 +112,8 @@ def nodes_keep_their_laws(run: _Run) -> Iterator[str]:
     for node in run.model.observed:
         assert node.dist is not None
         try:
-            check_distribution(node.dist, run.data.values[node.name], seed=run.seed)
+            inputs = run.data.inputs.get(node.name)
+            check_distribution(node.dist, run.data.values[node.name], inputs=inputs, seed=run.seed)
         except AssertionError as error:
             yield f"node '{node.name}': {error}"
 
@@ -161,17 +162,21 @@ def objective_is_q_plus_entropy(run: _Run) -> Iterator[str]:
 
 
 def m_step_maximises(run: _Run) -> Iterator[str]:
-    """Check that no other parameters have a larger term of Q."""
+    """Check that no other parameters have a larger term of Q, plus that of their prior."""
     q = expected_log_joint(run.next, run.data, run.posterior)
     template = run.model
     others = [run.start, *(initialize(template, run.data, seed=run.seed + i) for i in (1, 2, 3))]
     values = [q.by_node, *(q.at(other).by_node for other in others)]
+    models = [run.next, *others]
     for name in q.by_node:
         tied = template.tied(name)
         if name != tied[0]:
             continue
         # Of nodes with one θ, the sum of their terms.
-        best, *rest = (sum(terms[each] for each in tied if each in terms) for terms in values)
+        best, *rest = (
+            sum(terms[each] for each in tied if each in terms) + model[name].log_prior
+            for terms, model in zip(values, models, strict=True)
+        )
         if max(rest) > best + ROUNDING * (1 + abs(best)):
             yield (
                 f"the M-step must maximise Q, but other parameters raise the term of node "

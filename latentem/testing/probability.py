@@ -33,7 +33,13 @@ def total_probability(dist: Distribution, value: Array) -> Array | None:
     if not is_summable(dist, value):
         return None
     if not _are_integers(value):
-        return _integral(dist, value, -math.inf, math.inf)
+        total = _integral(dist, value, -math.inf, math.inf)
+        # A state may be all in single points, such as a case of zeros among positive values.
+        atoms = _atoms(value)
+        if not len(atoms):
+            return total
+        masses = _density(dist, value, atoms).sum(axis=0)
+        return np.where(np.abs(total + masses - 1) < np.abs(total - 1), total + masses, total)
     total = _sum(dist, value)
     error = np.abs(total - 1).max()
     if error > 1e-6:  # integers may be rounded observations of a continuous variable
@@ -53,6 +59,8 @@ def frequencies_differ(dist: Distribution, value: Array, draws: Array, state: Ar
     if not is_summable(dist, value):
         return False
     flat = draws.reshape(-1).astype(float)
+    if not _are_integers(draws) and len(_atoms(draws)):
+        return False  # partly in single points, partly continuous
     if _are_integers(value) and _are_integers(draws):
         cells = np.unique(flat)
         probability = _density(dist, value, cells.astype(value.dtype))  # (cells, K)
@@ -77,6 +85,12 @@ def _differ(count: Array, probability: Array) -> bool:
     return excess > 5 + float(stats.chi2.isf(RARE, max(1, len(observed) - 1)))
 
 
+def _atoms(value: Array) -> Array:
+    """Return the values that occur more than once."""
+    flat, counts = np.unique(value.reshape(-1), return_counts=True)
+    return flat[counts > 1]
+
+
 def _are_integers(value: Array) -> bool:
     return value.dtype.kind in "biu" or bool(np.all(value == np.rint(value)))
 
@@ -88,6 +102,9 @@ def _density(dist: Distribution, like: Array, value: Array) -> Array:
 
 
 def _integral(dist: Distribution, value: Array, low: float, high: float) -> Array:
+    # A density on a circle is one on any interval of a period; draws are in that about 0.
+    half = 0.5 * getattr(dist, "period", math.inf)
+    low, high = min(max(low, -half), half), min(max(high, -half), half)
     # Where the mass is, where a support may end, and how far the tails may reach.
     inner = np.quantile(value, np.linspace(0, 1, 5))
     reach = np.outer([-1, 1], [0.3, 1, 3, 10]).ravel() * np.ptp(inner)

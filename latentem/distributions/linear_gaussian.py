@@ -1,0 +1,429 @@
+"""Linear regression with Gaussian noise."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
+
+import attrs
+import numpy as np
+
+from latentem.distributions.arrays import Array, as_float_array
+from latentem.distributions.base import Distribution, ExponentialFamily, Inputs, parameter
+from latentem.distributions.checks import check_floor, check_moments, check_real, naming
+from latentem.distributions.covariance import STRUCTURES, Full, Structure, exceeds
+from latentem.distributions.kernels import Kernel, LinearKernel, TemplateKernel
+from latentem.distributions.linear_kernel import Lines, ResidualLinesKernel
+from latentem.distributions.records import Statistics
+from latentem.distributions.reference import SMALLEST_SCALE
+from latentem.distributions.whitening import LOG_2PI, whiten
+from latentem.errors import ModelError, Unsuitable
+
+# Error allowed in a log-density before the states leave the statistics form for the residual form.
+LARGEST_ERROR = 1e-8
+
+
+def _noise(structure: Any) -> Structure:
+    if isinstance(structure, Structure):
+        return structure
+    if structure not in ("full", "diagonal", "spherical"):
+        raise ModelError(
+            'LinearGaussian: noise must be "full", "diagonal" or "spherical", '
+            f"got {structure!r}. Choose one of these."
+        )
+    return STRUCTURES[structure]
+
+
+@attrs.frozen(eq=False, repr=False)
+class LinearGaussian(ExponentialFamily):
+    r"""Linear regression on covariates, with Gaussian noise.
+
+    .. math:: y \mid u, k \sim N(a_k + B_k u, \; \Sigma_k)
+
+    Together with the covariates the statistics are those of a Gaussian, :math:`T = (v, v v^\top)`
+    with :math:`v = (u, y)`. With C the weighted covariance of v in state k the maximiser is
+
+    .. math:: B_k = C_{yu} C_{uu}^{-1}, \qquad a_k = \bar y_k - B_k \bar u_k, \qquad
+              \Sigma_k = C_{yy} - B_k C_{uy}
+
+    weighted least squares (Quandt and Ramsey, Estimating mixtures of normal distributions and
+    switching regressions, JASA 1978; Anderson, An Introduction to Multivariate Statistical
+    Analysis, 2003, section 8.2). Where covariates of a state are collinear it is the solution with
+    the smallest coefficients, in units of the covariates' spread, and the fit says so.
+
+    Statistics are taken about the centre of the data and in units of its spread; where the noise
+    is so small that they would still lose digits, about the lines of the step before.
+
+    A node of this family has a covariate, or several, among its parents; its values are rows of
+    the covariates and then y.
+
+    Parameters
+    ----------
+    intercept : array, (\*parents, m), optional
+    coefficients : array, (\*parents, m, p), optional
+    covariance : array, (\*parents, m, m), optional
+        Of the noise. For a single y the axis of m may be left out of all three.
+    noise : {"full", "diagonal", "spherical"}
+        The structure of the covariance.
+    shared : bool
+        One covariance for all states.
+    floor : float
+        Smallest allowed eigenvalue of a covariance, in units of the variance of y (column by
+        column). The fit is the exact maximiser under this constraint, and says when it is active.
+
+    Raises
+    ------
+    ModelError
+        If a covariance is not symmetric and positive definite, or shapes disagree.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import latentem as lem
+    >>> u = lem.covariate("u")
+    >>> y = lem.observed("y", lem.LinearGaussian(), given=u)
+    >>> data = {"u": [0.0, 1.0, 2.0, 3.0], "y": [1.0, 3.0, 5.0, 9.0]}
+    >>> line = lem.fit(lem.Model([u, y]), data).model["y"]
+    >>> print(line.intercept.round(4), line.coefficients.round(4), line.covariance.round(4))
+    [0.6] [[2.6]] [[0.3]]
+    """
+
+    trailing_axes: ClassVar[Mapping[str, int]] = {
+        "intercept": 1,
+        "coefficients": 2,
+        "covariance": 2,
+    }
+    takes_covariates: ClassVar[bool] = True
+
+    intercept: Array | None = parameter(converter=as_float_array)
+    coefficients: Array | None = parameter(converter=as_float_array)
+    covariance: Array | None = parameter(converter=as_float_array)
+    noise: Structure = attrs.field(default=Full(), kw_only=True, converter=_noise)
+    shared: bool = attrs.field(default=False, kw_only=True)
+    floor: float = attrs.field(default=1e-13, kw_only=True, validator=check_floor)
+    inputs: Inputs | None = attrs.field(default=None, kw_only=True)
+    reference: Lines | None = attrs.field(default=None, kw_only=True)
+    # intercept + rounding is the intercept to twice the precision, for data far from the origin.
+    rounding: Array | None = attrs.field(default=None, kw_only=True)
+    at_floor: Array | None = attrs.field(default=None, kw_only=True)
+    collinear: Array | None = attrs.field(default=None, kw_only=True)
+
+    def __attrs_post_init__(self) -> None:
+        given = [self.intercept, self.coefficients, self.covariance]
+        if all(array is None for array in given):
+            return
+        if any(array is None for array in given):
+            raise ModelError(
+                "LinearGaussian: intercept, coefficients and covariance must be given all or none, "
+                f"got only {[n for n, a in self.parameters.items() if a is not None]}. Give all."
+            )
+        a, b, covariance = (np.asarray(array) for array in given)
+        if covariance.ndim == a.ndim:  # of a single y
+            a, b, covariance = a[..., None], b[..., None, :], covariance[..., None, None]
+            for name, array in (("intercept", a), ("coefficients", b), ("covariance", covariance)):
+                object.__setattr__(self, name, as_float_array(array))
+        if b.shape[:-1] != a.shape or not np.isfinite(b).all():
+            raise ModelError(
+                "LinearGaussian: coefficients must be finite, a row of them for each intercept, "
+                f"got shapes {a.shape} and {b.shape}. Give coefficients (*parents, m, p)."
+            )
+        if self.reference is None:  # given by a user, not by a maximiser
+            check_moments(a, covariance, "LinearGaussian")
+
+    def __repr__(self) -> str:
+        shared = ", shared=True" if self.shared else ""
+        if not self.is_parameterised:
+            noise = "" if self.noise == Full() else f'noise="{self.noise.name}"'
+            return f"LinearGaussian({noise or shared.removeprefix(', ')}{shared if noise else ''})"
+        known = ", ".join(f"{name}={array!r}" for name, array in self.parameters.items())
+        return f"LinearGaussian({known}{shared})"
+
+    # -- parameters ----------------------------------------------------------------------------
+
+    def known(self) -> tuple[Array, Array, Array]:
+        """Return intercept, coefficients and covariance, or raise `ModelError`."""
+        if self.intercept is None or self.coefficients is None or self.covariance is None:
+            raise ModelError(
+                "LinearGaussian must have its parameters to be evaluated or sampled, "
+                "got a template. Fit it."
+            )
+        return self.intercept, self.coefficients, self.covariance
+
+    @property
+    def state_arrays(self) -> dict[str, Array | None]:
+        extra = ("rounding", "at_floor", "collinear")
+        return {**self.parameters, **{name: getattr(self, name) for name in extra}}
+
+    @property
+    def n_parameters(self) -> int:
+        """Intercepts and coefficients of each state, and the covariances' free entries."""
+        a, b, _ = self.known()
+        states = math.prod(a.shape[:-1])
+        matrices = 1 if self.shared else states
+        return a.size + b.size + matrices * self.noise.n_moments(a.shape[-1])
+
+    def started_from(self, other: Distribution) -> Self:
+        started = super().started_from(other)
+        return attrs.evolve(started, reference=None, at_floor=None, collinear=None)
+
+    @property
+    def at_constraint(self) -> bool:
+        return self.at_floor is not None and bool(self.at_floor.any())
+
+    @property
+    def events(self) -> tuple[str, ...]:
+        found = []
+        if self.at_floor is not None and self.at_floor.any():
+            states = ", ".join(map(str, np.flatnonzero(self.at_floor)))
+            found.append(
+                f"the covariance of state {states} is at its floor, {self.floor:g} of the "
+                "variance of the data"
+            )
+        if self.collinear is not None and self.collinear.any():
+            states = ", ".join(map(str, np.flatnonzero(self.collinear)))
+            found.append(
+                f"the covariates of state {states} are collinear, so of all coefficients that fit "
+                "alike these are the smallest"
+            )
+        return tuple(found)
+
+    # -- data ----------------------------------------------------------------------------------
+
+    def with_inputs(self, inputs: Inputs) -> Self:
+        if self.coefficients is not None and self.coefficients.shape[-1] != inputs.width:
+            p = self.coefficients.shape[-1]
+            raise Unsuitable(
+                f"have {p} columns because its coefficients are for {p}", f"{inputs.width}"
+            )
+        return self if self.inputs == inputs else attrs.evolve(self, inputs=inputs)
+
+    def check(self, value: Array) -> Array:
+        array = check_real(value)
+        array = array[:, None] if array.ndim == 1 else array
+        m = None if self.intercept is None else self.intercept.shape[-1]
+        if array.ndim != 2 or array.shape[1] == 0 or m not in (None, array.shape[1]):
+            wanted = "one column or more" if m is None else f"{m} columns"
+            raise Unsuitable(f"have {wanted} because {{node}} is a LinearGaussian",
+                             f"shape {value.shape}")  # fmt: skip
+        return array
+
+    def _width(self, columns: int) -> int:
+        """Return the number of covariates among the columns of values: all but y."""
+        if self.inputs is not None:
+            return self.inputs.width
+        return columns - 1 if self.intercept is None else columns - self.intercept.shape[-1]
+
+    def bind(self, value: Array, weights: Array | None = None) -> Self:
+        width = self._width(value.shape[1])
+        return attrs.evolve(self, reference=Lines.of(value, width, self.noise, weights))
+
+    def check_fit(self) -> None:
+        if self.reference is None:
+            return
+        constant = np.flatnonzero(self.noise.common_scale(self.reference.spread) < SMALLEST_SCALE)
+        if len(constant):
+            raise Unsuitable(
+                "vary in every column because the likelihood of {node} has no maximum where the "
+                "variance is zero",
+                f"a constant column ({', '.join(map(str, constant))})",
+                "Drop that column, or fix its parameters.",
+            )
+
+    # -- exponential family --------------------------------------------------------------------
+
+    def _lines(self, columns: int) -> Lines:
+        return self.reference or Lines.at_origin(columns, self._width(columns))
+
+    def statistics(self, value: Array) -> Array:
+        n = value.shape[1]
+        out = np.empty((n + Full().n_moments(n), len(value)))
+        self.statistics_into(out, value)
+        return out.T
+
+    def statistics_into(self, out: Array, value: Array) -> None:
+        n = value.shape[1]
+        self._lines(n).standardise_into(out[:n], value)
+        Full().moments_into(out[n:], out[:n])
+
+    def standard_form(self) -> tuple[Array, Array, Array, Array]:
+        """Return intercept and coefficients about the reference, W and log|covariance| / 2."""
+        a, b, covariance = self.known()
+        lines = self._lines(b.shape[-1] + b.shape[-2])
+        rounding = np.zeros_like(a) if self.rounding is None else self.rounding
+        a, b = lines.standardise_lines(a, b, rounding)
+        scale = lines.y_scale
+        whitening, log_root = whiten(covariance / scale / scale[:, None])
+        return a, b, whitening, log_root + np.log(scale).sum()
+
+    def natural_parameters(self) -> tuple[Array, Array]:
+        return self._natural(*self.standard_form())
+
+    def _natural(
+        self, a: Array, b: Array, whitening: Array, log_root: Array
+    ) -> tuple[Array, Array]:
+        """Return eta and A of -|W (y - a - B u)|^2 / 2 - log_root."""
+        identity = np.broadcast_to(np.eye(a.shape[-1]), (*a.shape, a.shape[-1]))
+        residual = whitening @ np.concatenate([-b, identity], axis=-1)  # W (-B, I)
+        shift = (whitening @ a[..., None])[..., 0]
+        transposed = np.swapaxes(residual, -1, -2)
+        linear = (transposed @ shift[..., None])[..., 0]
+        quadratic = Full().coefficients(transposed @ residual)
+        normaliser = 0.5 * np.square(shift).sum(axis=-1) + log_root + 0.5 * a.shape[-1] * LOG_2PI
+        return np.concatenate([linear, quadratic], axis=-1), normaliser
+
+    def from_mean(self, mean: Array, weight: Array) -> Self:
+        lines = self.reference
+        assert lines is not None  # taken from the data, or by the record
+        p, n = lines.width, lines.centre.size
+        first = mean[..., :n]
+        joint = Full().covariance(mean[..., n:], first)
+        largest = np.square(first).sum(-1) + np.trace(joint, axis1=-2, axis2=-1)
+        slopes, collinear = _slopes(joint[..., p:, :p], joint[..., :p, :p], largest)
+        identity = np.broadcast_to(np.eye(n - p), (*slopes.shape[:-1], n - p))
+        contrast = np.concatenate([-slopes, identity], axis=-1)
+        residual = contrast @ joint @ np.swapaxes(contrast, -1, -2)
+        if self.shared:
+            pooled = np.tensordot(weight, residual, axes=weight.ndim) / weight.sum()
+            residual = np.broadcast_to(pooled, residual.shape)
+        zero = np.zeros(residual.shape[:-1])
+        covariance = self.noise.covariance(self.noise.of_products(residual), zero)
+        covariance, at_floor = _above(covariance, self.floor)
+        middle = first[..., p:] - (slopes @ first[..., :p, None])[..., 0]
+        a, rounding, b = lines.lines(middle, slopes)
+        scale = lines.y_scale
+        return attrs.evolve(
+            self,
+            intercept=a,
+            coefficients=b,
+            covariance=covariance * scale * scale[:, None],
+            rounding=rounding,
+            at_floor=at_floor,
+            collinear=collinear,
+            reference=lines.base or lines,
+        )
+
+    def from_statistics(self, record: Statistics) -> Self:
+        return super(LinearGaussian, self.about(record.reference)).from_statistics(record)
+
+    def about(self, reference: Lines | None) -> Self:
+        return self if reference is self.reference else attrs.evolve(self, reference=reference)
+
+    def feasible(self) -> Self:
+        if self.reference is None or not self.is_parameterised:
+            return self
+        scale = self.reference.y_scale
+        _, _, covariance = self.known()
+        above, at_floor = _above(covariance / scale / scale[:, None], self.floor)
+        return self if at_floor is None else attrs.evolve(
+            self, covariance=above * scale * scale[:, None], at_floor=at_floor
+        )  # fmt: skip
+
+    def directions(self) -> list[dict[str, Array]]:
+        """Lines in units of the noise, slopes about the centre; covariances as for a Gaussian."""
+        a, b, covariance = self.known()
+        lines = self._lines(b.shape[-1] + b.shape[-2])
+        centre, scale = lines.centre[: lines.width], lines.scale[: lines.width]
+        root = np.linalg.inv(whiten(covariance)[0])
+        found = []
+        for state in np.ndindex(a.shape[:-1]):
+            for column in root[state].T:
+                found.append({"intercept": _at(a.shape, state, column)})
+                for j in range(lines.width):
+                    slope = np.zeros(b.shape[-2:])
+                    slope[:, j] = column / scale[j]
+                    found.append(
+                        {
+                            "intercept": _at(a.shape, state, -centre[j] * slope[:, j]),
+                            "coefficients": _at(b.shape, state, slope),
+                        }
+                    )
+        states = list(np.ndindex(a.shape[:-1]))
+        for state in states[:1] if self.shared else states:
+            if self.at_floor is not None and self.at_floor[state]:
+                continue
+            for basis in self.noise.directions(a.shape[-1]):
+                move = root[state] @ basis @ root[state].T
+                where: Any = ... if self.shared else state
+                found.append({"covariance": _at(covariance.shape, where, move)})
+        return found
+
+    # -- densities and draws -------------------------------------------------------------------
+
+    def log_prob(self, value: Array) -> Array:
+        """Return log p(y | u, parents), ``(n, *parents)``, of rows (u, y), in residual form."""
+        _, b, _ = self.known()
+        p, m = b.shape[-1], b.shape[-2]
+        value = np.asarray(value)
+        if value.ndim != 2 or value.shape[1] != p + m:
+            with naming("LinearGaussian"):
+                raise Unsuitable(
+                    f"have rows of {p} covariates and {m} values", f"shape {value.shape}"
+                )
+        a, b, whitening, log_root = self.standard_form()
+        z = self._lines(p + m).standardise(value)  # (p + m, n)
+        residual = z[p:] - a[..., None] - b @ z[:p]
+        white = whitening @ residual  # (*parents, m, n)
+        square = np.square(white).sum(axis=-2)
+        log_prob = -0.5 * square - (log_root + 0.5 * m * LOG_2PI)[..., None]
+        return np.moveaxis(log_prob, -1, 0)
+
+    def expected_value(self, inputs: Array) -> Array:
+        """Return the means given covariates ``(n, p)``, ``(n, *parents, m)``."""
+        a, b, _ = self.known()
+        return np.asarray(a + np.tensordot(inputs, b, axes=([1], [-1])))
+
+    def sample(self, rng: np.random.Generator, state: Array, inputs: Array) -> Array:
+        """Draw y for each parent state and covariates, ``(n, m)``."""
+        a, b, covariance = self.known()
+        root = np.linalg.inv(whiten(covariance)[0])
+        noise = rng.standard_normal((len(state), a.shape[-1]))
+        mean = a[state] + np.einsum("nmp,np->nm", b[state], inputs)
+        draws: Array = mean + np.einsum("nij,nj->ni", root[state], noise)
+        return draws
+
+    # -- kernels -------------------------------------------------------------------------------
+
+    def kernel(self) -> Kernel:
+        """Return the statistics form, or where a state has little noise the residual form."""
+        if not self.is_parameterised:
+            return TemplateKernel(self)
+        a, b, whitening, log_root = self.standard_form()
+        lines = self._lines(b.shape[-1] + b.shape[-2])
+        eta, log_normaliser = self._natural(a, b, whitening, log_root)
+        linear = LinearKernel(self, eta, log_normaliser)
+        precision = np.square(whitening).sum(axis=-2).max(initial=0.0)
+        reach = 1.0 + np.abs(b).sum(axis=-1).max(initial=0.0)
+        if np.finfo(float).eps * (lines.extent * reach) ** 2 * precision <= LARGEST_ERROR:
+            return linear
+        constant = -(log_root + 0.5 * a.shape[-1] * LOG_2PI)
+        return ResidualLinesKernel(linear, lines.about(a, b), whitening, constant)
+
+
+def _slopes(cross: Array, square: Array, largest: Array) -> tuple[Array, Array | None]:
+    """Return B with B square = cross, the smallest if there are many, and where there are."""
+    values, vectors = np.linalg.eigh(square)
+    p = values.shape[-1]
+    # Second moments about the reference are rounded: smaller eigenvalues may be 0.
+    kept = values > 4 * p * np.finfo(float).eps * largest[..., None]
+    inverse = np.where(kept, 1.0, 0.0) / np.where(kept, values, 1.0)
+    slopes = (cross @ vectors * inverse[..., None, :]) @ np.swapaxes(vectors, -1, -2)
+    collinear = ~kept.all(axis=-1)
+    return slopes, collinear if collinear.any() else None
+
+
+def _above(covariance: Array, floor: float) -> tuple[Array, Array | None]:
+    """Return covariances with eigenvalues of at least a floor, and which were raised to it."""
+    if exceeds(covariance, floor):
+        return covariance, None
+    values, vectors = np.linalg.eigh(covariance)
+    at_floor = values.min(axis=-1) < floor
+    values = np.maximum(values, floor)
+    return (vectors * values[..., None, :]) @ np.swapaxes(vectors, -1, -2), at_floor
+
+
+def _at(shape: tuple[int, ...], state: Any, change: Array) -> Array:
+    """Return an array that is a change at one state, or all (``...``), and 0 elsewhere."""
+    move = np.zeros(shape)
+    move[state] = change
+    return move

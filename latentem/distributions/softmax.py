@@ -1,0 +1,316 @@
+"""Multinomial logistic regression, of an observed variable or of a latent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
+
+import attrs
+import numpy as np
+from scipy.special import log_softmax
+
+from latentem.distributions.arrays import Array, as_float_array
+from latentem.distributions.base import Distribution, Inputs, parameter
+from latentem.distributions.categorical import Categorical, as_levels
+from latentem.distributions.checks import naming
+from latentem.distributions.linear_kernel import Lines
+from latentem.distributions.newton import MOST_HALVINGS, MOST_STEPS, solve_singular
+from latentem.distributions.records import Choices, Record, check_finite
+from latentem.errors import ModelError, Unsuitable
+
+#: Log-odds beyond it in every row mean that the covariates separate the states.
+FARTHEST = 30.0
+
+
+@attrs.frozen(eq=False)
+class Softmax(Distribution):
+    r"""Multinomial logistic regression: states whose probabilities depend on covariates.
+
+    .. math:: \log p(z = j \mid u, k) = \eta_{kj} - \log \sum_l e^{\eta_{kl}}, \qquad
+              \eta_{kj} = a_{kj} + B_{kj} u
+
+    with state 0 for reference, :math:`\eta_{k0} = 0`. As the node of a latent it makes a mixture of
+    experts, or a mixture with concomitant variables (Jacobs, Jordan, Nowlan and Hinton, Adaptive
+    mixtures of local experts, Neural Computation 1991; Dayton and Macready, Concomitant-variable
+    latent-class models, JASA 1988). The maximiser solves
+    :math:`\sum_i (r_{ij} - \pi_{ij}) (1, u_i) = 0`, r being expected states, by Newton's method
+    with steps that never lower the likelihood. Where covariates separate the states of all rows the
+    likelihood rises without end; the fit stops where it gains nothing but rounding, and says so.
+
+    Parameters
+    ----------
+    n_states : int, optional
+        Number of states; taken from the parameters, if these are given.
+    intercept : array, (\*parents, n_states), optional
+    coefficients : array, (\*parents, n_states, p), optional
+        The same may be added to those of all states: what matters are differences.
+    levels : sequence, optional
+        Labels of the states.
+
+    Raises
+    ------
+    ModelError
+        If there are no two states, only one of the parameters is given, or shapes disagree.
+
+    Examples
+    --------
+    >>> import latentem as lem
+    >>> u = lem.covariate("u")
+    >>> z = lem.latent("z", lem.Softmax(2), given=u)
+    >>> y = lem.observed("y", lem.LinearGaussian(), given=[z, u])
+    >>> print(lem.Model([u, z, y]))
+    p(z | u) p(y | z, u)
+    """
+
+    trailing_axes: ClassVar[Mapping[str, int]] = {"intercept": 1, "coefficients": 2}
+    takes_covariates: ClassVar[bool] = True
+
+    n_states: int | None = attrs.field(default=None)
+    intercept: Array | None = parameter(converter=as_float_array)
+    coefficients: Array | None = parameter(converter=as_float_array)
+    levels: tuple[Any, ...] | None = attrs.field(default=None, kw_only=True, converter=as_levels)
+    inputs: Inputs | None = attrs.field(default=None, kw_only=True, repr=False)
+    reference: Lines | None = attrs.field(default=None, kw_only=True, repr=False)
+    rounding: Array | None = attrs.field(default=None, kw_only=True, repr=False)
+    separated: Array | None = attrs.field(default=None, kw_only=True, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        a, b = self.intercept, self.coefficients
+        if (a is None) is not (b is None):
+            raise ModelError(
+                "Softmax: intercept and coefficients must be given both or neither, got only "
+                f"{'intercept' if b is None else 'coefficients'}. Give both."
+            )
+        if a is not None and b is not None:
+            if a.ndim < 1 or b.shape[:-1] != a.shape or not np.isfinite(b).all():
+                raise ModelError(
+                    "Softmax: coefficients must be finite, a row of them for each state, got "
+                    f"shapes {a.shape} and {b.shape}. Give coefficients (*parents, n_states, p)."
+                )
+            if self.n_states is None:
+                object.__setattr__(self, "n_states", a.shape[-1])
+        made = Categorical(self.n_states, levels=self.levels)  # which checks both
+        object.__setattr__(self, "n_states", made.n_states)
+        if made.n_states == 1 or (a is not None and a.shape[-1] != made.n_states):
+            raise ModelError(
+                "Softmax: n_states must be at least 2, and the last axis of intercept, got "
+                f"{made.n_states}. Give parameters for each state."
+            )
+
+    # -- parameters ----------------------------------------------------------------------------
+
+    def known(self) -> tuple[Array, Array]:
+        """Return intercept and coefficients, or raise `ModelError`."""
+        if self.intercept is None or self.coefficients is None:
+            raise ModelError(
+                "Softmax must have its parameters to be evaluated or sampled, got a template. "
+                "Fit it."
+            )
+        return self.intercept, self.coefficients
+
+    @property
+    def state_arrays(self) -> dict[str, Array | None]:
+        return {**self.parameters, "rounding": self.rounding, "separated": self.separated}
+
+    @property
+    def n_parameters(self) -> int:
+        """Intercepts and coefficients of all states but the reference."""
+        a, b = self.known()
+        return int((a.size + b.size) * (a.shape[-1] - 1) // a.shape[-1])
+
+    @property
+    def events(self) -> tuple[str, ...]:
+        if self.separated is None or not self.separated.any():
+            return ()
+        return (
+            "the covariates separate the states: the coefficients grow without end, and stop "
+            "where the likelihood gains nothing more",
+        )
+
+    def _categorical(self) -> Categorical:
+        return Categorical(self.n_states, levels=self.levels)
+
+    def with_levels(self, levels: tuple[Any, ...]) -> Self:
+        made = self._categorical().with_levels(levels)
+        return attrs.evolve(self, n_states=made.n_states, levels=made.levels)
+
+    def with_inputs(self, inputs: Inputs) -> Self:
+        if self.coefficients is not None and self.coefficients.shape[-1] != inputs.width:
+            p = self.coefficients.shape[-1]
+            raise Unsuitable(
+                f"have {p} columns because its coefficients are for {p}", f"{inputs.width}"
+            )
+        return self if self.inputs == inputs else attrs.evolve(self, inputs=inputs)
+
+    def check(self, value: Array) -> Array:
+        return self._categorical().check(value)
+
+    def bind(self, value: Array, weights: Array | None = None) -> Self:
+        n_states = self._categorical().bind(value[:, -1]).n_states
+        lines = Lines.of_predictors(np.asarray(value, dtype=float)[:, :-1], weights)
+        return attrs.evolve(self, n_states=n_states, reference=lines)
+
+    def permuted(self, order: Array) -> Self:
+        """Return the same over renumbered states; the first of them is the reference."""
+        levels = None if self.levels is None else tuple(self.levels[state] for state in order)
+        if self.intercept is None or self.coefficients is None:
+            return attrs.evolve(self, levels=levels)
+        a, b = self.intercept[..., order], self.coefficients[..., order, :]
+        low = None if self.rounding is None else self.rounding[..., order]
+        return attrs.evolve(
+            self,
+            levels=levels,
+            intercept=a - a[..., :1],
+            coefficients=b - b[..., :1, :],
+            rounding=None if low is None else low - low[..., :1],
+        )
+
+    def directions(self) -> list[dict[str, Array]]:
+        """Vary each state against the reference; slopes about the centre of the covariates."""
+        a, b = self.known()
+        p = b.shape[-1]
+        lines = self.reference or Lines.at_origin(p + 1, p)
+        found = []
+        for place in np.ndindex(a.shape):
+            if place[-1] == 0:
+                continue
+            found.append({"intercept": _at(a.shape, place, 1.0)})
+            for j in range(p):
+                slope = np.zeros(p)
+                slope[j] = 1.0 / lines.scale[j]
+                shift = _at(a.shape, place, -lines.centre[j] * slope[j])
+                found.append({"intercept": shift, "coefficients": _at(b.shape, place, slope)})
+        return found
+
+    # -- densities, fits, draws ----------------------------------------------------------------
+
+    def _standard(self) -> tuple[Array, Array]:
+        """Return intercepts and coefficients about the centre of the covariates."""
+        a, b = self.known()
+        p = b.shape[-1]
+        lines = self.reference or Lines.at_origin(p + 1, p)
+        rounding = np.zeros_like(a) if self.rounding is None else self.rounding
+        a, b = lines.standardise_lines(a[..., None], b[..., None, :], rounding[..., None])
+        return a[..., 0], b[..., 0, :]
+
+    def state_log_probs(self, inputs: Array) -> Array:
+        """Return log p of each state given covariates ``(n, p)``, ``(n, *parents, n_states)``."""
+        a, b = self._standard()
+        p = b.shape[-1]
+        if inputs.ndim != 2 or inputs.shape[1] != p:
+            with naming("Softmax"):
+                raise Unsuitable(f"have {p} covariates", f"shape {inputs.shape}")
+        predictor = a + np.tensordot(self._design(inputs)[:, 1:], b, axes=([1], [-1]))
+        return np.asarray(log_softmax(predictor, axis=-1))
+
+    def _design(self, inputs: Array) -> Array:
+        p = inputs.shape[1]
+        lines = self.reference or Lines.at_origin(p + 1, p)
+        return np.column_stack(
+            [np.ones(len(inputs)), (inputs - lines.centre[:p]) / lines.scale[:p]]
+        )
+
+    def log_prob(self, value: Array) -> Array:
+        """Return log p(z | u, parents), ``(n, *parents)``, of rows (u, z); -inf if no state."""
+        value = np.asarray(value, dtype=float)
+        log_prob = self.state_log_probs(value[:, :-1])
+        n, k = len(value), log_prob.shape[-1]
+        state = value[:, -1]
+        possible = (state >= 0) & (state < k) & (state == np.floor(state))
+        picked = log_prob[np.arange(n), ..., np.where(possible, state, 0).astype(np.intp)]
+        return np.where(possible.reshape(-1, *(1,) * (picked.ndim - 1)), picked, -np.inf)
+
+    def fit(self, value: Array, weights: Array) -> Self:
+        value = np.asarray(value, dtype=float)
+        bound = self if self.reference is not None else self.bind(value)
+        shape = weights.shape[1:]
+        indicator = value[:, -1:] == np.arange(bound.n_states or 0)  # (n, n_states)
+        expected = weights.reshape(len(value), -1, 1) * indicator[:, None, :]
+        known = bound.flatten(shape) if bound.is_parameterised else bound
+        return known.fit_states(value[:, :-1], expected).unflatten(shape)
+
+    def update(self, record: Record) -> Self:
+        if not isinstance(record, Choices):
+            return super().update(record)
+        bound = self
+        if self.reference is None:
+            bound = attrs.evolve(self, reference=Lines.of_predictors(record.inputs, None))
+        return check_finite(bound.fit_states(record.inputs, record.weights))
+
+    def fit_states(self, inputs: Array, expected: Array) -> Self:
+        """Return the maximiser for expected states ``(n, K, n_states)``."""
+        design = self._design(inputs)
+        q, k = design.shape[1], expected.shape[2]
+        if self.is_parameterised:
+            a, b = self._standard()
+            start = np.concatenate([a[..., None], b], axis=-1)
+        else:
+            start = np.zeros((expected.shape[1], k, q))
+        start = start - start[:, :1]
+        pairs = zip(np.moveaxis(expected, 1, 0), start, strict=True)
+        beta = np.stack([_maximum(design, own, begin) for own, begin in pairs])
+        p = q - 1
+        lines = self.reference or Lines.at_origin(p + 1, p)
+        a, rounding, b = lines.lines(beta[..., :1], beta[..., None, 1:])
+        predictor = np.moveaxis(beta @ design.T, -1, 0)  # (n, K, states)
+        odds = predictor - predictor.max(axis=-1, keepdims=True)
+        second = np.partition(odds, -2, axis=-1)[..., -2]
+        return attrs.evolve(
+            self,
+            intercept=a[..., 0],
+            coefficients=b[..., 0, :],
+            rounding=rounding[..., 0],
+            separated=np.asarray((second < -0.5 * FARTHEST).all(axis=0)),
+        )
+
+    def sample(self, rng: np.random.Generator, state: Array, inputs: Array) -> Array:
+        """Draw a state for each parent state and covariates, ``(n,)``."""
+        probs = np.exp(self.state_log_probs(inputs)[np.arange(len(state)), state])
+        cumulative = np.cumsum(probs, axis=-1)
+        draws = rng.random(len(state)) * cumulative[:, -1]
+        drawn: Array = (draws[:, None] >= cumulative).sum(axis=1)
+        return drawn
+
+
+def _maximum(design: Array, expected: Array, start: Array) -> Array:
+    """Return the coefficients ``(n_states, q)`` for expected states ``(n, n_states)``."""
+    k, q = start.shape
+    beta, weight = start.copy(), expected.sum(axis=1)
+    if not weight.any():
+        return beta
+
+    def objective(at: Array) -> tuple[float, Array]:
+        log_prob = log_softmax(design @ at.T, axis=1)
+        terms = np.multiply(expected, log_prob, where=expected > 0, out=np.zeros(expected.shape))
+        return float(terms.sum()), np.exp(log_prob)
+
+    best, probs = objective(beta)
+    for _ in range(MOST_STEPS):
+        gradient = ((expected - weight[:, None] * probs)[:, 1:].T @ design).ravel()
+        information = np.empty((k - 1, q, k - 1, q))
+        for i in range(1, k):
+            for j in range(1, i + 1):
+                w = weight * probs[:, i] * ((i == j) - probs[:, j])
+                part = design.T @ (w[:, None] * design)
+                information[i - 1, :, j - 1] = information[j - 1, :, i - 1] = part
+        step = solve_singular(information.reshape(len(gradient), -1), gradient)
+        gain = 0.5 * float(gradient @ step)
+        move = np.concatenate([np.zeros((1, q)), step.reshape(k - 1, q)])
+        if not gain > 4 * np.finfo(float).eps * (weight.sum() + abs(best)):
+            # What rounding hides from the likelihood the gradient still sees.
+            return beta + move if np.isfinite(move).all() else beta
+        for _ in range(MOST_HALVINGS):
+            reached, there = objective(beta + move)
+            if reached >= best:
+                break
+            move = 0.5 * move
+        else:
+            return beta
+        beta, best, probs = beta + move, reached, there
+    return beta
+
+
+def _at(shape: tuple[int, ...], place: tuple[int, ...], change: Array | float) -> Array:
+    move = np.zeros(shape)
+    move[place] = change
+    return move
