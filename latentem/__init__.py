@@ -51,6 +51,7 @@ from latentem.distributions import (
     Weibull,
     covariance,
     dissimilarity,
+    families,
     fixed,
     parameter,
 )
@@ -163,6 +164,7 @@ __all__ = [
     "e_step",
     "errors",
     "expected_log_joint",
+    "families",
     "fit",
     "fixed",
     "hard",

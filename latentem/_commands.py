@@ -6,7 +6,6 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,7 +17,7 @@ from rich.table import Table
 import latentem as lem
 from latentem.datasets import Dataset, old_faithful
 from latentem.errors import DataError, require
-from latentem.io import _numbers, _read_table, read_csv, save
+from latentem.io import read_csv, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,14 +32,6 @@ app = typer.Typer(
 )
 fit_commands = typer.Typer(no_args_is_help=True)
 app.add_typer(fit_commands, name="fit", help="Fit a model to the columns of a CSV file.")
-
-
-class Covariance(StrEnum):
-    """The shapes of a component's covariance."""
-
-    FULL = "full"
-    DIAGONAL = "diagonal"
-    SPHERICAL = "spherical"
 
 
 CsvFile = Annotated[
@@ -106,15 +97,18 @@ def fit_gmm(
     csv: CsvFile,
     k: K,
     columns: Columns = None,
-    covariance: Annotated[Covariance, typer.Option(help="Shape.")] = Covariance.FULL,
+    covariance: Annotated[
+        str,
+        typer.Option(help="full, diagonal, spherical, or three letters such as VEV."),
+    ] = "full",
     seed: Seed = 0,
     plot: PlotFile = None,
     out: OutFile = None,
 ) -> None:
     """Fit a mixture of Gaussians."""
     results = Results(plot, out, csv)
-    table = _read(csv, _names(columns))
-    fit = _fit(lem.models.gaussian_mixture(k, covariance=covariance.value), table, seed)
+    table = read_csv(csv, _names(columns))
+    fit = _fit(lem.models.gaussian_mixture(k, covariance=covariance), table, seed)
     _print_mixture(fit, table)
     results.write(fit, table)
     _end(fit)
@@ -131,7 +125,7 @@ def fit_kmeans(
 ) -> None:
     """Fit clusters by K-means."""
     results = Results(plot, out, csv)
-    table = _read(csv, _names(columns))
+    table = read_csv(csv, _names(columns))
     fit = _fit(lem.models.kmeans(k), table, seed, lem.hard)
     _print_k_means(fit, table)
     results.write(fit, table)
@@ -140,30 +134,6 @@ def fit_kmeans(
 
 def _names(columns: str | None) -> list[str] | None:
     return None if columns is None else [name.strip() for name in columns.split(",")]
-
-
-# --- reading --------------------------------------------------------------------------------------
-
-
-def _read(csv: Path, columns: list[str] | None) -> Dataset:
-    """Read columns of numbers, NaN where a field is empty."""
-    try:
-        return read_csv(csv, columns)
-    except DataError as error:
-        # Where it stops at an empty field, all but the entries has been found in order.
-        if "must have a number in every row" not in str(error) or not csv.is_file():
-            raise
-    table = _read_table(csv)
-    names = columns or [str(name) for name in table.columns]
-    data = np.empty((len(table), len(names)))
-    for entries, name in zip(data.T, names, strict=True):
-        column, where = table[name], f"{csv}: column {name!r}"
-        missing = column.isna()
-        if missing.all():
-            raise DataError(f"{where} must have a number in some row, got none. Leave it out.")
-        known = column.astype(object).where(~missing, 0.0) if missing.any() else column
-        entries[:] = np.where(missing, np.nan, _numbers(known, where))
-    return Dataset(data, tuple(names), source=str(csv))
 
 
 # --- fitting and showing --------------------------------------------------------------------------

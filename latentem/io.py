@@ -42,7 +42,7 @@ def read_csv(path: str | Path, columns: Sequence[str] | None = None) -> Dataset:
     Returns
     -------
     Dataset
-        Its ``data`` is ``(n, d)``, all finite.
+        Its ``data`` is ``(n, d)``, NaN where a field is empty.
 
     Raises
     ------
@@ -50,7 +50,7 @@ def read_csv(path: str | Path, columns: Sequence[str] | None = None) -> Dataset:
         If the file cannot be opened.
     DataError
         If it is not a table, has no rows, lacks a column, or a column has an entry that is not a
-        finite number.
+        finite number, or none at all.
 
     Examples
     --------
@@ -132,18 +132,14 @@ def _check_separator(path: Path, header: str) -> None:
 def _numbers(column: pd.Series[Any], where: str) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Return the column as floats ``(n,)``, or say in which row it has something else."""
     missing = column.isna().to_numpy()
-    if missing.any():
-        rows = "row" if missing.sum() == 1 else "rows"
-        raise DataError(
-            f"{where} must have a number in every row, got none in {missing.sum()} {rows} (the "
-            f"first is row {missing.argmax() + 1}). Remove the rows or leave the column out."
-        )
+    if missing.all():
+        raise DataError(f"{where} must have a number in some row, got none. Leave it out.")
     if column.dtype.kind in "iuf":
         values = column.to_numpy(dtype=float)  # (n,)
     else:
-        entries = column.astype(str)
+        entries = column.astype(object).where(~column.isna(), "").astype(str)
         values = np.array([float(entry) if _is_number(entry) else np.nan for entry in entries])
-    finite = np.isfinite(values)
+    finite = np.isfinite(values) | missing
     if not finite.all():
         first = int(finite.argmin())
         raise DataError(

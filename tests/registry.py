@@ -96,6 +96,7 @@ def density(dist: lem.Distribution, parents: tuple[int, ...]) -> oracle.LogDensi
             lem.Beta()
             | lem.Binomial()
             | lem.Dirichlet()
+            | lem.DiscreteUniform()
             | lem.Exponential()
             | lem.Gamma()
             | lem.Geometric()
@@ -106,6 +107,7 @@ def density(dist: lem.Distribution, parents: tuple[int, ...]) -> oracle.LogDensi
             | lem.Pareto()
             | lem.Rayleigh()
             | lem.StudentT()
+            | lem.Uniform()
             | lem.VonMises()
             | lem.VonMisesFisher()
             | lem.Weibull()
@@ -144,6 +146,7 @@ def _textbook(dist: lem.Distribution) -> oracle.LogDensity:
         "Beta": lambda a, b: stats.beta(a, b),
         "Binomial": lambda probs: stats.binom(dist.n, probs),
         "Dirichlet": lambda alpha: stats.dirichlet(alpha),
+        "DiscreteUniform": lambda low, high: stats.randint(low, high + 1),
         "Exponential": lambda rate: stats.expon(scale=1 / rate),
         "Gamma": lambda shape, rate: stats.gamma(shape, scale=1 / rate),
         "NegativeBinomial": lambda mean, size: stats.nbinom(size, size / (size + mean)),
@@ -153,6 +156,7 @@ def _textbook(dist: lem.Distribution) -> oracle.LogDensity:
         "LogNormal": lambda mean, variance: stats.lognorm(np.sqrt(variance), scale=np.exp(mean)),
         "Pareto": lambda exponent: stats.pareto(exponent, scale=dist.minimum),
         "Rayleigh": lambda scale: stats.rayleigh(scale=scale),
+        "Uniform": lambda low, high: stats.uniform(low, high - low),
         "VonMises": lambda mean, kappa: stats.vonmises(kappa, mean),
         "VonMisesFisher": lambda mean, kappa: stats.vonmises_fisher(mean, kappa),
         "StudentT": lambda df, mean, scale: stats.multivariate_t(mean, scale, df),
@@ -232,6 +236,10 @@ def _families() -> list[Family]:
         for covariance in ("full", "diagonal", "spherical")
         for shared in (False, True)
     ]
+    gaussians += [
+        Family(f"gaussian-{letters}", lem.Gaussian(covariance=letters), vectors)
+        for letters in lem.covariance.LETTERS
+    ]
     zip_ = lem.Switch([lem.PointMass(0), lem.Poisson()])
     return [
         Family("categorical", lem.Categorical(3), levels),
@@ -288,9 +296,11 @@ def _families() -> list[Family]:
         Family("beta", lem.Beta(), positive / (1.0 + positive)),
         Family("dirichlet", lem.Dirichlet(), shares),
         Family("laplace", lem.Laplace(), real),
+        Family("uniform", lem.Uniform(), real),
+        Family("discrete-uniform", lem.DiscreteUniform(), counts),
         Family("student-t", lem.StudentT(), heavy),
         Family("student-t-of-known-df", lem.StudentT(df=4.0, scale="spherical"), heavy),
-        Family("student-t-of-one-column", lem.StudentT(), heavy[:, 0]),
+        Family("student-t-of-one-column", lem.StudentT(), heavy[:, :1]),
         Family("prototype", lem.Prototype(), vectors),
         Family("prototype-l1", lem.Prototype(lem.dissimilarity.L1()), vectors, oracle=False),
         Family(
@@ -558,6 +568,7 @@ def _kmeans() -> Case:
 
 MODELS = [
     *(_gaussian_mixture(c, s) for c in ("full", "diagonal", "spherical") for s in (False, True)),
+    _gaussian_mixture("VEV", shared=False),
     _normal_mixture(lem.Normal(), "normal mixture"),
     _normal_mixture(lem.Normal(shared=True), "normal mixture, shared"),
     _normal_mixture(lem.Switch([lem.Normal(), lem.Normal()]), "switch of normals"),

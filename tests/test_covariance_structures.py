@@ -277,29 +277,14 @@ def test_what_makes_no_structure_is_refused(make: Callable[[], Any], words: str)
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_laws_of_a_distribution(name: str) -> None:
-    for x in (_rows(n=60, d=2), _rows(n=60, d=1)):
-        try:
-            lem.testing.check_distribution(lem.Gaussian(covariance=name), x)
-        except AssertionError as error:
-            # The law counts the dimension of the space that fits span; a curved one is smaller.
-            _, *sentences = str(error).splitlines()
-            assert name in CURVED
-            assert [s for s in sentences if "n_parameters must be" not in s] == []
+    for d in (1, 3):
+        lem.testing.check_distribution(lem.Gaussian(covariance=name), _rows(n=60, d=d))
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_nearby_fits_move_in_as_many_directions_as_there_are_parameters(name: str) -> None:
-    rng = np.random.default_rng(0)
-    x, weights = _rows(d=2), rng.gamma(2.0, size=(90, 2))
-    fitted = lem.Gaussian(covariance=name).fit(x, weights)
-    changes = []
-    for _ in range(20):
-        nearby = weights * (1 + 1e-5 * rng.normal(size=(90, 2)))
-        other = lem.Gaussian(covariance=name).fit(x, nearby)
-        pair = other.mean - fitted.mean, other.covariance - fitted.covariance
-        changes.append(np.concatenate([change.ravel() for change in pair]))
-    size = np.linalg.svd(np.array(changes), compute_uv=False)
-    assert (size > 1e-3 * size[0]).sum() == fitted.n_parameters
+def test_there_are_as_many_tangents_as_parameters(name: str) -> None:
+    weights = np.random.default_rng(0).gamma(2.0, size=(90, 2))
+    fitted = lem.Gaussian(covariance=name).fit(_rows(d=2), weights)
     assert len(fitted.directions()) == fitted.n_parameters
     none = {"mean": np.zeros((2, 2)), "covariance": np.zeros((2, 2, 2))}
     moves = [none | move for move in fitted.directions()]

@@ -188,12 +188,16 @@ DEFAULT_IS_RIGHT = {
     lem.Switch: {
         "free": "a switch holds nothing fixed itself; its cases may",
         "trailing_axes": "check_parents asks the cases",
+        "holdable": "it has no parameters of its own to hold",
+        "held": "as holdable",
         "state_log_probs": "from log_prob",
         "dissimilarity": "cases need not measure alike, so a switch seeds nothing",
         "has_dissimilarity": "as dissimilarity",
     },
     type(lem.fixed(lem.PointMass(0))): {
         "trailing_axes": "check_parents asks the distribution",
+        "holdable": "all is fixed",
+        "held": "as holdable",
         "check_fit": "nothing is fitted, so the data may leave it open",
         "feasible": "no constraint of a maximiser is asked of what nothing maximises",
         "events": "its maximiser does nothing",

@@ -288,3 +288,197 @@ def test_an_error_inside_a_plug_in_is_the_plug_ins() -> None:
         lem.fit(_mixture(Rayleigh()), square, seed=0)
     with pytest.raises(lem.ModelError, match=r"Rayleigh\.log_prob must .+, got ValueError.+\. .+"):
         lem.e_step(_start(Rayleigh(np.array([1.0, 4.0]))), square)
+
+
+# -- every graph, every rule, weights, gaps and restarts -------------------------------------------
+
+
+@attrs.frozen(eq=False)
+class Slope(lem.Distribution):
+    """A line through the origin with unit noise."""
+
+    takes_covariates = True
+    slope: lem.Array | None = None  # (*parents,)
+
+    def log_prob(self, value: np.ndarray) -> np.ndarray:
+        return -0.5 * (value[:, 1:] - self.slope * value[:, :1]) ** 2 - 0.5 * math.log(2 * math.pi)
+
+    def fit(self, value: np.ndarray, weights: np.ndarray) -> Slope:
+        u, y = value.T
+        return Slope(weights.T @ (u * y) / (weights.T @ u**2))
+
+
+def _graphs() -> dict[str, tuple[lem.Model, dict[str, np.ndarray]]]:
+    """Two-method plug-ins in one graph of each kind, beside built-in families."""
+    rng = np.random.default_rng(11)
+    state, group = np.arange(120) // 60, np.arange(120) % 3
+    data = {
+        "x": X,
+        "y": rng.normal(4.0 * state),
+        "g": group,
+        "q": (state + (rng.random(120) < 0.2)) % 2,
+        "u": rng.uniform(0.5, 2.0, size=120),
+    }
+    data["v"] = np.array([1.0, 5.0])[state] * data["u"] + rng.normal(size=120)
+    z, a = lem.latent("z", lem.Categorical(2)), lem.latent("a", lem.Categorical(2))
+    b = lem.latent("b", lem.Categorical(2), given=a)
+    g, u = lem.observed("g", lem.Categorical(3)), lem.covariate("u")
+    y = lem.observed("y", lem.Normal(), given=z)
+    two = [
+        lem.observed("x", CountedRayleigh(), given=[z, a]),
+        lem.observed("y", lem.Normal(), given=[z, a]),
+    ]
+    switch = lem.Switch([lem.Exponential(), CountedRayleigh()])
+    graphs = {
+        "mixture": [z, lem.observed("x", CountedRayleigh(), given=z)],
+        "beside a built-in": [z, lem.observed("x", CountedRayleigh(), given=z), y],
+        "two latent parents": [z, a, *two, lem.observed("q", lem.Bernoulli(), given=a)],
+        "an observed parent": [z, g, lem.observed("x", CountedRayleigh(), given=[g, z]), y],
+        "a hierarchy": [
+            a, b, lem.observed("x", CountedRayleigh(), given=b),
+            lem.observed("q", lem.Bernoulli(), given=a),
+        ],
+        "a switch": [z, lem.observed("x", switch, given=z)],
+        "a product": [
+            z, lem.observed("w", lem.Product([CountedRayleigh(), lem.Normal()]), given=z)
+        ],
+        "a regression": [z, u, lem.observed("v", Slope(), given=[z, u])],
+    }  # fmt: skip
+    data["w"] = np.column_stack([data["x"], data["y"]])
+    return {
+        name: (
+            lem.Model(nodes),
+            {node.name: data[node.name] for node in nodes if node.name in data},
+        )
+        for name, nodes in graphs.items()
+    }
+
+
+RULES = {
+    "soft": lem.soft,
+    "hard": lem.hard,
+    "tempered": lem.tempered([0.3, 0.6, 1.0]),
+    "stochastic": lem.stochastic(3),
+}
+GRAPHS = _graphs()
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("graph", GRAPHS)
+def test_every_graph_and_rule_takes_weights_gaps_and_restarts(graph: str, rule: str) -> None:
+    model, complete = GRAPHS[graph]
+    rows = np.arange(120)
+    gaps = {
+        name: np.where((rows % 7 == 3).reshape(-1, *(1,) * (column.ndim - 1)), np.nan, column)
+        if name in ("x", "y", "v", "w")
+        else column
+        for name, column in complete.items()
+    }
+    weights = 1.0 + rows % 3
+    for data in (complete, gaps):
+        options = {"weights": weights, "assign": RULES[rule], "seed": 0, "max_iter": 12}
+        fit = _fit(model, data, **options, restarts=2)
+        assert np.isfinite(fit.trace["objective"]).all()
+        if rule in ("soft", "hard"):
+            objective = fit.trace["objective"]
+            assert (np.diff(objective) >= -1e-9 * (1 + np.abs(objective[1:]))).all()
+        again = _fit(model, data, **options, restarts=2)
+        assert again.log_likelihood == fit.log_likelihood
+    repeated = {name: column.repeat(weights.astype(int), axis=0) for name, column in gaps.items()}
+    assert lem.log_likelihood(fit.model, gaps, weights=weights) == pytest.approx(
+        lem.log_likelihood(fit.model, repeated), rel=1e-11
+    )
+
+
+@pytest.mark.parametrize("graph", GRAPHS)
+def test_every_graph_keeps_the_laws_of_a_model(graph: str) -> None:
+    model, data = GRAPHS[graph]
+    lem.testing.check_model(model, {name: column[::2] for name, column in data.items()})
+
+
+# -- errors of the same quality as the built-in families' -----------------------------------------
+
+
+class StatesFirst(CountedRayleigh):
+    def log_prob(self, value: np.ndarray) -> np.ndarray:
+        return super().log_prob(value).T
+
+
+class OneState(CountedRayleigh):
+    def log_prob(self, value: np.ndarray) -> np.ndarray:
+        return super().log_prob(value)[:, :1]
+
+
+class NotANumber(CountedRayleigh):
+    def log_prob(self, value: np.ndarray) -> np.ndarray:
+        return np.where(value[:, None] > 3, np.nan, super().log_prob(value))
+
+
+class Nothing(CountedRayleigh):
+    def fit(self, value: np.ndarray, weights: np.ndarray) -> Any:
+        return None
+
+
+class Template(CountedRayleigh):
+    def fit(self, value: np.ndarray, weights: np.ndarray) -> Any:
+        return type(self)()
+
+
+class Falls(CountedRayleigh):
+    def fit(self, value: np.ndarray, weights: np.ndarray) -> Any:
+        scale = Rayleigh().fit(value, weights).scale
+        return type(self)(3 * scale / (1 + scale))
+
+
+@pytest.mark.parametrize(
+    ("dist", "error", "words"),
+    [
+        (
+            StatesFirst(),
+            lem.ModelError,
+            r"log_prob must return .+ got shape \(2, 120\)\. Put the r",
+        ),
+        (
+            OneState(),
+            lem.ModelError,
+            r"Node 'x': log_prob must return one column for each .+ got 1\.",
+        ),
+        (
+            NotANumber(),
+            lem.ModelError,
+            r"Node 'x': NotANumber\.log_prob must .+ got nan for row \d+",
+        ),
+        (
+            Nothing(),
+            lem.ModelError,
+            r"Node 'x': Nothing\.fit must return a Nothing, got None\. Ret",
+        ),
+        (Template(), lem.DegenerateError, r"Node 'x': Template must .+, got scale = None\. Check"),
+        (Falls(), lem.ObjectiveDecreasedError, r"the maximiser of node 'x' is the suspect"),
+    ],
+    ids=lambda x: type(x).__name__,
+)
+def test_the_engine_names_what_is_wrong(
+    dist: lem.Distribution, error: type[Exception], words: str
+) -> None:
+    with pytest.raises(error, match=words):
+        _fit(_mixture(dist), X, seed=0, max_iter=30)
+
+
+def test_what_needs_an_absent_method_says_so() -> None:
+    fit = _fit(_mixture(Rayleigh()), X, seed=0, max_iter=3)
+    with pytest.raises(lem.MissingMethodError, match="Rayleigh must have 'n_parameters' because"):
+        _ = fit.bic
+    with pytest.raises(lem.MissingMethodError, match=r"a method 'sample\(rng, state\)' because"):
+        fit.sample(5)
+
+
+def test_data_that_do_not_suit_a_plug_in_are_refused_with_its_name() -> None:
+    with pytest.raises(lem.DataError, match="must be numeric because Node 'x' is a Rayleigh"):
+        lem.fit(_mixture(Rayleigh()), np.array(["a", "b"] * 20))
+    partly = np.column_stack([X, X])
+    partly[4, 0] = np.nan
+    with pytest.raises(
+        lem.DataError, match=r"because Rayleigh cannot marginalise a part .+ row 4\."
+    ):
+        lem.fit(_mixture(Rayleigh()), partly)

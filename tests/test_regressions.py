@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 import numpy as np
@@ -177,64 +176,6 @@ def test_collinear_covariates_are_said_and_do_no_harm() -> None:
     alone = lem.fit(_model(lem.LinearGaussian()), {"u": u, "y": y}, init=init)
     assert fit.log_likelihood == pytest.approx(alone.log_likelihood, abs=1e-6)
     assert any("collinear" in event for event in fit.events)
-
-
-def test_two_latents_feed_one_poisson_regression() -> None:
-    u, _, y = _counts()
-    a, b = lem.latent("a", lem.Categorical(2)), lem.latent("b", lem.Categorical(2))
-    model = lem.Model([a, b, U, lem.observed("y", lem.PoissonRegression(), given=[a, b, U])])
-    start = lem.initialize(model, {"u": u, "y": y}, seed=1)
-    assert start["y"].intercept.shape == (2, 2)
-    # One step against the oracle: the sum over all joint states, in scalar arithmetic.
-    density = {
-        (i, j): [
-            stats.poisson.logpmf(c, np.exp(start["y"].intercept[i, j] + s * v))
-            for v, c in zip(u, y, strict=True)
-        ]
-        for i, j in itertools.product(range(2), repeat=2)
-        for s in start["y"].coefficients[i, j]
-    }
-    joint = np.array(
-        [
-            np.log(start["a"].probs[i]) + np.log(start["b"].probs[j]) + density[i, j]
-            for i, j in itertools.product(range(2), repeat=2)
-        ]
-    )
-    expected = np.logaddexp.reduce(joint, axis=0).sum()
-    assert lem.log_likelihood(start, {"u": u, "y": y}) == pytest.approx(expected, rel=1e-12)
-    check_model(model, {"u": u, "y": y})
-
-
-@pytest.mark.parametrize("latent", [lem.Softmax(2), lem.Logistic()], ids=["softmax", "logistic"])
-def test_a_mixture_of_experts_reaches_the_marginal_maximum(latent: lem.Distribution) -> None:
-    rng = np.random.default_rng(0)
-    u = rng.uniform(-3, 3, 150)
-    z = (rng.random(150) < 1 / (1 + np.exp(-2 * u))).astype(int)
-    y = np.where(z, 1 + u, -1 - 0.8 * u) + 0.5 * rng.normal(size=150)
-    gate = lem.latent("z", latent, given=U)
-    model = lem.Model([U, gate, lem.observed("y", lem.LinearGaussian(), given=[gate, U])])
-    assert str(model) == "p(z | u) p(y | z, u)"
-    fit = lem.fit(model, {"u": u, "y": y}, seed=0)
-
-    def objective(t: Array) -> float:
-        eta = t[0] + t[1] * u
-        gates = -np.logaddexp(0, eta), -np.logaddexp(0, -eta)
-        parts = [
-            gates[k] + stats.norm.logpdf(y, t[2 + k] + t[4 + k] * u, np.exp(t[6 + k]))
-            for k in range(2)
-        ]
-        return float(np.logaddexp(*parts).sum())
-
-    direct = _direct(objective, np.array([0.0, 2, -1, 1, -0.8, 1, -0.7, -0.7]))
-    assert fit.log_likelihood == pytest.approx(direct, abs=1e-5)
-    assert fit.n_parameters == 8
-    assert np.all(np.diff(fit.trace["objective"]) >= -1e-9)
-    check_model(model, {"u": u[:80], "y": y[:80]})
-    draws = lem.sample(fit.model, 150, seed=0, data={"u": u})
-    assert np.corrcoef(draws["z"], u)[0, 1] ** 2 > 0.2
-    permuted = lem.align(fit, lem.fit(model, {"u": u, "y": y}, seed=3))
-    same = lem.log_likelihood(permuted.model, {"u": u, "y": y})
-    assert same == pytest.approx(fit.log_likelihood, abs=1e-5)
 
 
 def test_standard_errors_of_a_regression_are_the_textbook_ones() -> None:

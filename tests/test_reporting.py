@@ -460,7 +460,9 @@ def test_what_is_printed_says_that_it_is_a_total_and_its_unit(faithful: np.ndarr
     assert f"Q = {step.Q.total:.6f} nats (total; z: " in repr(step.Q)
     assert repr(step.posterior).endswith(" nats (total)")
     hard = lem.fit(model, faithful, assign=lem.hard, seed=0, restarts=2)
-    assert f"objective F        {hard.objective:.6f} nats (total, hard assignment)" in repr(hard)
+    assert f"objective F        {hard.objective:.6f} nats (total; assignment rule: hard)" in repr(
+        hard
+    )
     rows = hard.trace.rows
     ends = f"objective F {rows[0].objective:.6f} -> {rows[-1].objective:.6f} nats (total)"
     assert ends in repr(hard.trace)
@@ -488,6 +490,10 @@ def test_the_summary_of_another_rule_names_it_and_counts_by_it(faithful: np.ndar
         assert f"{count:.2f}" in text
         assert f"{count / 272:.4f}" in text
     assert "expected rows" not in text
+    tempered = lem.fit(
+        lem.models.gaussian_mixture(2), faithful, assign=lem.tempered(0.5), seed=0, restarts=1
+    )
+    assert dict(tempered.summary().numbers())["assignment rule"] == "tempered at beta 0.5"
     soft = lem.fit(lem.models.gaussian_mixture(2), faithful, seed=0, restarts=1)
     assert "assignment rule" not in dict(soft.summary().numbers())
 

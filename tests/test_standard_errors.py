@@ -33,6 +33,17 @@ def _several_states(family: Family) -> lem.Distribution:
     return dist.fit(value, weights)
 
 
+def _kinks(dist: lem.Distribution) -> int:
+    """The free parameters by which the likelihood has no derivative at a fit."""
+    match dist:
+        case lem.Uniform() | lem.DiscreteUniform():
+            return 2 * dist.low.size
+        case lem.Laplace():
+            return dist.location.size
+        case _:
+            return 0
+
+
 @pytest.mark.parametrize("family", FAMILIES, ids=str)
 def test_there_is_a_direction_for_each_free_parameter(family: Family) -> None:
     dist = _several_states(family)
@@ -42,7 +53,7 @@ def test_there_is_a_direction_for_each_free_parameter(family: Family) -> None:
         return
     directions = dist.directions()
     if hasattr(dist, "n_parameters"):
-        assert len(directions) == dist.n_parameters
+        assert len(directions) == dist.n_parameters - _kinks(dist)
     else:
         assert len(directions) == sum(array.size for array in dist.parameters.values())
     # They are independent, ...
@@ -67,7 +78,8 @@ def test_directions_without_parents(family: Family) -> None:
     for direction in dist.directions():
         for name, change in direction.items():
             assert change.shape == dist.parameters[name].shape
-    assert len(dist.directions()) == getattr(dist, "n_parameters", len(dist.directions()))
+    count = len(dist.directions())
+    assert count == getattr(dist, "n_parameters", count) - _kinks(dist)
 
 
 # -- the information -------------------------------------------------------------------------------
@@ -559,7 +571,7 @@ def test_bootstrap_says_what_it_needs(faithful: np.ndarray) -> None:
     fit = _linkage()
     with pytest.raises(lem.ModelError, match="n must be a whole number of at least 2"):
         fit.bootstrap(1)
-    with pytest.raises(lem.ModelError, match="level must be between 0 and 1"):
+    with pytest.raises(lem.ModelError, match="level must be a number between 0 and 1"):
         fit.bootstrap(2, seed=0).interval(95)
     kmeans = lem.fit(lem.models.kmeans(2), faithful, assign=lem.hard, restarts=1, seed=0)
     with pytest.raises(lem.ModelError, match="must come from a probability distribution"):

@@ -11,6 +11,7 @@ from latentem.distributions.choice import Choice
 from latentem.distributions.dirichlet import Dirichlet
 from latentem.distributions.discrete_uniform import DiscreteUniform
 from latentem.distributions.exponential import Exponential
+from latentem.distributions.families import families
 from latentem.distributions.fixed import Fixed, fixed
 from latentem.distributions.gamma import Gamma
 from latentem.distributions.gaussian import Gaussian
@@ -84,6 +85,7 @@ __all__ = [
     "as_distribution",
     "covariance",
     "dissimilarity",
+    "families",
     "fixed",
     "parameter",
 ]

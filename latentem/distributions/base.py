@@ -19,6 +19,7 @@ import attrs
 import numpy as np
 
 from latentem.distributions.arrays import LOG_ZERO, Array
+from latentem.distributions.formulas import Formulas, displayed, equation
 from latentem.distributions.kernels import Kernel, LinearKernel, RowKernel, TemplateKernel
 from latentem.distributions.records import Record, Statistics, check_finite, nothing_to_fit
 from latentem.errors import DegenerateError, MissingMethodError, ModelError, Unsuitable
@@ -113,6 +114,14 @@ class Distribution(metaclass=_ReadOnlyArrays):
     takes_covariates: ClassVar[bool] = False
     #: Number of axes of each parameter after the parents' ones, where the family knows it.
     trailing_axes: ClassVar[Mapping[str, int]] = {}
+    #: The formulas of the family. A class states its own: those of another class are not inherited.
+    formulas: ClassVar[Formulas | None] = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.formulas = cls.__dict__.get("formulas")
+        if cls.formulas is not None and cls.__doc__ is not None:
+            cls.__doc__ = cls.formulas.written_into(cls.__doc__)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         kind: Any = type(self)
@@ -176,6 +185,34 @@ class Distribution(metaclass=_ReadOnlyArrays):
     def is_parameterised(self) -> bool:
         """Whether all parameters are known."""
         return all(value is not None for value in self.parameters.values())
+
+    @property
+    def own_formulas(self) -> Formulas | None:
+        """The formulas of this very declaration.
+
+        Those of its class, without the update of what is held, and of all if there is a prior.
+        """
+        formulas = self.formulas
+        if formulas is None:
+            return None
+        return formulas.without_update(None if self.has_prior else self.held)
+
+    @property
+    def estimates(self) -> tuple[str, ...]:
+        """How the parameters are estimated, and those that are known by their symbols, as LaTeX."""
+        formulas = self.own_formulas
+        if formulas is None:
+            return ()
+        known = ((symbol, getattr(self, name)) for symbol, name in formulas.symbols.items())
+        return (formulas.update,) * bool(formulas.update) + tuple(
+            equation(symbol, np.asarray(value))
+            for symbol, value in known
+            if isinstance(value, np.ndarray | float | int)
+        )
+
+    def _repr_latex_(self) -> str | None:
+        formulas = self.own_formulas
+        return None if formulas is None else displayed([formulas.log_density, *self.estimates])
 
     @property
     def has_prior(self) -> bool:

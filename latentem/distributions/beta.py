@@ -16,6 +16,7 @@ from latentem.distributions.composition import (
     limited,
     log_density,
 )
+from latentem.distributions.formulas import Formulas
 from latentem.distributions.positive import PositiveFamily, check_limit
 
 
@@ -23,13 +24,15 @@ from latentem.distributions.positive import PositiveFamily, check_limit
 class Beta(PositiveFamily):
     r"""Beta distribution of a proportion between 0 and 1.
 
-    .. math:: \log p(x \mid k) = (a_k - 1) \log x + (b_k - 1) \log (1 - x) - \log B(a_k, b_k)
+    .. math:: {log_density}
 
-    The maximiser solves :math:`\psi(a) - \psi(a + b) = \overline{\log x}` and
-    :math:`\psi(b) - \psi(a + b) = \overline{\log (1 - x)}`, the means being weighted by the
-    responsibilities (Johnson, Kotz and Balakrishnan, Continuous Univariate Distributions 2, 1995,
-    section 25.4). It is the `Dirichlet` distribution of (x, 1 - x), and shares its algebra and its
-    care for digits.
+    The maximiser solves
+
+    .. math:: {update}
+
+    the means being weighted by the responsibilities (Johnson, Kotz and Balakrishnan, Continuous
+    Univariate Distributions 2, 1995, section 25.4). It is the `Dirichlet` distribution of
+    (x, 1 - x), and shares its algebra and its care for digits.
 
     Parameters
     ----------
@@ -52,6 +55,19 @@ class Beta(PositiveFamily):
     >>> print(d.a.round(4), d.b.round(4))
     2.7737 7.7313
     """
+
+    formulas = Formulas(
+        log_density=(
+            r"\log p(x \mid k) = (a_k - 1) \log x + (b_k - 1) \log (1 - x) "
+            r"+ \log \Gamma(a_k + b_k) - \log \Gamma(a_k) - \log \Gamma(b_k)"
+        ),
+        statistics=r"T(x) = (\log x, \log (1 - x))",
+        update=(
+            r"\psi(\hat a_k) - \psi(\hat a_k + \hat b_k) = \overline{\log x}, \qquad "
+            r"\psi(\hat b_k) - \psi(\hat a_k + \hat b_k) = \overline{\log (1 - x)}"
+        ),
+        symbols={"a": "a", "b": "b"},
+    )
 
     trailing_axes: ClassVar[Mapping[str, int]] = {"a": 0, "b": 0}
     limit: ClassVar[str] = "the sum of a and b is at its largest, {self.largest_sum:g}"

@@ -19,6 +19,7 @@ from latentem.distributions.base import (
     single_moves,
 )
 from latentem.distributions.checks import check_column, check_integers, naming
+from latentem.distributions.formulas import Formulas
 from latentem.distributions.priors import beta_counts, conjugate, log_beta
 from latentem.distributions.records import Statistics
 from latentem.errors import ModelError, Unsuitable
@@ -42,8 +43,8 @@ def _in_states(value: Array, probs: Array, name: str) -> Array:
 class Binomial(ExponentialFamily):
     r"""Distribution of the number of successes in n trials.
 
-    .. math:: \log p(x \mid k) = \log \binom{n}{x} + x \log \pi_k + (n - x) \log (1 - \pi_k),
-              \qquad \hat\pi_k = \sum_i r_{ik} x_i / (n \sum_i r_{ik})
+    .. math:: {log_density}, \qquad
+              {update}
 
     (Johnson, Kemp and Kotz, Univariate Discrete Distributions, 3rd ed., 2005, chapter 3.) The
     statistics are (n - x, x), so probabilities of exactly 0 and 1 are allowed.
@@ -77,6 +78,15 @@ class Binomial(ExponentialFamily):
     >>> lem.fit(lem.Model([tosses, heads]), data).model["heads"].probs
     array(0.5)
     """
+
+    formulas = Formulas(
+        log_density=(
+            r"\log p(x \mid k) = \log \binom{n}{x} + x \log \pi_k + (n - x) \log (1 - \pi_k)"
+        ),
+        statistics=r"T(x) = (n - x, x)",
+        update=r"\hat\pi_k = \sum_i r_{ik} x_i / \sum_i r_{ik} n_i",
+        symbols={r"\pi": "probs", "n": "n"},
+    )
 
     trailing_axes: ClassVar[Mapping[str, int]] = {"probs": 0}
 
@@ -233,10 +243,10 @@ def _log_choose(n: Array | float, x: Array) -> Array:
 class Geometric(ExponentialFamily):
     r"""Distribution of the number of failures before the first success.
 
-    .. math:: \log p(x \mid k) = x \log (1 - \pi_k) + \log \pi_k, \qquad
-              \hat\pi_k = 1 / (1 + \bar x_k)
+    .. math:: {log_density}, \qquad
+              {update}
 
-    with :math:`\bar x_k` the weighted mean of the counts 0, 1, 2, ... (Johnson, Kemp and Kotz,
+    the mean being that of the weighted counts 0, 1, 2, ... (Johnson, Kemp and Kotz,
     Univariate Discrete Distributions, 3rd ed., 2005, section 5.2). For trials up to and including
     the success, subtract 1.
 
@@ -259,6 +269,13 @@ class Geometric(ExponentialFamily):
     >>> lem.Geometric().fit(np.array([0, 1, 5]), np.ones(3)).probs.item()
     0.3333333333333333
     """
+
+    formulas = Formulas(
+        log_density=r"\log p(x \mid k) = x \log (1 - \pi_k) + \log \pi_k",
+        statistics=r"T(x) = x",
+        update=r"\hat\pi_k = 1 / (1 + \overline{x})",
+        symbols={r"\pi": "probs"},
+    )
 
     trailing_axes: ClassVar[Mapping[str, int]] = {"probs": 0}
 

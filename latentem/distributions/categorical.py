@@ -17,6 +17,7 @@ from latentem.distributions.base import (
     single_moves,
 )
 from latentem.distributions.checks import check_column, check_integers, naming
+from latentem.distributions.formulas import Formulas
 from latentem.distributions.priors import (
     beta_counts,
     conjugate,
@@ -67,8 +68,8 @@ def _pick(family: str, log_probs: Array, value: Array) -> Array:
 class Categorical(ExponentialFamily):
     r"""Distribution over states 0, ..., n_states - 1, observed or latent.
 
-    .. math:: \log p(x = j \mid k) = \log \pi_{kj}, \qquad
-              \hat\pi_{kj} = \sum_i r_{ik} [x_i = j] / \sum_i r_{ik}
+    .. math:: {log_density}, \qquad
+              {update}
 
     The statistics are the indicators of the states, so probabilities of exactly zero are allowed,
     and stay zero.
@@ -99,6 +100,13 @@ class Categorical(ExponentialFamily):
     array([0.25, 0.5 , 0.25])
     """
 
+    formulas = Formulas(
+        log_density=r"\log p(x \mid k) = \sum_j [x = j] \log \pi_{kj}",
+        statistics=r"T_j(x) = [x = j]",
+        update=r"\hat\pi_{kj} = \sum_i r_{ik} [x_i = j] / \sum_i r_{ik}",
+        symbols={r"\pi": "probs"},
+    )
+
     trailing_axes: ClassVar[Mapping[str, int]] = {"probs": 1}
 
     n_states: int | None = attrs.field(default=None)
@@ -108,10 +116,13 @@ class Categorical(ExponentialFamily):
 
     def __attrs_post_init__(self) -> None:
         if self.prior is not None:
-            shape = (1,) if self.n_states is None else (self.n_states,)
-            dirichlet_counts(
-                "Categorical", self.prior, shape if self.probs is None else self.probs.shape
-            )
+            shape = None if self.probs is None else self.probs.shape
+            counts = dirichlet_counts("Categorical", self.prior, shape)
+            if self.n_states is not None and counts.shape[-1:] not in ((), (1,), (self.n_states,)):
+                raise ModelError(
+                    f"Categorical: prior must have one concentration, or one for each of "
+                    f"{self.n_states} states, got {counts.shape[-1]}. Give one for each."
+                )
         if self.levels is not None:
             n_states = len(self.levels) if self.n_states is None else self.n_states
             if len(set(self.levels)) != n_states:
@@ -280,8 +291,8 @@ class Categorical(ExponentialFamily):
 class Bernoulli(ExponentialFamily):
     r"""Distribution of a binary value.
 
-    .. math:: \log p(x \mid k) = x \log \mu_k + (1 - x) \log (1 - \mu_k), \qquad
-              \hat\mu_k = \sum_i r_{ik} x_i / \sum_i r_{ik}
+    .. math:: {log_density}, \qquad
+              {update}
 
     (Bishop, Pattern Recognition and Machine Learning, 2006, section 9.3.3.) The statistics are
     (1 - x, x), so probabilities of exactly 0 and 1 are allowed.
@@ -305,6 +316,13 @@ class Bernoulli(ExponentialFamily):
     >>> lem.Bernoulli().fit(np.array([0, 1, 1, 1]), np.ones(4)).probs
     array(0.75)
     """
+
+    formulas = Formulas(
+        log_density=r"\log p(x \mid k) = x \log \mu_k + (1 - x) \log (1 - \mu_k)",
+        statistics=r"T(x) = x",
+        update=r"\hat\mu_k = \sum_i r_{ik} x_i / \sum_i r_{ik}",
+        symbols={r"\mu": "probs"},
+    )
 
     trailing_axes: ClassVar[Mapping[str, int]] = {"probs": 0}
 

@@ -37,6 +37,11 @@ def check_floor(instance: Any, attribute: Any, value: float) -> None:
         )
 
 
+def as_names(names: Any) -> tuple[str, ...]:
+    """Return names of parameters as a tuple."""
+    return tuple(names)
+
+
 def check_real(value: Array) -> Array:
     """Return real-valued data, or raise `Unsuitable`; the type of the numbers is kept."""
     if value.dtype.kind not in "fiub":

@@ -18,6 +18,7 @@ from latentem.distributions.composition import (
     log_density,
 )
 from latentem.distributions.dirichlet_gaps import GappedDirichlet, fill_gaps
+from latentem.distributions.formulas import Formulas
 from latentem.distributions.kernels import LinearKernel
 from latentem.distributions.positive import (
     PositiveParameters,
@@ -33,15 +34,16 @@ SUM_TOLERANCE = 1e-8
 class Dirichlet(PositiveParameters, ExponentialFamily):
     r"""Dirichlet distribution of proportions, rows of positive numbers that sum to 1.
 
-    .. math:: \log p(x \mid k) = \log \Gamma\left( \textstyle\sum_j \alpha_{kj} \right)
-              - \sum_j \log \Gamma(\alpha_{kj}) + \sum_j (\alpha_{kj} - 1) \log x_j
+    .. math:: {log_density}
 
     the density of the first d - 1 entries. The maximiser solves
-    :math:`\psi(\alpha_j) - \psi(\sum_l \alpha_l) = \overline{\log x_j}`, the mean being weighted by
-    the responsibilities (Minka, Estimating a Dirichlet distribution, 2000), as one equation for the
-    sum of the concentrations, by Newton's method within a bracket. Its statistics are about the
-    mean of the data, which keeps the digits of states close to it; elsewhere a sum s is found to
-    about s machine precisions.
+
+    .. math:: {update}
+
+    the mean being weighted by the responsibilities (Minka, Estimating a Dirichlet distribution,
+    2000), as one equation for the sum of the concentrations, by Newton's method within a bracket.
+    Its statistics are about the mean of the data, which keeps the digits of states close to it;
+    elsewhere a sum s is found to about s machine precisions.
 
     Parts of a row may be missing (NaN): the others, with what they leave as one, have a Dirichlet
     distribution too, and the statistics of the missing ones are known in closed form.
@@ -68,6 +70,19 @@ class Dirichlet(PositiveParameters, ExponentialFamily):
     >>> lem.Dirichlet().fit(x, np.ones(3)).concentration.round(3)
     array([ 6.149, 11.568, 13.91 ])
     """
+
+    formulas = Formulas(
+        log_density=(
+            r"\log p(x \mid k) = \log \Gamma\left( \textstyle\sum_j \alpha_{kj} \right) "
+            r"- \sum_j \log \Gamma(\alpha_{kj}) + \sum_j (\alpha_{kj} - 1) \log x_j"
+        ),
+        statistics=r"T_j(x) = \log x_j",
+        update=(
+            r"\psi(\hat\alpha_{kj}) - \psi\left( \textstyle\sum_l \hat\alpha_{kl} \right) "
+            r"= \overline{\log x_j}"
+        ),
+        symbols={r"\alpha": "concentration"},
+    )
 
     trailing_axes: ClassVar[Mapping[str, int]] = {"concentration": 1}
     takes_gaps: ClassVar[bool] = True

@@ -11,6 +11,7 @@ import numpy as np
 from latentem.distributions.arrays import Array
 from latentem.distributions.base import Distribution, parameter
 from latentem.distributions.checks import check_column, naming
+from latentem.distributions.formulas import Formulas
 from latentem.errors import ModelError, Unsuitable
 
 #: Larger integers are not exact in double precision.
@@ -39,8 +40,8 @@ def _are_integers(value: Array) -> Array:
 class DiscreteUniform(Distribution):
     r"""Uniform distribution on the integers from low to high, both included.
 
-    .. math:: \log p(x \mid k) = -\log (h_k - l_k + 1), \quad l_k \le x \le h_k, \qquad
-              \hat l_k = \min_{i: r_{ik} > 0} x_i, \quad \hat h_k = \max_{i: r_{ik} > 0} x_i
+    .. math:: {log_density}, \qquad
+              {update}
 
     (Johnson, Kemp and Kotz, Univariate Discrete Distributions, 3rd ed., 2005, section 6.10.1.) As
     for the continuous `Uniform`, the ends depend on which rows have weight and not on how much: EM
@@ -66,6 +67,18 @@ class DiscreteUniform(Distribution):
     >>> lem.DiscreteUniform().fit(np.array([1, 4, 9]), np.array([1.0, 1.0, 0.0]))
     DiscreteUniform(low=array(1), high=array(4))
     """
+
+    formulas = Formulas(
+        log_density=(
+            r"\log p(x \mid k) = -\log (h_k - l_k + 1), \qquad "
+            r"l_k \le x \le h_k"
+        ),
+        update=(
+            r"\hat l_k = \min_{i : r_{ik} > 0} x_i, \qquad "
+            r"\hat h_k = \max_{i : r_{ik} > 0} x_i"
+        ),
+        symbols={"l": "low", "h": "high"},
+    )
 
     trailing_axes: ClassVar[Mapping[str, int]] = {"low": 0, "high": 0}
 

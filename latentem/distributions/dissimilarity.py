@@ -15,6 +15,7 @@ import attrs
 import numpy as np
 
 from latentem.distributions.arrays import Array
+from latentem.distributions.formulas import Formulas
 from latentem.errors import ModelError, Unsuitable
 
 
@@ -25,6 +26,8 @@ class Dissimilarity(abc.ABC):
     name: ClassVar[str]
     #: Whether it is a sum over columns, each with a centre of its own: then it can leave some out.
     columnwise: ClassVar[bool] = False
+    #: What a `Prototype` with it states.
+    formulas: ClassVar[Formulas | None] = None
 
     @abc.abstractmethod
     def between(self, value: Array, prototypes: Array) -> Array:
@@ -67,6 +70,13 @@ class Dissimilarity(abc.ABC):
 class SquaredEuclidean(Dissimilarity):
     """|x - m|^2; its centre is the mean."""
 
+    formulas = Formulas(
+        log_density=r"\log p(x \mid k) = -(x - m_k)^\top (x - m_k)",
+        statistics=r"T(x) = (x, x^\top x)",
+        update=r"\hat m_k = \overline{x}",
+        symbols={"m": "prototypes"},
+    )
+
     name: ClassVar[str] = "squared_euclidean"
     columnwise: ClassVar[bool] = True
 
@@ -82,6 +92,12 @@ class SquaredEuclidean(Dissimilarity):
 @attrs.frozen
 class L1(Dissimilarity):
     """sum_j |x_j - m_j|; its centre is the median of each column."""
+
+    formulas = Formulas(
+        log_density=r"\log p(x \mid k) = -\sum_j |x_j - m_{kj}|",
+        update=r"\hat m_{kj} = \operatorname{median}_{r_k} x_j",
+        symbols={"m": "prototypes"},
+    )
 
     name: ClassVar[str] = "l1"
     columnwise: ClassVar[bool] = True
@@ -108,6 +124,13 @@ def _weighted_median(x: Array, weights: Array) -> float:
 @attrs.frozen
 class Cosine(Dissimilarity):
     """1 - x.m / (|x| |m|); its centre is the normalised mean of the normalised rows."""
+
+    formulas = Formulas(
+        log_density=r"\log p(x \mid k) = m_k^\top x / |m_k| |x| - 1",
+        statistics=r"T(x) = x / |x|",
+        update=r"\hat m_k = \overline{x / |x|} \, \Big/ \, | \overline{x / |x|} |",
+        symbols={"m": "prototypes"},
+    )
 
     name: ClassVar[str] = "cosine"
 
@@ -146,6 +169,12 @@ def unit(rows: Array) -> Array:
 @attrs.frozen
 class Hamming(Dissimilarity):
     """The number of columns that differ; its centre is the mode of each column."""
+
+    formulas = Formulas(
+        log_density=r"\log p(x \mid k) = -\sum_j (1 - [x_j = m_{kj}])",
+        update=r"\hat m_{kj} = \operatorname{mode}_{r_k} x_j",
+        symbols={"m": "prototypes"},
+    )
 
     name: ClassVar[str] = "hamming"
     columnwise: ClassVar[bool] = True

@@ -11,6 +11,7 @@ import numpy as np
 from latentem.distributions.arrays import Array, as_float_array
 from latentem.distributions.base import Distribution, parameter
 from latentem.distributions.checks import check_floor
+from latentem.distributions.formulas import Formulas
 from latentem.distributions.positive import PositiveFamily, single_state_moves
 from latentem.distributions.priors import conjugate, gamma_counts, log_gamma
 from latentem.distributions.records import Statistics
@@ -21,8 +22,8 @@ from latentem.errors import Unsuitable
 class Exponential(PositiveFamily):
     r"""Exponential distribution of waiting times and other values that are not negative.
 
-    .. math:: \log p(x \mid k) = \log \lambda_k - \lambda_k x, \qquad
-              \hat\lambda_k = \sum_i r_{ik} / \sum_i r_{ik} x_i
+    .. math:: {log_density}, \qquad
+              {update}
 
     (Johnson, Kotz and Balakrishnan, Continuous Univariate Distributions 1, 1994, chapter 19.)
 
@@ -48,6 +49,13 @@ class Exponential(PositiveFamily):
     >>> lem.Exponential().fit(np.array([1.0, 3.0]), np.ones(2)).rate
     array(0.5)
     """
+
+    formulas = Formulas(
+        log_density=r"\log p(x \mid k) = \log \lambda_k - \lambda_k x",
+        statistics=r"T(x) = x",
+        update=r"\hat\lambda_k = \sum_i r_{ik} / \sum_i r_{ik} x_i",
+        symbols={r"\lambda": "rate"},
+    )
 
     trailing_axes: ClassVar[Mapping[str, int]] = {"rate": 0}
     limit: ClassVar[str] = "the mean is at its floor, {self.floor:g} of the mean of the data"

@@ -13,6 +13,7 @@ import numpy as np
 
 from latentem.distributions.arrays import Array
 from latentem.distributions.base import Distribution, Inputs
+from latentem.distributions.formulas import Formulas
 from latentem.distributions.kernels import Kernel
 from latentem.distributions.records import Record
 from latentem.errors import ModelError
@@ -89,6 +90,12 @@ class Fixed(Distribution):
         if name.startswith("__") or name == "dist":
             raise AttributeError(name)
         return getattr(self.dist, name)
+
+    @property
+    def own_formulas(self) -> Formulas | None:
+        """As the distribution, without the update."""
+        formulas = self.dist.own_formulas
+        return None if formulas is None else formulas.without_update(None)
 
     def _with(self, dist: Distribution) -> Self:
         return attrs.evolve(self, dist=dist)

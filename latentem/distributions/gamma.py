@@ -10,6 +10,8 @@ import numpy as np
 
 from latentem.distributions.arrays import Array, as_float_array
 from latentem.distributions.base import parameter
+from latentem.distributions.checks import as_names
+from latentem.distributions.formulas import Formulas
 from latentem.distributions.positive import (
     PositiveFamily,
     check_limit,
@@ -18,6 +20,7 @@ from latentem.distributions.positive import (
 from latentem.distributions.special import (
     excess,
     increasing_root,
+    inverse_digamma,
     log_minus_digamma,
     stirling,
     trigamma_minus_inverse,
@@ -28,11 +31,11 @@ from latentem.distributions.special import (
 class Gamma(PositiveFamily):
     r"""Gamma distribution of positive values.
 
-    .. math:: \log p(x \mid k) = a_k \log b_k - \log \Gamma(a_k) + (a_k - 1) \log x - b_k x
+    .. math:: {log_density}
 
-    With m the weighted mean of x, the maximiser is b = a / m, and a is the root of
+    The means being weighted by the responsibilities, the maximiser is
 
-    .. math:: \log a - \psi(a) = \log m - \overline{\log x}
+    .. math:: {update}
 
     (Johnson, Kotz and Balakrishnan, Continuous Univariate Distributions 1, 1994, section 17.7),
     found by Newton's method in 1 / a, in which the left side is nearly a straight line (Minka,
@@ -50,10 +53,14 @@ class Gamma(PositiveFamily):
         Largest allowed shape: that of a state whose values are all equal would grow without bound.
         The fit is the exact maximiser under this constraint, and says when it is active.
 
+    held : tuple of str
+        What is held at its value while the other is fitted, ``("shape",)`` or ``("rate",)``.
+        Follows from giving only one of them, which may be one for all states.
+
     Raises
     ------
     ModelError
-        If a parameter is not positive and finite, only one is given, or shapes disagree.
+        If a parameter is not positive and finite, or shapes disagree.
 
     Examples
     --------
@@ -64,12 +71,33 @@ class Gamma(PositiveFamily):
     2.0004 0.6668
     """
 
+    formulas = Formulas(
+        log_density=(
+            r"\log p(x \mid k) = a_k \log b_k - \log \Gamma(a_k) + (a_k - 1) \log x - b_k x"
+        ),
+        statistics=r"T(x) = (x, \log x)",
+        update=(
+            r"\hat b_k = \hat a_k / \overline{x}, \qquad "
+            r"\log \hat a_k - \psi(\hat a_k) = \log \overline{x} - \overline{\log x}"
+        ),
+        symbols={"a": "shape", "b": "rate"},
+    )
+
     trailing_axes: ClassVar[Mapping[str, int]] = {"shape": 0, "rate": 0}
+    holdable: ClassVar[tuple[str, ...]] = ("shape", "rate")
     limit: ClassVar[str] = "the shape is at its largest, {self.largest_shape:g}"
 
     shape: Array | None = parameter(converter=as_float_array)
     rate: Array | None = parameter(converter=as_float_array)
     largest_shape: float = attrs.field(default=1e8, kw_only=True, validator=check_limit)
+    held: tuple[str, ...] = attrs.field(default=(), kw_only=True, converter=as_names)
+
+    @property
+    def own_formulas(self) -> Formulas | None:
+        formulas = super().own_formulas
+        if formulas is None or "rate" not in self.held or "shape" in self.held:
+            return formulas
+        return attrs.evolve(formulas, update=r"\psi(\hat a_k) = \log b_k + \overline{\log x}")
 
     def log_density(self, x: Array) -> Array:
         a, b = self.known()
@@ -88,6 +116,14 @@ class Gamma(PositiveFamily):
 
     def from_mean(self, mean: Array, weight: Array) -> Self:
         share, surplus = mean[..., 0], mean[..., 1]
+        if self.shape is not None and "shape" in self.held:
+            return attrs.evolve(self, rate=self.shape / (share * self.centre), at_limit=None)
+        if self.rate is not None and "rate" in self.held:
+            # digamma(a) = log b + the mean of log x
+            mean_log = np.log(self.centre) + share - 1.0 - surplus
+            a = inverse_digamma(np.log(self.rate) + mean_log)
+            at_limit = a > self.largest_shape
+            return attrs.evolve(self, shape=np.minimum(a, self.largest_shape), at_limit=at_limit)
         spread = surplus - excess(share, 1.0)  # log of the mean - mean of the logs
         smallest = log_minus_digamma(np.asarray(self.largest_shape))
         at_limit = spread < smallest
@@ -105,6 +141,10 @@ class Gamma(PositiveFamily):
         """Vary the rate by itself, and both together, keeping the mean."""
         a, b = self.known()
         held = np.zeros(a.shape, bool) if self.at_limit is None else self.at_limit
+        if self.held:
+            own = {"rate": b} if "shape" in self.held else {"shape": a}
+            moves = single_state_moves(own)
+            return [move for move, fixed in zip(moves, held.ravel(), strict=True) if not fixed]
         both = single_state_moves({"shape": a, "rate": b})
         free = [move for move, fixed in zip(both, held.ravel(), strict=True) if not fixed]
         return single_state_moves({"rate": b}) + free

@@ -10,8 +10,15 @@ import numpy as np
 
 from latentem.distributions.arrays import Array, as_float_array
 from latentem.distributions.base import Distribution, ExponentialFamily
-from latentem.distributions.checks import check_floor, check_moments, check_real, naming
+from latentem.distributions.checks import (
+    as_names,
+    check_floor,
+    check_moments,
+    check_real,
+    naming,
+)
 from latentem.distributions.covariance import LETTERS, STRUCTURES, Full, Structure, exceeds
+from latentem.distributions.formulas import Formulas
 from latentem.distributions.gaps import GappedKernel
 from latentem.distributions.gaussian_kernel import ResidualKernel
 from latentem.distributions.kernels import Kernel, LinearKernel, TemplateKernel
@@ -58,12 +65,14 @@ def _structure(structure: Any) -> Structure | None:
 class Gaussian(ExponentialFamily):
     r"""Gaussian of dimension d.
 
-    .. math:: \log p(x \mid k) = -\tfrac12 \left( d \log 2\pi + \log|\Sigma_k|
-              + (x - \mu_k)^\top \Sigma_k^{-1} (x - \mu_k) \right)
+    .. math:: {log_density}
 
-    With :math:`T(x) = (x, x x^\top)` the maximiser is :math:`\mu_k = \bar x_k` and
-    :math:`\Sigma_k = \overline{x x^\top}_k - \mu_k \mu_k^\top`, the means being weighted by the
-    responsibilities (Bishop, Pattern Recognition and Machine Learning, 2006, eqs 9.24 and 9.25).
+    With :math:`{statistics}` the maximiser is
+
+    .. math:: {update}
+
+    the means being weighted by the responsibilities (Bishop, Pattern Recognition and Machine
+    Learning, 2006, eqs 9.24 and 9.25).
 
     Statistics are taken about the centre of the data and in units of its scale; where a state is so
     tight that they would still lose digits, its own mean is the centre.
@@ -132,6 +141,21 @@ class Gaussian(ExponentialFamily):
             [ 0., 16.]]])
     """
 
+    formulas = Formulas(
+        log_density=(
+            r"\log p(x \mid k) = -\tfrac12 "
+            r"\left( d \log 2\pi + \log |\Sigma_k| "
+            r"+ (x - \mu_k)^\top \Sigma_k^{-1} (x - \mu_k) \right)"
+        ),
+        statistics=r"T(x) = (x, x x^\top)",
+        update=(
+            r"\hat\mu_k = \overline{x}, \qquad "
+            r"\hat\Sigma_k = \frac{\sum_i r_{ik} (x_i - \hat\mu_k) (x_i - \hat\mu_k)^\top}"
+            r"{\sum_i r_{ik}}"
+        ),
+        symbols={r"\mu": "mean", r"\Sigma": "covariance"},
+    )
+
     trailing_axes: ClassVar[Mapping[str, int]] = {"mean": 1, "covariance": 2}
     holdable: ClassVar[tuple[str, ...]] = ("mean", "covariance")
     takes_gaps: ClassVar[bool] = True
@@ -142,7 +166,7 @@ class Gaussian(ExponentialFamily):
     floor: float = attrs.field(default=1e-13, kw_only=True, validator=check_floor)
     structure: Structure | None = attrs.field(default=None, kw_only=True, converter=_structure)
     prior: NormalInverseWishart | None = attrs.field(default=None, kw_only=True)
-    held: tuple[str, ...] = attrs.field(default=(), kw_only=True, converter=tuple)
+    held: tuple[str, ...] = attrs.field(default=(), kw_only=True, converter=as_names)
     reference: Reference | None = attrs.field(default=None, kw_only=True)
     # mean + rounding is the mean to twice the precision, for data far from the origin.
     rounding: Array | None = attrs.field(default=None, kw_only=True)
@@ -186,7 +210,8 @@ class Gaussian(ExponentialFamily):
             object.__setattr__(self, "held", ("mean",) if covariance is None else ("covariance",))
         if mean is not None and covariance is None:
             d = mean.shape[-1] if mean.ndim else 1
-            check_moments(mean, np.broadcast_to(np.eye(d), (*mean.shape, d)))
+            unit = np.eye(d) if mean.ndim else np.ones(())
+            check_moments(mean, np.broadcast_to(unit, (*mean.shape, d) if mean.ndim else ()))
         elif covariance is not None and mean is None:
             check_moments(np.zeros(covariance.shape[:-1]), covariance)
         else:
@@ -198,6 +223,15 @@ class Gaussian(ExponentialFamily):
                 f"Gaussian: covariance must be shared by all states or by none because it has a "
                 f"prior, got {self.form.name}. Use 'full', 'diagonal' or 'spherical', or no prior."
             )
+
+    @property
+    def own_formulas(self) -> Formulas | None:
+        formulas = super().own_formulas
+        if formulas is None:
+            return None
+        stated = {"diagonal": r"T_j(x) = (x_j, x_j^2)", "spherical": r"T(x) = (x, x^\top x)"}
+        statistics = stated.get(self.form.word, formulas.statistics)
+        return attrs.evolve(formulas.of_structure(self.form), statistics=statistics)
 
     def __repr__(self) -> str:
         shared = ", shared=True" if self.shared else ""
@@ -552,6 +586,11 @@ class Gaussian(ExponentialFamily):
             columns.append((np.sqrt(n)[:, None] * (first - mean))[..., None])
         if self.prior is not None:
             prior, scale = self.prior, 1.0 if reference is None else reference.scale
+            if prior.mean.size != d:
+                raise ModelError(
+                    f"Gaussian: prior must be of dimension {d} because the values are, got one of "
+                    f"dimension {prior.mean.size}. Give a mean of {d} numbers and a scale."
+                )
             kappa, expected = prior.weight, self._standard_mean(prior.mean, None)
             if "mean" not in self.held:
                 mean = first + (kappa / np.where(n + kappa > 0, n + kappa, 1.0))[:, None] * (

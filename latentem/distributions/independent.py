@@ -10,6 +10,7 @@ import numpy as np
 
 from latentem.distributions.arrays import Array
 from latentem.distributions.base import Distribution
+from latentem.distributions.formulas import Formulas, composed
 from latentem.distributions.side_by_side import SideBySide
 from latentem.errors import ModelError, Unsuitable
 
@@ -75,6 +76,16 @@ class Independent(SideBySide):
 
     def __repr__(self) -> str:
         return f"Independent({self.dist!r}{'' if self.m is None else f', {self.m}'})"
+
+    @property
+    def own_formulas(self) -> Formulas | None:
+        """The sum over the columns, and the density of one."""
+        total = r"\log p(x \mid k) = \sum_{j=1}^m \log p(x_j \mid \theta_{kj})"
+        return composed(total, {r"p(x \mid \theta_k)": self.dist.own_formulas})
+
+    @property
+    def estimates(self) -> tuple[str, ...]:
+        return self.dist.estimates
 
     def __getattr__(self, name: str) -> Any:
         # Only what is not found here: the parameters, read through.
@@ -193,7 +204,7 @@ def _axis(dist: Distribution, name: str, array: Array) -> int:
 
 def _column(dist: Distribution, name: str, array: Array, i: int) -> Array:
     """Return a view of the part of one column."""
-    part: Array = np.moveaxis(array, _axis(dist, name, array), 0)[i]
+    part: Array = np.moveaxis(array, _axis(dist, name, array), 0)[i, ...]  # a view of scalars too
     return part
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from latentem.distributions.arrays import Array, as_float_array
 from latentem.distributions.base import parameter
+from latentem.distributions.formulas import Formulas
 from latentem.distributions.positive import (
     PositiveFamily,
     check_limit,
@@ -23,10 +24,8 @@ LOG_2PI = float(np.log(2 * np.pi))
 class InverseGaussian(PositiveFamily):
     r"""Inverse Gaussian (Wald) distribution: the time at which a Brownian motion reaches a level.
 
-    .. math:: \log p(x \mid k) = \tfrac12 \log \frac{\lambda_k}{2 \pi x^3}
-              - \frac{\lambda_k (x - \mu_k)^2}{2 \mu_k^2 x}, \qquad
-              \hat\mu_k = \bar x_k, \quad
-              1 / \hat\lambda_k = \overline{1 / x}_k - 1 / \bar x_k
+    .. math:: {log_density}, \qquad
+              {update}
 
     the means being weighted by the responsibilities (Tweedie, Statistical properties of inverse
     Gaussian distributions I, Annals of Mathematical Statistics 28, 1957).
@@ -57,6 +56,19 @@ class InverseGaussian(PositiveFamily):
     >>> print(g.mean.round(4), g.shape.round(4))
     3.0 4.5
     """
+
+    formulas = Formulas(
+        log_density=(
+            r"\log p(x \mid k) = \tfrac12 \log \frac{\lambda_k}{2 \pi x^3} "
+            r"- \frac{\lambda_k (x - \mu_k)^2}{2 \mu_k^2 x}"
+        ),
+        statistics=r"T(x) = (x, 1 / x)",
+        update=(
+            r"\hat\mu_k = \overline{x}, \qquad "
+            r"1 / \hat\lambda_k = \overline{1 / x} - 1 / \overline{x}"
+        ),
+        symbols={r"\mu": "mean", r"\lambda": "shape"},
+    )
 
     trailing_axes: ClassVar[Mapping[str, int]] = {"mean": 0, "shape": 0}
     limit: ClassVar[str] = "the ratio of shape to mean is at its largest, {self.largest_shape:g}"

@@ -11,6 +11,7 @@ import numpy as np
 from latentem.distributions.arrays import Array, as_float_array
 from latentem.distributions.base import Distribution, parameter, single_moves
 from latentem.distributions.checks import check_column, check_floor, check_real, naming
+from latentem.distributions.formulas import Formulas
 from latentem.errors import ModelError, Unsuitable
 
 
@@ -25,9 +26,8 @@ class _Spread:
 class Laplace(Distribution):
     r"""Laplace's distribution of a scalar: exponential tails on both sides of its location.
 
-    .. math:: \log p(x \mid k) = -\log 2 b_k - |x - m_k| / b_k, \qquad
-              \hat m_k = \operatorname{median}_{r_k} x, \quad
-              \hat b_k = \sum_i r_{ik} |x_i - \hat m_k| \Big/ \sum_i r_{ik}
+    .. math:: {log_density}, \qquad
+              {update}
 
     (Johnson, Kotz and Balakrishnan, Continuous Univariate Distributions 2, 1995, chapter 24.) The
     location is the weighted median: half of the weight is on either side of it. Where all points
@@ -57,6 +57,15 @@ class Laplace(Distribution):
     >>> lem.Laplace().fit(np.array([1.0, 2.0, 9.0]), np.ones(3))
     Laplace(location=array(2.), scale=array(2.66666667))
     """
+
+    formulas = Formulas(
+        log_density=r"\log p(x \mid k) = -\log 2 b_k - |x - m_k| / b_k",
+        update=(
+            r"\hat m_k = \operatorname{median}_{r_k} x, \qquad "
+            r"\hat b_k = \sum_i r_{ik} |x_i - \hat m_k| \Big/ \sum_i r_{ik}"
+        ),
+        symbols={"m": "location", "b": "scale"},
+    )
 
     trailing_axes: ClassVar[Mapping[str, int]] = {"location": 0, "scale": 0}
 

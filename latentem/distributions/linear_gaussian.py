@@ -11,8 +11,15 @@ import numpy as np
 
 from latentem.distributions.arrays import Array, as_float_array
 from latentem.distributions.base import Distribution, ExponentialFamily, Inputs, parameter
-from latentem.distributions.checks import check_floor, check_moments, check_real, naming
+from latentem.distributions.checks import (
+    as_names,
+    check_floor,
+    check_moments,
+    check_real,
+    naming,
+)
 from latentem.distributions.covariance import STRUCTURES, Full, Structure, exceeds
+from latentem.distributions.formulas import Formulas
 from latentem.distributions.kernels import Kernel, LinearKernel, TemplateKernel
 from latentem.distributions.linear_kernel import Lines, ResidualLinesKernel
 from latentem.distributions.records import Statistics
@@ -39,13 +46,12 @@ def _noise(structure: Any) -> Structure:
 class LinearGaussian(ExponentialFamily):
     r"""Linear regression on covariates, with Gaussian noise.
 
-    .. math:: y \mid u, k \sim N(a_k + B_k u, \; \Sigma_k)
+    .. math:: {log_density}
 
     Together with the covariates the statistics are those of a Gaussian, :math:`T = (v, v v^\top)`
-    with :math:`v = (u, y)`. With C the weighted covariance of v in state k the maximiser is
+    with :math:`v = (u, y)`. The maximiser is
 
-    .. math:: B_k = C_{yu} C_{uu}^{-1}, \qquad a_k = \bar y_k - B_k \bar u_k, \qquad
-              \Sigma_k = C_{yy} - B_k C_{uy}
+    .. math:: {update}
 
     weighted least squares (Quandt and Ramsey, Estimating mixtures of normal distributions and
     switching regressions, JASA 1978; Anderson, An Introduction to Multivariate Statistical
@@ -68,6 +74,10 @@ class LinearGaussian(ExponentialFamily):
         The structure of the covariance.
     shared : bool
         One covariance for all states.
+    held : tuple of str
+        What is held at its value while the others are fitted: ``"coefficients"``,
+        ``"covariance"`` or both. Follows from giving only these, which may be the same for all
+        states.
     floor : float
         Smallest allowed eigenvalue of a covariance, in units of the variance of y (column by
         column). The fit is the exact maximiser under this constraint, and says when it is active.
@@ -89,12 +99,30 @@ class LinearGaussian(ExponentialFamily):
     [0.6] [[2.6]] [[0.3]]
     """
 
+    formulas = Formulas(
+        log_density=(
+            r"\log p(y \mid u, k) = -\tfrac12 "
+            r"\left( m \log 2\pi + \log |\Sigma_k| "
+            r"+ \epsilon_k^\top \Sigma_k^{-1} \epsilon_k \right), \qquad "
+            r"\epsilon_k = y - a_k - B_k u"
+        ),
+        statistics=r"T(u, y) = (u, y, u u^\top, u y^\top, y y^\top)",
+        update=(
+            r"\hat B_k = \overline{(y - \overline{y}) (u - \overline{u})^\top} "
+            r"\left( \overline{(u - \overline{u}) (u - \overline{u})^\top} \right)^{-1}, \qquad "
+            r"\hat a_k = \overline{y} - \hat B_k \overline{u}, \qquad "
+            r"\hat\Sigma_k = \frac{\sum_i r_{ik} \epsilon_{ik} \epsilon_{ik}^\top}{\sum_i r_{ik}}"
+        ),
+        symbols={"a": "intercept", "B": "coefficients", r"\Sigma": "covariance"},
+    )
+
     trailing_axes: ClassVar[Mapping[str, int]] = {
         "intercept": 1,
         "coefficients": 2,
         "covariance": 2,
     }
     takes_covariates: ClassVar[bool] = True
+    holdable: ClassVar[tuple[str, ...]] = ("coefficients", "covariance")
 
     intercept: Array | None = parameter(converter=as_float_array)
     coefficients: Array | None = parameter(converter=as_float_array)
@@ -102,6 +130,7 @@ class LinearGaussian(ExponentialFamily):
     noise: Structure = attrs.field(default=Full(), kw_only=True, converter=_noise)
     shared: bool = attrs.field(default=False, kw_only=True)
     floor: float = attrs.field(default=1e-13, kw_only=True, validator=check_floor)
+    held: tuple[str, ...] = attrs.field(default=(), kw_only=True, converter=as_names)
     inputs: Inputs | None = attrs.field(default=None, kw_only=True)
     reference: Lines | None = attrs.field(default=None, kw_only=True)
     # intercept + rounding is the intercept to twice the precision, for data far from the origin.
@@ -114,10 +143,8 @@ class LinearGaussian(ExponentialFamily):
         if all(array is None for array in given):
             return
         if any(array is None for array in given):
-            raise ModelError(
-                "LinearGaussian: intercept, coefficients and covariance must be given all or none, "
-                f"got only {[n for n, a in self.parameters.items() if a is not None]}. Give all."
-            )
+            self._hold([name for name, array in self.parameters.items() if array is not None])
+            return
         a, b, covariance = (np.asarray(array) for array in given)
         if covariance.ndim == a.ndim:  # of a single y
             a, b, covariance = a[..., None], b[..., None, :], covariance[..., None, None]
@@ -130,6 +157,30 @@ class LinearGaussian(ExponentialFamily):
             )
         if self.reference is None:  # given by a user, not by a maximiser
             check_moments(a, covariance, "LinearGaussian")
+
+    def _hold(self, names: list[str]) -> None:
+        """Hold the parameters that are given alone, or raise `ModelError`."""
+        if not set(names) <= set(self.holdable):
+            raise ModelError(
+                "LinearGaussian: intercept, coefficients and covariance must be given all or none, "
+                f"or without the intercept to hold them, got only {names}. Give all."
+            )
+        for name, array in ((name, getattr(self, name)) for name in names):
+            if array.ndim < 2 or not np.isfinite(array).all():
+                raise ModelError(
+                    f"LinearGaussian: {name} must be finite matrices, got shape {array.shape}. "
+                    f"Give (m, {'m' if name == 'covariance' else 'p'}), or one for each state."
+                )
+        if self.covariance is not None:
+            check_moments(np.zeros(self.covariance.shape[:-1]), self.covariance, "LinearGaussian")
+        if not self.held:
+            object.__setattr__(self, "held", tuple(names))
+
+    @property
+    def own_formulas(self) -> Formulas | None:
+        formulas = super().own_formulas
+        structure = self.noise.pooled if self.shared else self.noise
+        return None if formulas is None else formulas.of_structure(structure, "m")
 
     def __repr__(self) -> str:
         shared = ", shared=True" if self.shared else ""
@@ -160,8 +211,9 @@ class LinearGaussian(ExponentialFamily):
         """Intercepts and coefficients of each state, and the covariances' free entries."""
         a, b, _ = self.known()
         states = math.prod(a.shape[:-1])
-        matrices = 1 if self.shared else states
-        return a.size + b.size + matrices * self.noise.n_moments(a.shape[-1])
+        matrices = 0 if "covariance" in self.held else 1 if self.shared else states
+        slopes = 0 if "coefficients" in self.held else b.size
+        return a.size + slopes + matrices * self.noise.n_moments(a.shape[-1])
 
     def started_from(self, other: Distribution) -> Self:
         started = super().started_from(other)
@@ -219,7 +271,7 @@ class LinearGaussian(ExponentialFamily):
         return attrs.evolve(self, reference=Lines.of(value, width, self.noise, weights))
 
     def check_fit(self) -> None:
-        if self.reference is None:
+        if self.reference is None or "covariance" in self.held:
             return
         constant = np.flatnonzero(self.noise.common_scale(self.reference.spread) < SMALLEST_SCALE)
         if len(constant):
@@ -279,7 +331,12 @@ class LinearGaussian(ExponentialFamily):
         first = mean[..., :n]
         joint = Full().covariance(mean[..., n:], first)
         largest = np.square(first).sum(-1) + np.trace(joint, axis1=-2, axis2=-1)
-        slopes, collinear = _slopes(joint[..., p:, :p], joint[..., :p, :p], largest)
+        if self.coefficients is not None and "coefficients" in self.held:
+            zero = np.zeros(self.coefficients.shape[:-1])
+            _, slopes = lines.standardise_lines(zero, self.coefficients, zero)
+            collinear = None
+        else:
+            slopes, collinear = _slopes(joint[..., p:, :p], joint[..., :p, :p], largest)
         identity = np.broadcast_to(np.eye(n - p), (*slopes.shape[:-1], n - p))
         contrast = np.concatenate([-slopes, identity], axis=-1)
         residual = contrast @ joint @ np.swapaxes(contrast, -1, -2)
@@ -289,14 +346,16 @@ class LinearGaussian(ExponentialFamily):
         zero = np.zeros(residual.shape[:-1])
         covariance = self.noise.covariance(self.noise.of_products(residual), zero)
         covariance, at_floor = _above(covariance, self.floor)
+        covariance = covariance * lines.y_scale * lines.y_scale[:, None]
+        if self.covariance is not None and "covariance" in self.held:
+            covariance, at_floor = self.covariance, None
         middle = first[..., p:] - (slopes @ first[..., :p, None])[..., 0]
         a, rounding, b = lines.lines(middle, slopes)
-        scale = lines.y_scale
         return attrs.evolve(
             self,
             intercept=a,
             coefficients=b,
-            covariance=covariance * scale * scale[:, None],
+            covariance=covariance,
             rounding=rounding,
             at_floor=at_floor,
             collinear=collinear,
@@ -329,7 +388,7 @@ class LinearGaussian(ExponentialFamily):
         for state in np.ndindex(a.shape[:-1]):
             for column in root[state].T:
                 found.append({"intercept": _at(a.shape, state, column)})
-                for j in range(lines.width):
+                for j in range(0 if "coefficients" in self.held else lines.width):
                     slope = np.zeros(b.shape[-2:])
                     slope[:, j] = column / scale[j]
                     found.append(
@@ -340,6 +399,8 @@ class LinearGaussian(ExponentialFamily):
                     )
         states = list(np.ndindex(a.shape[:-1]))
         for state in states[:1] if self.shared else states:
+            if "covariance" in self.held:
+                break
             if self.at_floor is not None and self.at_floor[state]:
                 continue
             for basis in self.noise.directions(a.shape[-1]):

@@ -10,9 +10,11 @@ import numpy as np
 
 from latentem.distributions.arrays import LOG_ZERO, Array, as_float_array
 from latentem.distributions.base import ExponentialFamily, parameter
-from latentem.distributions.checks import check_column, check_floor, check_moments, naming
+from latentem.distributions.checks import as_names, check_column, check_floor, naming
+from latentem.distributions.formulas import Formulas
 from latentem.distributions.kernels import Attached, Kernel, LinearKernel, TemplateKernel
-from latentem.distributions.normal import Normal
+from latentem.distributions.normal import Normal, check_given
+from latentem.distributions.priors import NormalInverseGamma
 from latentem.distributions.records import Statistics
 from latentem.distributions.reference import Reference
 from latentem.errors import ModelError, Unsuitable
@@ -22,12 +24,14 @@ from latentem.errors import ModelError, Unsuitable
 class LogNormal(ExponentialFamily):
     r"""Log-normal distribution: the logarithm is Normal.
 
-    .. math:: \log p(x \mid k) = -\tfrac12 \left( \log 2\pi\sigma_k^2
-              + (\log x - \mu_k)^2 / \sigma_k^2 \right) - \log x
+    .. math:: {log_density}
 
-    The maximiser is the weighted mean and variance of log x (Johnson, Kotz and Balakrishnan,
-    Continuous Univariate Distributions 1, 1994, chapter 14). It shares the algebra of `Normal` and
-    its care for digits.
+    The maximiser is the weighted mean and variance of log x,
+
+    .. math:: {update}
+
+    (Johnson, Kotz and Balakrishnan, Continuous Univariate Distributions 1, 1994, chapter 14). It
+    shares the algebra of `Normal` and its care for digits.
 
     Parameters
     ----------
@@ -35,6 +39,11 @@ class LogNormal(ExponentialFamily):
         Of log x.
     shared : bool
         One variance for all states.
+    prior : NormalInverseGamma, optional
+        Of mean and variance, which are then those of largest posterior density.
+    held : tuple of str
+        What is held at its value while the other is fitted, ``("mean",)`` or ``("variance",)``.
+        Follows from giving only one of them, which may be one for all states.
     floor : float
         Smallest allowed variance, in units of the variance of the logarithms of the data.
 
@@ -52,21 +61,40 @@ class LogNormal(ExponentialFamily):
     1.0 1.0
     """
 
+    formulas = Formulas(
+        log_density=(
+            r"\log p(x \mid k) = -\tfrac12 "
+            r"\left( \log 2\pi\sigma_k^2 + (\log x - \mu_k)^2 / \sigma_k^2 \right) - \log x"
+        ),
+        statistics=r"T(x) = (\log x, (\log x)^2)",
+        update=(
+            r"\hat\mu_k = \overline{\log x}, \qquad "
+            r"\hat\sigma_k^2 = \sum_i r_{ik} (\log x_i - \hat\mu_k)^2 \Big/ \sum_i r_{ik}"
+        ),
+        symbols={r"\mu": "mean", r"\sigma^2": "variance"},
+    )
+
     trailing_axes: ClassVar[Mapping[str, int]] = {"mean": 0, "variance": 0}
+    holdable: ClassVar[tuple[str, ...]] = ("mean", "variance")
 
     mean: Array | None = parameter(converter=as_float_array)
     variance: Array | None = parameter(converter=as_float_array)
     shared: bool = attrs.field(default=False, kw_only=True)
     floor: float = attrs.field(default=1e-13, kw_only=True, validator=check_floor)
+    prior: NormalInverseGamma | None = attrs.field(default=None, kw_only=True)
+    held: tuple[str, ...] = attrs.field(default=(), kw_only=True, converter=as_names)
     reference: Reference | None = attrs.field(default=None, kw_only=True)
     rounding: Array | None = attrs.field(default=None, kw_only=True)
     at_floor: Array | None = attrs.field(default=None, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
         if self.reference is None:
-            mean = None if self.mean is None else self.mean[..., None]
-            variance = None if self.variance is None else self.variance[..., None, None]
-            check_moments(mean, variance, "LogNormal", "variance")
+            check_given("LogNormal", self)
+
+    @property
+    def own_formulas(self) -> Formulas | None:
+        formulas = super().own_formulas
+        return formulas.pooled("variance") if formulas is not None and self.shared else formulas
 
     def __repr__(self) -> str:
         return f"Log{self.normal!r}"
@@ -81,6 +109,8 @@ class LogNormal(ExponentialFamily):
             self.variance,
             shared=self.shared,
             floor=self.floor,
+            prior=self.prior,
+            held=self.held,
             reference=self.reference,
             rounding=self.rounding,
             at_floor=self.at_floor,
@@ -98,6 +128,10 @@ class LogNormal(ExponentialFamily):
     def n_parameters(self) -> int:
         """Free parameters: the means, and the variances (one if shared)."""
         return self.normal.n_parameters
+
+    @property
+    def log_prior(self) -> float:
+        return self.normal.log_prior
 
     def feasible(self) -> Self:
         return self._of(self.normal.feasible())

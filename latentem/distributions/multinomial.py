@@ -13,6 +13,7 @@ from latentem.distributions.arrays import LOG_ZERO, Array, as_float_array
 from latentem.distributions.base import Distribution, ExponentialFamily, parameter
 from latentem.distributions.categorical import Categorical
 from latentem.distributions.checks import naming
+from latentem.distributions.formulas import Formulas
 from latentem.errors import MissingMethodError, ModelError, Unsuitable
 
 #: Sums of larger counts are not exact in double precision.
@@ -23,8 +24,8 @@ LARGEST_TOTAL = 2**53
 class Multinomial(ExponentialFamily):
     r"""Distribution of how many of the trials of a row fall into each of d categories.
 
-    .. math:: \log p(x \mid k) = \log \frac{N!}{\prod_j x_j!} + \sum_j x_j \log \pi_{kj}, \qquad
-              \hat\pi_{kj} = \sum_i r_{ik} x_{ij} \Big/ \sum_i r_{ik} N_i
+    .. math:: {log_density}, \qquad
+              {update}
 
     given the total N of each row, which may differ between rows and is not modelled (Johnson, Kotz
     and Balakrishnan, Discrete Multivariate Distributions, 1997, chapter 35). Documents as counts of
@@ -53,6 +54,16 @@ class Multinomial(ExponentialFamily):
     >>> lem.Multinomial().fit(np.array([[2, 1, 0], [0, 1, 0]]), np.ones(2)).probs
     array([0.5, 0.5, 0. ])
     """
+
+    formulas = Formulas(
+        log_density=(
+            r"\log p(x \mid k) = \log \frac{N!}{\prod_j x_j!} + \sum_j x_j \log \pi_{kj}, \qquad "
+            r"N = \sum_j x_j"
+        ),
+        statistics=r"T(x) = x",
+        update=r"\hat\pi_{kj} = \sum_i r_{ik} x_{ij} \Big/ \sum_i r_{ik} N_i",
+        symbols={r"\pi": "probs"},
+    )
 
     trailing_axes: ClassVar[Mapping[str, int]] = {"probs": 1}
 

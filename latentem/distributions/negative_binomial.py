@@ -11,6 +11,7 @@ import numpy as np
 from latentem.distributions.arrays import Array, as_float_array
 from latentem.distributions.base import BOUNDARY, Distribution, parameter, single_moves
 from latentem.distributions.checks import check_column, check_integers, naming
+from latentem.distributions.formulas import Formulas
 from latentem.distributions.kernels import Kernel
 from latentem.distributions.positive import check_limit
 from latentem.distributions.special import (
@@ -36,15 +37,12 @@ SMALL = 3e-3
 class NegativeBinomial(Distribution):
     r"""Distribution of counts with a variance above the mean.
 
-    .. math:: \log p(x \mid k) = \log \frac{\Gamma(x + s_k)}{\Gamma(s_k) \, x!}
-              + s_k \log \frac{s_k}{s_k + \mu_k} + x \log \frac{\mu_k}{s_k + \mu_k},
-              \qquad \mathrm{var}(x \mid k) = \mu_k + \mu_k^2 / s_k
+    .. math:: {log_density}, \qquad \mathrm{var}(x \mid k) = \mu_k + \mu_k^2 / s_k
 
     A Poisson count whose rate varies like a Gamma variable of shape s; the Poisson distribution is
-    its limit for large sizes. The maximiser is the weighted mean :math:`\mu = \bar x` and the root
-    s of
+    its limit for large sizes. The maximiser is the weighted mean and the root s of an equation,
 
-    .. math:: \overline{\psi(x + s) - \psi(s)} = \log(1 + \mu / s)
+    .. math:: {update}
 
     (Fisher, The negative binomial distribution, Annals of Eugenics 11, 1941; Johnson, Kemp and
     Kotz, Univariate Discrete Distributions, 3rd ed., 2005, section 5.8.3). There is one if the
@@ -81,6 +79,18 @@ class NegativeBinomial(Distribution):
     >>> lem.NegativeBinomial(size=2.0).fit(counts, np.ones(19)).size
     array(2.)
     """
+
+    formulas = Formulas(
+        log_density=(
+            r"\log p(x \mid k) = \log \frac{\Gamma(x + s_k)}{\Gamma(s_k) \, x!} "
+            r"+ s_k \log \frac{s_k}{s_k + \mu_k} + x \log \frac{\mu_k}{s_k + \mu_k}"
+        ),
+        update=(
+            r"\hat\mu_k = \overline{x}, \qquad "
+            r"\overline{\psi(x + \hat s_k)} - \psi(\hat s_k) = \log (1 + \hat\mu_k / \hat s_k)"
+        ),
+        symbols={r"\mu": "mean", "s": "size"},
+    )
 
     trailing_axes: ClassVar[Mapping[str, int]] = {"mean": 0, "size": 0}
 
@@ -119,6 +129,11 @@ class NegativeBinomial(Distribution):
                 f"shapes {mean.shape} and {size.shape}. "  # type: ignore[union-attr]
                 "Repeat the one that is shared."
             )
+
+    @property
+    def own_formulas(self) -> Formulas | None:
+        formulas = super().own_formulas
+        return formulas.without_update(["size"]) if formulas and self.size_known else formulas
 
     def __repr__(self) -> str:
         known = {"mean": self.mean, "size": self.size}

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import attrs
 import numpy as np
 
 from latentem.distributions.arrays import Array, as_float_array
 from latentem.distributions.base import ExponentialFamily
-from latentem.distributions.checks import check_floor, check_moments, check_real, naming
+from latentem.distributions.checks import (
+    as_names,
+    check_floor,
+    check_moments,
+    check_real,
+    naming,
+)
 from latentem.distributions.covariance import Full
+from latentem.distributions.formulas import Formulas
 from latentem.distributions.gaussian import Gaussian
 from latentem.distributions.kernels import Attached, Kernel, LinearKernel, TemplateKernel
 from latentem.distributions.priors import NormalInverseGamma, refuse_prior
@@ -24,11 +31,14 @@ from latentem.errors import ModelError, Unsuitable
 class Normal(ExponentialFamily):
     r"""Normal distribution of a scalar.
 
-    .. math:: \log p(x \mid k) = -\tfrac12 \left( \log 2\pi\sigma_k^2
-              + (x - \mu_k)^2 / \sigma_k^2 \right)
+    .. math:: {log_density}
 
-    The maximiser is the weighted mean and variance. It is the `Gaussian` of dimension one with the
-    matrix axes left out, and shares its algebra and its care for digits.
+    The maximiser is the weighted mean and variance,
+
+    .. math:: {update}
+
+    It is the `Gaussian` of dimension one with the matrix axes left out, and shares its algebra and
+    its care for digits.
 
     Parameters
     ----------
@@ -61,6 +71,19 @@ class Normal(ExponentialFamily):
     Normal(mean=array(2.), variance=array(4.))
     """
 
+    formulas = Formulas(
+        log_density=(
+            r"\log p(x \mid k) = -\tfrac12 "
+            r"\left( \log 2\pi\sigma_k^2 + (x - \mu_k)^2 / \sigma_k^2 \right)"
+        ),
+        statistics=r"T(x) = (x, x^2)",
+        update=(
+            r"\hat\mu_k = \overline{x}, \qquad "
+            r"\hat\sigma_k^2 = \sum_i r_{ik} (x_i - \hat\mu_k)^2 \Big/ \sum_i r_{ik}"
+        ),
+        symbols={r"\mu": "mean", r"\sigma^2": "variance"},
+    )
+
     trailing_axes: ClassVar[Mapping[str, int]] = {"mean": 0, "variance": 0}
     holdable: ClassVar[tuple[str, ...]] = ("mean", "variance")
 
@@ -69,25 +92,19 @@ class Normal(ExponentialFamily):
     shared: bool = attrs.field(default=False, kw_only=True)
     floor: float = attrs.field(default=1e-13, kw_only=True, validator=check_floor)
     prior: NormalInverseGamma | None = attrs.field(default=None, kw_only=True)
-    held: tuple[str, ...] = attrs.field(default=(), kw_only=True, converter=tuple)
+    held: tuple[str, ...] = attrs.field(default=(), kw_only=True, converter=as_names)
     reference: Reference | None = attrs.field(default=None, kw_only=True)
     rounding: Array | None = attrs.field(default=None, kw_only=True)
     at_floor: Array | None = attrs.field(default=None, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
-        if self.prior is not None and not isinstance(self.prior, NormalInverseGamma):
-            raise refuse_prior("Normal", "NormalInverseGamma", self.prior)
-        if self.reference is not None:
-            return
-        given = self.mean if self.mean is not None else self.variance
-        if given is None:
-            return
-        if (self.mean is None or self.variance is None) and not self.held:
-            alone = "variance" if self.mean is None else "mean"
-            object.__setattr__(self, "held", (alone,))
-        mean = np.zeros(given.shape) if self.mean is None else self.mean
-        variance = np.ones(given.shape) if self.variance is None else self.variance
-        check_moments(mean[..., None], variance[..., None, None], "Normal", "variance")
+        if self.reference is None:  # given by a user, not by a maximiser
+            check_given("Normal", self)
+
+    @property
+    def own_formulas(self) -> Formulas | None:
+        formulas = super().own_formulas
+        return formulas.pooled("variance") if formulas is not None and self.shared else formulas
 
     def __repr__(self) -> str:
         shared = "shared=True" if self.shared else ""
@@ -236,6 +253,20 @@ class Normal(ExponentialFamily):
         if isinstance(kernel, LinearKernel):
             return LinearKernel(self, kernel.eta, kernel.log_normaliser)
         return _ColumnKernel(kernel)
+
+
+def check_given(family: str, dist: Any) -> None:
+    """Raise `ModelError` unless what a user gave makes a Normal; hold what is given alone."""
+    if dist.prior is not None and not isinstance(dist.prior, NormalInverseGamma):
+        raise refuse_prior(family, "NormalInverseGamma", dist.prior)
+    given = dist.mean if dist.mean is not None else dist.variance
+    if given is None:
+        return
+    if (dist.mean is None or dist.variance is None) and not dist.held:
+        object.__setattr__(dist, "held", ("variance" if dist.mean is None else "mean",))
+    mean = np.zeros(given.shape) if dist.mean is None else dist.mean
+    variance = np.ones(given.shape) if dist.variance is None else dist.variance
+    check_moments(mean[..., None], variance[..., None, None], family, "variance")
 
 
 @attrs.frozen(eq=False)

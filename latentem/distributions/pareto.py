@@ -10,6 +10,7 @@ import numpy as np
 
 from latentem.distributions.arrays import Array, as_float_array
 from latentem.distributions.base import parameter
+from latentem.distributions.formulas import Formulas
 from latentem.distributions.positive import (
     PositiveFamily,
     check_limit,
@@ -35,8 +36,8 @@ def _minimum(value: Any) -> float | None:
 class Pareto(PositiveFamily):
     r"""Pareto distribution of values above a minimum m that all states share.
 
-    .. math:: \log p(x \mid k) = \log \alpha_k - \alpha_k \log (x / m) - \log x, \quad x \ge m,
-              \qquad 1 / \hat\alpha_k = \sum_i r_{ik} \log (x_i / m) \big/ \sum_i r_{ik}
+    .. math:: {log_density}, \qquad
+              {update}
 
     (Johnson, Kotz and Balakrishnan, Continuous Univariate Distributions 1, 1994, section 20.4; the
     estimator is also Hill's, A simple general approach to inference about the tail of a
@@ -67,6 +68,16 @@ class Pareto(PositiveFamily):
     >>> lem.Pareto().fit(np.array([1.0, np.e, np.e**2]), np.ones(3))
     Pareto(minimum=1.0, exponent=array(1.))
     """
+
+    formulas = Formulas(
+        log_density=(
+            r"\log p(x \mid k) = \log \alpha_k - \alpha_k \log (x / m) - \log x, \qquad "
+            r"x \ge m"
+        ),
+        statistics=r"T(x) = \log (x / m)",
+        update=r"1 / \hat\alpha_k = \sum_i r_{ik} \log (x_i / m) \big/ \sum_i r_{ik}",
+        symbols={r"\alpha": "exponent", "m": "minimum"},
+    )
 
     trailing_axes: ClassVar[Mapping[str, int]] = {"exponent": 0}
     limit: ClassVar[str] = "the exponent is at its largest, {self.largest_exponent:g}"

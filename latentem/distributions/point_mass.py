@@ -10,6 +10,7 @@ import numpy as np
 from latentem.distributions.arrays import LOG_ZERO, Array
 from latentem.distributions.base import Distribution, ExponentialFamily
 from latentem.distributions.checks import check_column, naming
+from latentem.distributions.formulas import Formulas
 from latentem.errors import ModelError, Unsuitable
 
 
@@ -26,6 +27,8 @@ def _numbers(value: Any) -> Array:
 @attrs.frozen(eq=False)
 class PointMass(ExponentialFamily):
     r"""All mass on a known value: p(x) = [x = value].
+
+    .. math:: {log_density}
 
     It has nothing to fit. Within a `Switch` it makes zero inflation and the like.
 
@@ -48,6 +51,12 @@ class PointMass(ExponentialFamily):
     >>> lem.PointMass(0).log_prob(np.array([0, 3]))
     array([  0., -inf])
     """
+
+    formulas = Formulas(
+        log_density=r"\log p(x \mid k) = \log [x = v_k]",
+        statistics=r"T(x) = [x = v_k]",
+        symbols={"v": "value"},
+    )
 
     value: Array = attrs.field(converter=_numbers)
 

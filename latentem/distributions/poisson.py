@@ -18,6 +18,7 @@ from latentem.distributions.base import (
     single_moves,
 )
 from latentem.distributions.checks import check_column, check_integers, naming
+from latentem.distributions.formulas import Formulas
 from latentem.distributions.priors import conjugate, gamma_counts, log_gamma
 from latentem.distributions.records import Statistics
 from latentem.errors import ModelError
@@ -34,8 +35,8 @@ def _rates(value: Any) -> Array | None:
 class Poisson(ExponentialFamily):
     r"""Distribution of counts.
 
-    .. math:: \log p(x \mid k) = x \log \lambda_k - \lambda_k - \log x!, \qquad
-              \hat\lambda_k = \sum_i r_{ik} x_i / \sum_i r_{ik}
+    .. math:: {log_density}, \qquad
+              {update}
 
     Parameters
     ----------
@@ -56,6 +57,13 @@ class Poisson(ExponentialFamily):
     >>> lem.Poisson().fit(np.array([0, 1, 5]), np.ones(3)).rate
     array(2.)
     """
+
+    formulas = Formulas(
+        log_density=r"\log p(x \mid k) = x \log \lambda_k - \lambda_k - \log x!",
+        statistics=r"T(x) = x",
+        update=r"\hat\lambda_k = \sum_i r_{ik} x_i / \sum_i r_{ik}",
+        symbols={r"\lambda": "rate"},
+    )
 
     trailing_axes: ClassVar[Mapping[str, int]] = {"rate": 0}
 

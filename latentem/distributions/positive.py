@@ -67,7 +67,10 @@ class PositiveParameters(Distribution):
     def __attrs_post_init__(self) -> None:
         name = type(self).__name__
         given = {field: array for field, array in self.parameters.items() if array is not None}
-        if given and len(given) < len(self.parameters):
+        alone = bool(given) and len(given) < len(self.parameters)
+        if alone and not self.held and set(given) <= set(self.holdable):
+            object.__setattr__(self, "held", tuple(given))
+        if alone and not self.held:
             every = " and ".join(self.parameters)
             raise ModelError(
                 f"{name}: {every} must be given all or none, got only {' and '.join(given)}. "
@@ -87,8 +90,8 @@ class PositiveParameters(Distribution):
             )
 
     def __repr__(self) -> str:
-        known = self.parameters.items() if self.is_parameterised else ()
-        return f"{type(self).__name__}({', '.join(f'{name}={a!r}' for name, a in known)})"
+        known = {name: a for name, a in self.parameters.items() if a is not None}
+        return f"{type(self).__name__}({', '.join(f'{name}={a!r}' for name, a in known.items())})"
 
     # -- parameters ----------------------------------------------------------------------------
 
@@ -105,7 +108,8 @@ class PositiveParameters(Distribution):
     @property
     def n_parameters(self) -> int:
         """All entries of all parameters."""
-        return sum(a.size for a in self.parameters.values() if a is not None)
+        free = (a for name, a in self.parameters.items() if name not in self.held)
+        return sum(a.size for a in free if a is not None)
 
     @property
     def state_arrays(self) -> dict[str, Array | None]:

@@ -9,6 +9,7 @@ import attrs
 import numpy as np
 
 from latentem.distributions.base import Distribution
+from latentem.distributions.formulas import Formulas, composed
 from latentem.distributions.side_by_side import SideBySide
 from latentem.errors import ModelError
 
@@ -67,6 +68,19 @@ class Product(SideBySide):
         pairs = zip(self.components, self.widths, strict=True)
         parts = [repr(dist) if not width else f"({dist!r}, {width})" for dist, width in pairs]
         return f"Product([{', '.join(parts)}])"
+
+    @property
+    def own_formulas(self) -> Formulas | None:
+        """The sum over the components, and the density of each."""
+        pairs = list(enumerate(self.components, 1))
+        total = " + ".join(rf"\log p_{j}(x_{j} \mid k)" for j, _ in pairs)
+        parts = {rf"p_{j}(x \mid k)": each.own_formulas for j, each in pairs}
+        return composed(rf"\log p(x \mid k) = {total}", parts)
+
+    @property
+    def estimates(self) -> tuple[str, ...]:
+        pairs = enumerate(self.components, 1)
+        return tuple(rf"p_{j}: \quad {line}" for j, each in pairs for line in each.estimates)
 
     def of_components(self, components: Sequence[Distribution]) -> Self:
         return attrs.evolve(self, components=tuple(components))

@@ -20,6 +20,7 @@ from latentem.distributions.dissimilarity import (
     in_floats,
     unit,
 )
+from latentem.distributions.formulas import Formulas
 from latentem.distributions.kernels import (
     Kernel,
     LinearKernel,
@@ -79,6 +80,11 @@ class Prototype(ExponentialFamily):
     within: Array | None = attrs.field(default=None, kw_only=True)
     vacant: Array | None = attrs.field(default=None, kw_only=True)
     relocated: tuple[str, ...] = attrs.field(default=(), kw_only=True)
+
+    @property
+    def own_formulas(self) -> Formulas | None:
+        """Those of the dissimilarity."""
+        return self.dissimilarity_.formulas
 
     def __repr__(self) -> str:
         name = self.dissimilarity_.name

@@ -10,6 +10,7 @@ import numpy as np
 
 from latentem.distributions.arrays import Array, as_float_array
 from latentem.distributions.base import parameter
+from latentem.distributions.formulas import Formulas
 from latentem.distributions.positive import PositiveFamily
 
 
@@ -17,8 +18,8 @@ from latentem.distributions.positive import PositiveFamily
 class Rayleigh(PositiveFamily):
     r"""Rayleigh distribution: the length of a vector of two independent Normal coordinates.
 
-    .. math:: \log p(x \mid k) = \log x - 2 \log \sigma_k - x^2 / 2 \sigma_k^2, \qquad
-              \hat\sigma_k^2 = \sum_i r_{ik} x_i^2 \big/ 2 \sum_i r_{ik}
+    .. math:: {log_density}, \qquad
+              {update}
 
     (Johnson, Kotz and Balakrishnan, Continuous Univariate Distributions 1, 1994, chapter 18.)
 
@@ -39,6 +40,13 @@ class Rayleigh(PositiveFamily):
     >>> print(lem.Rayleigh().fit(np.array([1.0, 7.0]), np.ones(2)).scale.round(4))
     3.5355
     """
+
+    formulas = Formulas(
+        log_density=r"\log p(x \mid k) = \log x - 2 \log \sigma_k - x^2 / 2 \sigma_k^2",
+        statistics=r"T(x) = x^2",
+        update=r"\hat\sigma_k^2 = \sum_i r_{ik} x_i^2 \big/ 2 \sum_i r_{ik}",
+        symbols={r"\sigma": "scale"},
+    )
 
     trailing_axes: ClassVar[Mapping[str, int]] = {"scale": 0}
     needs_spread: ClassVar[bool] = False

@@ -13,6 +13,7 @@ from scipy.special import gammaln, log_expit
 from latentem.distributions.arrays import Array, as_float_array
 from latentem.distributions.base import Distribution, Inputs, parameter
 from latentem.distributions.checks import check_column, check_integers, naming
+from latentem.distributions.formulas import Formulas
 from latentem.distributions.gamma import shape_of_excess
 from latentem.distributions.linear_kernel import Lines
 from latentem.distributions.newton import Curve, maximise_predictors
@@ -253,12 +254,14 @@ def _states(mask: Array) -> str:
 class PoissonRegression(Regression):
     r"""Poisson regression with a logarithmic link.
 
-    .. math:: \log p(y \mid u, k) = y \eta_k - e^{\eta_k} - \log y!, \qquad
-              \eta_k = a_k + B_k u + o
+    .. math:: {log_density}
 
-    The maximiser solves :math:`\sum_i r_{ik} (y_i - e^{\eta_{ik}}) (1, u_i) = 0`, by Newton's
-    method with steps that never lower the likelihood (McCullagh and Nelder, Generalized Linear
-    Models, 2nd ed., 1989, chapter 6).
+    The maximiser solves
+
+    .. math:: {update}
+
+    by Newton's method with steps that never lower the likelihood (McCullagh and Nelder, Generalized
+    Linear Models, 2nd ed., 1989, chapter 6).
 
     Parameters
     ----------
@@ -282,6 +285,18 @@ class PoissonRegression(Regression):
     >>> fit.model["y"].coefficients.round(4)  # log 2
     array([0.6931])
     """
+
+    formulas = Formulas(
+        log_density=(
+            r"\log p(y \mid u, k) = y \eta_k - e^{\eta_k} - \log y!, \qquad "
+            r"\eta_k = a_k + B_k u + o"
+        ),
+        update=(
+            r"\sum_i r_{ik} (y_i - e^{\eta_{ik}}) = 0, \qquad "
+            r"\sum_i r_{ik} (y_i - e^{\eta_{ik}}) u_i = 0"
+        ),
+        symbols={"a": "intercept", "B": "coefficients"},
+    )
 
     trailing_axes: ClassVar[Mapping[str, int]] = {"intercept": 0, "coefficients": 1}
     named: ClassVar[tuple[str, ...]] = ("offset",)
@@ -340,17 +355,18 @@ class PoissonRegression(Regression):
 class Logistic(Regression):
     r"""Logistic regression, of a binary variable or of successes among trials.
 
-    .. math:: \log p(y \mid u, k) = \log \binom{n}{y} + y \log \sigma(\eta_k)
-              + (n - y) \log \sigma(-\eta_k), \qquad \eta_k = a_k + B_k u
+    .. math:: {log_density}
 
-    with :math:`\sigma(\eta) = 1 / (1 + e^{-\eta})` and n = 1 unless said otherwise. The maximiser
-    solves :math:`\sum_i r_{ik} (y_i - n_i \sigma(\eta_{ik})) (1, u_i) = 0`, by Newton's method with
-    steps that never lower the likelihood (McCullagh and Nelder, Generalized Linear Models, 2nd ed.,
-    1989, chapter 4). Where covariates separate the rows of a state the likelihood rises without
-    end; the fit stops where it gains nothing but rounding, and says so.
+    with n = 1 unless said otherwise. The maximiser solves
+
+    .. math:: {update}
+
+    by Newton's method with steps that never lower the likelihood (McCullagh and Nelder, Generalized
+    Linear Models, 2nd ed., 1989, chapter 4). Where covariates separate the rows of a state the
+    likelihood rises without end; the fit stops where it gains nothing but rounding, and says so.
 
     As the node of a latent it has two states, of which 1 has the probability
-    :math:`\sigma(\eta)`.
+    :math:`\pi_k`.
 
     Parameters
     ----------
@@ -374,6 +390,20 @@ class Logistic(Regression):
     >>> fit.model["y"].coefficients.round(4)  # log 4, the log of the odds ratio
     array([1.3863])
     """
+
+    formulas = Formulas(
+        log_density=(
+            r"\log p(y \mid u, k) = \log \binom{n}{y} + y \log \pi_k + (n - y) \log (1 - \pi_k), "
+            r"\qquad "
+            r"\pi_k = 1 / (1 + e^{-\eta_k}), \qquad "
+            r"\eta_k = a_k + B_k u"
+        ),
+        update=(
+            r"\sum_i r_{ik} (y_i - n_i \pi_{ik}) = 0, \qquad "
+            r"\sum_i r_{ik} (y_i - n_i \pi_{ik}) u_i = 0"
+        ),
+        symbols={"a": "intercept", "B": "coefficients", "n": "trials"},
+    )
 
     trailing_axes: ClassVar[Mapping[str, int]] = {"intercept": 0, "coefficients": 1}
     named: ClassVar[tuple[str, ...]] = ("trials",)
@@ -497,13 +527,14 @@ class Logistic(Regression):
 class GammaRegression(Regression):
     r"""Regression of a positive variable: Gamma with a logarithmic link for the mean.
 
-    .. math:: \log p(y \mid u, k) = \nu_k \log(\nu_k / \mu_k) - \log \Gamma(\nu_k)
-              + (\nu_k - 1) \log y - \nu_k y / \mu_k, \qquad \log \mu_k = a_k + B_k u + o
+    .. math:: {log_density}
 
-    The coefficients solve :math:`\sum_i r_{ik} (y_i / \mu_{ik} - 1) (1, u_i) = 0`, whatever the
-    shape; the shape is then the root of :math:`\log \nu - \psi(\nu)` = mean of
-    :math:`y / \mu - 1 - \log (y / \mu)` (McCullagh and Nelder, Generalized Linear Models, 2nd ed.,
-    1989, section 8.3).
+    The coefficients solve the first two equations, whatever the shape; the shape then solves the
+    third,
+
+    .. math:: {update}
+
+    (McCullagh and Nelder, Generalized Linear Models, 2nd ed., 1989, section 8.3).
 
     Parameters
     ----------
@@ -531,6 +562,20 @@ class GammaRegression(Regression):
     >>> fit.model["y"].coefficients.round(4)  # log 2
     array([0.6931])
     """
+
+    formulas = Formulas(
+        log_density=(
+            r"\log p(y \mid u, k) = \nu_k \log (\nu_k / \mu_k) - \log \Gamma(\nu_k) "
+            r"+ (\nu_k - 1) \log y - \nu_k y / \mu_k, \qquad "
+            r"\mu_k = e^{a_k + B_k u + o}"
+        ),
+        update=(
+            r"\sum_i r_{ik} (y_i / \mu_{ik} - 1) = 0, \qquad "
+            r"\sum_i r_{ik} (y_i / \mu_{ik} - 1) u_i = 0, \qquad "
+            r"\log \hat\nu_k - \psi(\hat\nu_k) = \overline{y / \mu_k - 1 - \log (y / \mu_k)}"
+        ),
+        symbols={"a": "intercept", "B": "coefficients", r"\nu": "shape"},
+    )
 
     trailing_axes: ClassVar[Mapping[str, int]] = {"intercept": 0, "coefficients": 1, "shape": 0}
     named: ClassVar[tuple[str, ...]] = ("offset",)

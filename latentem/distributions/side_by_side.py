@@ -134,6 +134,14 @@ class SideBySide(ExponentialFamily):
         return sum(count_parameters(dist) for dist in self.components)
 
     @property
+    def has_prior(self) -> bool:
+        return any(dist.has_prior for dist in self.components)
+
+    @property
+    def log_prior(self) -> float:
+        return sum(dist.log_prior for dist in self.components)
+
+    @property
     def events(self) -> tuple[str, ...]:
         return tuple(
             f"{self.where(i)}: {event}"

@@ -13,6 +13,7 @@ from latentem.distributions.arrays import Array, as_float_array
 from latentem.distributions.base import Distribution, Inputs, parameter
 from latentem.distributions.categorical import Categorical, as_levels
 from latentem.distributions.checks import naming
+from latentem.distributions.formulas import Formulas
 from latentem.distributions.linear_kernel import Lines
 from latentem.distributions.newton import MOST_HALVINGS, MOST_STEPS, solve_singular
 from latentem.distributions.records import Choices, Record, check_finite
@@ -26,16 +27,18 @@ FARTHEST = 30.0
 class Softmax(Distribution):
     r"""Multinomial logistic regression: states whose probabilities depend on covariates.
 
-    .. math:: \log p(z = j \mid u, k) = \eta_{kj} - \log \sum_l e^{\eta_{kl}}, \qquad
-              \eta_{kj} = a_{kj} + B_{kj} u
+    .. math:: {log_density}
 
     with state 0 for reference, :math:`\eta_{k0} = 0`. As the node of a latent it makes a mixture of
     experts, or a mixture with concomitant variables (Jacobs, Jordan, Nowlan and Hinton, Adaptive
     mixtures of local experts, Neural Computation 1991; Dayton and Macready, Concomitant-variable
     latent-class models, JASA 1988). The maximiser solves
-    :math:`\sum_i (r_{ij} - \pi_{ij}) (1, u_i) = 0`, r being expected states, by Newton's method
-    with steps that never lower the likelihood. Where covariates separate the states of all rows the
-    likelihood rises without end; the fit stops where it gains nothing but rounding, and says so.
+
+    .. math:: {update}
+
+    by Newton's method with steps that never lower the likelihood. Where covariates separate the
+    states of all rows the likelihood rises without end; the fit stops where it gains nothing but
+    rounding, and says so.
 
     Parameters
     ----------
@@ -61,6 +64,19 @@ class Softmax(Distribution):
     >>> print(lem.Model([u, z, y]))
     p(z | u) p(y | z, u)
     """
+
+    formulas = Formulas(
+        log_density=(
+            r"\log p(z \mid u, k) = \sum_j [z = j] \log \pi_{kj}, \qquad "
+            r"\pi_{kj} = e^{\eta_{kj}} / \sum_l e^{\eta_{kl}}, \qquad "
+            r"\eta_{kj} = a_{kj} + B_{kj} u"
+        ),
+        update=(
+            r"\sum_i r_{ik} ([z_i = j] - \pi_{ikj}) = 0, \qquad "
+            r"\sum_i r_{ik} ([z_i = j] - \pi_{ikj}) u_i = 0"
+        ),
+        symbols={"a": "intercept", "B": "coefficients"},
+    )
 
     trailing_axes: ClassVar[Mapping[str, int]] = {"intercept": 1, "coefficients": 2}
     takes_covariates: ClassVar[bool] = True

@@ -13,6 +13,7 @@ from latentem.distributions.auxiliary import AuxiliaryFamily
 from latentem.distributions.base import Distribution
 from latentem.distributions.checks import check_floor, check_moments, check_real, naming
 from latentem.distributions.covariance import Full, Structure
+from latentem.distributions.formulas import Formulas
 from latentem.distributions.gaussian import Gaussian
 from latentem.distributions.kernels import Kernel, TemplateKernel
 from latentem.distributions.records import Statistics
@@ -54,27 +55,21 @@ def _structure(structure: Any) -> Structure | None:
 class StudentT(AuxiliaryFamily):
     r"""Student's t distribution of dimension d: a Gaussian with heavy tails.
 
-    .. math:: \log p(x \mid k) = \log \frac{\Gamma((\nu_k + d) / 2)}{\Gamma(\nu_k / 2)}
-              - \frac d2 \log(\pi \nu_k) - \frac12 \log|\Sigma_k|
-              - \frac{\nu_k + d}2 \log\left(1 + \frac{\delta_k}{\nu_k}\right), \qquad
-              \delta_k = (x - \mu_k)^\top \Sigma_k^{-1} (x - \mu_k)
+    .. math:: {log_density}
 
     It is a Gaussian with covariance :math:`\Sigma_k / u`, u having a Gamma distribution with shape
-    and rate :math:`\nu_k / 2`. In an M-step a row therefore weighs
-    :math:`r_{ik} \bar u_{ik}`, where :math:`\bar u_{ik} = (\nu_k + d) / (\nu_k + \delta_{ik})` is
-    small for outliers,
+    and rate :math:`\nu_k / 2`. In an M-step a row therefore weighs :math:`r_{ik} \bar u_{ik}`, u
+    being replaced by its mean, which is small for outliers. The maximiser is where this changes
+    nothing,
 
-    .. math:: \mu_k = \frac{\sum_i r_{ik} \bar u_{ik} x_i}{\sum_i r_{ik} \bar u_{ik}}, \qquad
-              \Sigma_k = \frac{\sum_i r_{ik} \bar u_{ik} (x_i - \mu_k) (x_i - \mu_k)^\top}
-              {\sum_i r_{ik} \bar u_{ik}}
+    .. math:: {update}
 
-    and :math:`\nu_k` is the root of
-    :math:`\log(\nu / 2) - \psi(\nu / 2) = \log \overline{E[u]} - \overline{E[\log u]}` (Lange,
-    Little and Taylor, 1989; for mixtures Peel and McLachlan, 2000). Both sums have the same
-    divisor because u is given a unit of its own in each step, which no x depends on: the maximum
-    is the same, and reached in fewer steps (Kent, Tyler and Vardi, 1994; Liu, Rubin and Wu, 1998).
-    What is slow still is :math:`\nu`: so each E-step also tries a value of it that a step of
-    Newton's method on the likelihood itself proposes (as in ECME: Liu and Rubin, 1995).
+    (Lange, Little and Taylor, 1989; for mixtures Peel and McLachlan, 2000). On the way there both
+    sums have the divisor of the first, because u is given a unit of its own in each step, which no
+    x depends on: the maximum is the same, and reached in fewer steps (Kent, Tyler and Vardi, 1994;
+    Liu, Rubin and Wu, 1998). What is slow still is :math:`\nu`: so each E-step also tries a value
+    of it that a step of Newton's method on the likelihood itself proposes (as in ECME: Liu and
+    Rubin, 1995).
 
     For :math:`\nu \to \infty` it is the Gaussian: where tails are no heavier than a Gaussian's the
     likelihood rises all the way there, and `largest_df` ends it. Missing parts of rows are
@@ -131,6 +126,25 @@ class StudentT(AuxiliaryFamily):
     >>> lem.StudentT(df=3).fit(x[:, None], np.ones(6)).mean.round(2)
     array([0.09])
     """
+
+    formulas = Formulas(
+        log_density=(
+            r"\log p(x \mid k) = \log \frac{\Gamma((\nu_k + d) / 2)}{\Gamma(\nu_k / 2)} "
+            r"- \frac d2 \log (\pi \nu_k) - \frac12 \log |\Sigma_k| "
+            r"- \frac{\nu_k + d}{2} \log \left( 1 + \frac{\delta_k}{\nu_k} \right), \qquad "
+            r"\delta_k = (x - \mu_k)^\top \Sigma_k^{-1} (x - \mu_k)"
+        ),
+        update=(
+            r"\bar u_{ik} = \frac{\nu_k + d}{\nu_k + \delta_{ik}}, \qquad "
+            r"\hat\mu_k = \frac{\sum_i r_{ik} \bar u_{ik} x_i}{\sum_i r_{ik} \bar u_{ik}}, \qquad "
+            r"\hat\Sigma_k = \frac{\sum_i r_{ik} \bar u_{ik} (x_i - \hat\mu_k) "
+            r"(x_i - \hat\mu_k)^\top}{\sum_i r_{ik}}, \qquad "
+            r"\log \frac{\hat\nu_k}{2} - \psi\left( \frac{\hat\nu_k}{2} \right) "
+            r"= \overline{\bar u_k - \log \bar u_k - 1} "
+            r"+ \log \frac{\hat\nu_k + d}{2} - \psi\left( \frac{\hat\nu_k + d}{2} \right)"
+        ),
+        symbols={r"\nu": "df", r"\mu": "mean", r"\Sigma": "scale"},
+    )
 
     trailing_axes: ClassVar[Mapping[str, int]] = {"df": 0, "mean": 1, "scale": 2}
     takes_gaps: ClassVar[bool] = True
@@ -200,6 +214,14 @@ class StudentT(AuxiliaryFamily):
                 f"StudentT: df must have one entry for each mean, shape {shape}, got shape "
                 f"{self.df.shape}. Repeat the one that is shared; without means give one number."
             )
+
+    @property
+    def own_formulas(self) -> Formulas | None:
+        formulas = super().own_formulas
+        if formulas is None:
+            return None
+        iterated = ("df",) if self.shared_df or not self.fit_df else ()
+        return formulas.of_structure(self.form).without_update(iterated)
 
     def __repr__(self) -> str:
         options = ", shared_df=True" if self.shared_df else ""

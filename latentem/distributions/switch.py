@@ -22,6 +22,7 @@ from latentem.distributions.base import (
     drawn,
     expected_value,
 )
+from latentem.distributions.formulas import Formulas, composed
 from latentem.distributions.kernels import Attached, Kernel
 from latentem.distributions.records import D, Record
 from latentem.errors import ModelError, Unsuitable
@@ -85,6 +86,17 @@ class Switch(Distribution):
                     "Switch: every case must have the same levels because they read one column, "
                     f"got {cases[0].levels} and {case.levels}. Give all the same levels=[...]."
                 )
+
+    @property
+    def own_formulas(self) -> Formulas | None:
+        """The choice of the case, and the density of each."""
+        parts = {f"p_{k}(x)": case.own_formulas for k, case in enumerate(self.cases)}
+        return composed(r"\log p(x \mid k) = \log p_k(x)", parts)
+
+    @property
+    def estimates(self) -> tuple[str, ...]:
+        pairs = enumerate(self.cases)
+        return tuple(rf"p_{k}: \quad {line}" for k, case in pairs for line in case.estimates)
 
     def _of(self, cases: Sequence[Distribution]) -> Self:
         return attrs.evolve(self, cases=tuple(cases))

@@ -11,6 +11,7 @@ import numpy as np
 from latentem.distributions.arrays import Array, as_float_array
 from latentem.distributions.base import Distribution, parameter
 from latentem.distributions.checks import check_column, check_floor, check_real, naming
+from latentem.distributions.formulas import Formulas
 from latentem.errors import ModelError, Unsuitable
 
 
@@ -26,8 +27,8 @@ class _Range:
 class Uniform(Distribution):
     r"""Uniform distribution on an interval.
 
-    .. math:: \log p(x \mid k) = -\log (h_k - l_k), \quad l_k \le x \le h_k, \qquad
-              \hat l_k = \min_{i: r_{ik} > 0} x_i, \quad \hat h_k = \max_{i: r_{ik} > 0} x_i
+    .. math:: {log_density}, \qquad
+              {update}
 
     (Johnson, Kotz and Balakrishnan, Continuous Univariate Distributions 2, 1995, section 26.3.) The
     ends depend on which rows have weight and not on how much: EM can move a row out of a state's
@@ -56,6 +57,18 @@ class Uniform(Distribution):
     >>> lem.Uniform().fit(np.array([1.0, 4.0, 9.0]), np.array([1.0, 1.0, 0.0]))
     Uniform(low=array(1.), high=array(4.))
     """
+
+    formulas = Formulas(
+        log_density=(
+            r"\log p(x \mid k) = -\log (h_k - l_k), \qquad "
+            r"l_k \le x \le h_k"
+        ),
+        update=(
+            r"\hat l_k = \min_{i : r_{ik} > 0} x_i, \qquad "
+            r"\hat h_k = \max_{i : r_{ik} > 0} x_i"
+        ),
+        symbols={"l": "low", "h": "high"},
+    )
 
     trailing_axes: ClassVar[Mapping[str, int]] = {"low": 0, "high": 0}
 

@@ -13,6 +13,7 @@ from latentem.distributions.base import single_moves
 from latentem.distributions.bessel import excess_normaliser
 from latentem.distributions.checks import check_column, check_real, naming
 from latentem.distributions.directional import Directional
+from latentem.distributions.formulas import Formulas
 
 TURN = 2 * np.pi
 
@@ -21,13 +22,12 @@ TURN = 2 * np.pi
 class VonMises(Directional):
     r"""Von Mises distribution of angles, in radians.
 
-    .. math:: \log p(x \mid k) = \kappa_k \cos (x - \mu_k) - \log 2 \pi I_0(\kappa_k)
+    .. math:: {log_density}
 
-    a density on any interval of one turn; angles that differ by whole turns are the same. With C
-    and S the weighted means of the cosine and the sine, and R the length of (C, S), the maximiser
-    is
+    a density on any interval of one turn; angles that differ by whole turns are the same. The
+    maximiser solves, with the means weighted by the responsibilities,
 
-    .. math:: \hat\mu = \arg (C + i S), \qquad I_1(\hat\kappa) / I_0(\hat\kappa) = R
+    .. math:: {update}
 
     (Mardia and Jupp, Directional Statistics, 2000, section 5.3.1), by Newton's method within a
     bracket. The statistics are 1 - cos and sin of the angle to the mean direction of the data,
@@ -58,6 +58,16 @@ class VonMises(Directional):
     >>> print(d.mean.round(4), d.concentration.round(4))
     2.9296 9.9371
     """
+
+    formulas = Formulas(
+        log_density=r"\log p(x \mid k) = \kappa_k \cos (x - \mu_k) - \log (2 \pi I_0(\kappa_k))",
+        statistics=r"T(x) = (\cos x, \sin x)",
+        update=(
+            r"\overline{\sin (x - \hat\mu_k)} = 0, \qquad "
+            r"I_1(\hat\kappa_k) / I_0(\hat\kappa_k) = \overline{\cos (x - \hat\mu_k)}"
+        ),
+        symbols={r"\mu": "mean", r"\kappa": "concentration"},
+    )
 
     trailing_axes: ClassVar[Mapping[str, int]] = {"mean": 0, "concentration": 0}
     #: Values that differ by it are the same.

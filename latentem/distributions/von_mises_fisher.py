@@ -13,6 +13,7 @@ from latentem.distributions.arrays import LOG_ZERO, Array, as_float_array
 from latentem.distributions.bessel import excess_normaliser, mean_length
 from latentem.distributions.checks import check_real, naming
 from latentem.distributions.directional import Directional
+from latentem.distributions.formulas import Formulas
 from latentem.errors import ModelError, Unsuitable
 
 #: How far the length of a unit vector may be from 1; single precision keeps to it.
@@ -23,12 +24,11 @@ LENGTH_TOLERANCE = 1e-6
 class VonMisesFisher(Directional):
     r"""Von Mises-Fisher distribution of unit vectors in d dimensions.
 
-    .. math:: \log p(x \mid k) = \kappa_k \mu_k^\top x + \nu \log \kappa_k
-              - \tfrac{d}{2} \log 2 \pi - \log I_\nu(\kappa_k), \qquad \nu = d/2 - 1
+    .. math:: {log_density}
 
-    the density on the sphere. With R the length of the weighted mean of x, the maximiser is
+    the density on the sphere. With the weighted mean of x the maximiser is
 
-    .. math:: \hat\mu = \bar x / R, \qquad I_{\nu+1}(\hat\kappa) / I_\nu(\hat\kappa) = R
+    .. math:: {update}
 
     (Banerjee, Dhillon, Ghosh and Sra, Clustering on the unit hypersphere using von Mises-Fisher
     distributions, JMLR 6, 2005). The statistics are about the mean direction of the data, as those
@@ -59,6 +59,20 @@ class VonMisesFisher(Directional):
     >>> print(d.mean.round(4), d.concentration.round(4))
     [0.9507 0.2194 0.2194] 11.319
     """
+
+    formulas = Formulas(
+        log_density=(
+            r"\log p(x \mid k) = \kappa_k \mu_k^\top x + \nu \log \kappa_k "
+            r"- \tfrac{d}{2} \log 2 \pi - \log I_\nu(\kappa_k), \qquad "
+            r"\nu = d / 2 - 1"
+        ),
+        statistics=r"T(x) = x",
+        update=(
+            r"\hat\mu_k = \overline{x} / |\overline{x}|, \qquad "
+            r"I_{\nu+1}(\hat\kappa_k) / I_\nu(\hat\kappa_k) = |\overline{x}|"
+        ),
+        symbols={r"\mu": "mean", r"\kappa": "concentration"},
+    )
 
     trailing_axes: ClassVar[Mapping[str, int]] = {"mean": 1, "concentration": 0}
 

@@ -11,6 +11,7 @@ from scipy.special import gamma
 
 from latentem.distributions.arrays import Array, as_float_array
 from latentem.distributions.base import parameter
+from latentem.distributions.formulas import Formulas
 from latentem.distributions.positive import (
     PositiveParameters,
     check_limit,
@@ -23,14 +24,13 @@ from latentem.distributions.special import increasing_root, log_ratio
 class Weibull(PositiveParameters):
     r"""Weibull distribution of lifetimes and strengths.
 
-    .. math:: \log p(x \mid k) = \log \frac{a_k}{s_k} + (a_k - 1) \log \frac{x}{s_k}
-              - \left( \frac{x}{s_k} \right)^{a_k}
+    .. math:: {log_density}
 
-    For a given shape a the maximum is at :math:`\hat s^a = \overline{x^a}`, the mean being weighted
-    by the responsibilities, and what is left is one increasing equation for a, solved by Newton's
-    method within a bracket:
+    For a given shape a the maximum over s is closed, the means being weighted by the
+    responsibilities, and what is left is one increasing equation for a, solved by Newton's method
+    within a bracket:
 
-    .. math:: \overline{x^a \log x} \, / \, \overline{x^a} - 1 / a = \overline{\log x}
+    .. math:: {update}
 
     (Cohen, Maximum likelihood estimation in the Weibull distribution, Technometrics 7, 1965.) It
     holds a power of x that is not known before it is solved, so no finite set of statistics stands
@@ -57,6 +57,19 @@ class Weibull(PositiveParameters):
     >>> print(w.shape.round(4), w.scale.round(4))
     1.4569 3.3354
     """
+
+    formulas = Formulas(
+        log_density=(
+            r"\log p(x \mid k) = \log \frac{a_k}{s_k} + (a_k - 1) \log \frac{x}{s_k} - "
+            r"\left( \frac{x}{s_k} \right)^{a_k}"
+        ),
+        update=(
+            r"\hat s_k^{\hat a_k} = \overline{x^{\hat a_k}}, \qquad "
+            r"\overline{x^{\hat a_k} \log x} / \overline{x^{\hat a_k}} - 1 / \hat a_k "
+            r"= \overline{\log x}"
+        ),
+        symbols={"a": "shape", "s": "scale"},
+    )
 
     trailing_axes: ClassVar[Mapping[str, int]] = {"shape": 0, "scale": 0}
     limit: ClassVar[str] = "the shape is at its largest, {self.largest_shape:g}"

@@ -17,6 +17,8 @@ from latentem.errors import ModelError
 MARGIN = 0.01
 #: The same without latents: what is missing then is values, and few steps lead to all digits.
 MARGIN_WITHOUT_LATENTS = 1e-9
+#: Objectives per unit of weight that differ by less are of one optimum.
+SAME = 4e-6
 #: Table cells (rows times states) up to which an iteration costs next to nothing.
 SMALL = 100_000
 
@@ -139,3 +141,12 @@ def whole(name: str, value: Any, least: int) -> int:
             f"{name} must be a whole number of at least {least}, got {value!r}. Give one."
         )
     return int(value)
+
+
+def same_objective(problem: Problem, a: float, b: float, tolerance: float = SAME) -> bool:
+    """Return whether two objectives are equal, but for a little per unit of weight.
+
+    A distortion has a unit: but for a share of it.
+    """
+    size = abs(a) if problem.model.requires_hard else problem.data.total_weight
+    return abs(a - b) <= tolerance * size

@@ -67,8 +67,8 @@ def _relocated(
             rows = worst_rows(problem, old, name, source, count)
             if len(rows) < count:
                 events.append(
-                    f"node '{name}': {count} states had lost all their rows and only {len(rows)} "
-                    "distinct rows are not represented exactly; the others stay without rows"
+                    f"node '{name}': states without rows: {count}, but distinct rows that are not "
+                    f"represented exactly: {len(rows)}; the other states stay without rows"
                 )
             if len(rows):
                 dist = dist.relocate(rows)

@@ -11,6 +11,7 @@ import numpy as np
 
 from latentem.distributions.arrays import Array
 from latentem.em.assign import Assignment, Hard, soft
+from latentem.em.convergence import same_objective
 from latentem.em.imputation import impute
 from latentem.em.loop import State
 from latentem.em.problem import Problem
@@ -130,6 +131,11 @@ class Fit:
         return self._log_likelihood
 
     @property
+    def log_prior(self) -> float:
+        """Log-density of the parameters under their priors, 0 without any; a term of F."""
+        return self.trace.rows[-1].log_prior or 0.0
+
+    @property
     def distortion(self) -> float:
         """J, the total dissimilarity to the prototypes.
 
@@ -175,14 +181,14 @@ class Fit:
 
     @property
     def agreement(self) -> int:
-        """Number of starts and moves that came to the best objective, to 1e-6 of its size.
+        """Number of starts and moves that came to the best objective, to 4e-6 per unit of weight.
 
         Of those that were followed to their end on all rows.
         """
-        least = 0.0 if self.model.requires_hard else 1.0
-        scale = 1e-6 * max(least, abs(self.objective))
         ends = [s.objective for s in self._on_all_rows if s.status is self.status]
-        return sum(end is not None and abs(end - self.objective) <= scale for end in ends)
+        return sum(
+            end is not None and same_objective(self._problem, self.objective, end) for end in ends
+        )
 
     @property
     def starts_line(self) -> str:
@@ -250,8 +256,10 @@ class Fit:
 
     @property
     def assignment(self) -> str:
-        """The name of the assignment rule: soft, hard, tempered or stochastic."""
-        return type(self._assign).__name__.lower()
+        """The name of the assignment rule: soft, hard, stochastic, or tempered at some beta."""
+        name = type(self._assign).__name__.lower()
+        temperature = self._assign.temperature
+        return name if temperature == 1.0 else f"{name} at beta {1 / temperature:g}"
 
     @property
     def is_assigned_whole(self) -> bool:
@@ -550,8 +558,10 @@ class Fit:
             lines.append(f"  distortion J       {self.distortion:.6f} (total)")
         else:
             lines.append(f"  log-likelihood     {self.log_likelihood:.6f} nats (total)")
+            if self._problem.has_priors:
+                lines.append(f"  log prior          {self.log_prior:.6f} (of the parameters)")
             if self._assign != soft:
-                objective = f"{self.objective:.6f} nats (total, {self.assignment} assignment)"
+                objective = f"{self.objective:.6f} nats (total; assignment rule: {self.assignment})"
                 lines.append(f"  objective F        {objective}")
         lines.append(f"  ending             {self.status.value}")
         lines.append(f"  iterations         {self.iterations}")

@@ -12,7 +12,7 @@ from latentem.data import is_certain
 from latentem.distributions.records import Choices, Counts
 from latentem.em.align import same_solution
 from latentem.em.assign import Assignment
-from latentem.em.convergence import Convergence, is_small, whole
+from latentem.em.convergence import SAME, Convergence, is_small, same_objective, whole
 from latentem.em.first import first_theta
 from latentem.em.init import Start, default_start, plus_plus, random, some_rows
 from latentem.em.loop import State, half_steps
@@ -38,9 +38,9 @@ from latentem.graph import Model
 SHORT_ROWS, SHORT_ITERATIONS = 20_000, 40
 #: Starts on small data, and how many of them are continued to the end; and on other data.
 MANY_STARTS, FEW_STARTS = (20, 4), (4, 1)
-#: Objectives per unit of weight that differ by less are of one optimum; by less than the second
-#: they are equal, which is more than rounding or the end of a converged run leaves open.
-SAME, EQUAL = 4e-6, 1e-7
+#: Objectives per unit of weight that differ by less are equal: more than rounding, and far less
+#: than what a converged run leaves open.
+EQUAL = 1e-11
 #: Moves of states tried together, iterations before the first choice among them, and how often in
 #: a row they may all fail.
 MOVES, MOVE_ITERATIONS, PATIENCE = 24, 5, 6
@@ -366,7 +366,7 @@ class Search:
 def ranked(runs: list[Run]) -> list[Run]:
     """Return the runs that have a state, best first; of several at one optimum only the first.
 
-    Of runs that differ by less than convergence settles the earlier is better, so that other units
+    Of runs that differ by next to nothing the earlier is better, so that other units
     or another origin of the data, which change rounding, do not decide. A run that has not
     converged may still be on its way elsewhere, so it counts for itself.
     """
@@ -393,9 +393,7 @@ def alike(a: Run, b: Run, tolerance: float = SAME) -> bool:
 
     Of a distortion, which has a unit, but for a share of it.
     """
-    objective = a.last.objective
-    size = abs(objective) if a.problem.model.requires_hard else a.problem.data.total_weight
-    return abs(objective - b.last.objective) <= tolerance * size
+    return same_objective(a.problem, a.last.objective, b.last.objective, tolerance)
 
 
 def choose_max_iter(assign: Assignment, max_iter: int | None) -> int:

@@ -19,7 +19,9 @@ def gaussian_mixture(k: int, covariance: str = "full", *, shared: bool = False) 
     ----------
     k : int
         Number of components.
-    covariance : {"full", "diagonal", "spherical"}
+    covariance : str
+        ``"full"``, ``"diagonal"``, ``"spherical"``, or three letters for volume, shape and
+        orientation, such as ``"VEV"`` (see `Gaussian`).
     shared : bool
         One covariance for all components.
 

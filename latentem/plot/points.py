@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentem.errors import require
-from latentem.plot.canvas import SHADED, axes_or_new, blend, palette
+from latentem.plot.canvas import SHADED, STATES, axes_or_new, blend, palette
 from latentem.plot.view import View
 from latentem.tables import state_names
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 
-#: The states that a legend lists; of more it says how many there are.
-MOST_LISTED = 12
+#: The states that a legend lists, as many as there are colours; of more it says how many.
+MOST_LISTED = len(STATES)
 
 #: The levels that have their names on the axis.
 MOST_NAMED = 40
@@ -305,6 +305,7 @@ def _draw_bars(ax: Axes, view: View, values: Array, by_row: Array) -> None:
         height = np.bincount(values.astype(np.intp), weights=amount, minlength=len(names))
         ax.bar(levels, height, bottom=bottom, color=tuple(colour), alpha=0.7)
         bottom += height
+    ax.set_ylim(0, 1.3 * bottom.max())  # with room for the legend
     if len(names) <= MOST_NAMED:
         is_long = sum(len(name) + 2 for name in names) > 70
         ax.set_xticks(levels, names, rotation=90 if is_long else 0)

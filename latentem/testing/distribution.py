@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from latentem.distributions import Array, Distribution
+from latentem.distributions import Array, AuxiliaryFamily, Distribution, ExponentialFamily
 from latentem.distributions.arrays import LOG_ZERO
 from latentem.distributions.base import Inputs, beside, count_parameters, sampler
 from latentem.errors import MissingMethodError
-from latentem.testing.neighbours import Moves, fields, numbers
+from latentem.testing.neighbours import Moves, Pair, fields, numbers, unmoved
 from latentem.testing.probability import RARE, frequencies_differ, log_prob, total_probability
 from latentem.testing.report import close, failures, raised, report
 
@@ -26,8 +26,12 @@ from latentem.testing.report import close, failures, raised, report
 QUADRATURE = 1e-6
 # Draws for each state when a sampler is compared with its density.
 DRAWS = 3000
-# Fits to other weights, at most, from which the legal moves of the parameters are learnt.
-MOST_FITS = 100
+# Directions, at most, that fits to other weights are asked for.
+MOST_DIRECTIONS = 100
+# Relative changes of the weights: one whose fits show the tangents, and one for neighbours.
+SMALL, MODERATE = 1e-3, 0.1
+# Fits more than there are directions.
+SPARE = 5
 
 
 def check_distribution(
@@ -92,7 +96,8 @@ def check_distribution(
         case = _Case.of(dist, dist.check(values), given, np.random.default_rng(seed))
     except Exception as error:
         raise AssertionError(f"{subject}: fit {raised(error)}") from error
-    report(subject, failures(case, (shapes,)))
+    # What breaks one of the first laws leaves the others without a meaning.
+    report(subject, failures(case, _FIRST_LAWS))
     report(subject, failures(case, _LAWS))
 
 
@@ -134,6 +139,8 @@ class _Case:
         flat, k = _one_parents_axis(dist, value)
         weights = _random_weights(len(value), k, rng)
         fitted = flat.fit(value.copy(), weights.copy())
+        if not isinstance(fitted, Distribution):
+            raise TypeError(f"fit must return a distribution, got {fitted!r}")
         return cls(flat, value, weights, fitted, rng, inputs)
 
     def own(self, value: Array) -> Array:
@@ -176,24 +183,38 @@ class _Case:
 
     @functools.cached_property
     def moves(self) -> Moves:
-        count = min(len(numbers(self.fitted)) + 3, MOST_FITS)
-        return Moves.of(self.fitted, self.other_fits(count))
+        count = min(len(numbers(self.fitted)), MOST_DIRECTIONS)
+        pairs = [self.nearby_fits(SMALL) for _ in range(count + 3)]
+        jumps = min(unmoved(self.fitted, pairs), MOST_DIRECTIONS)
+        return Moves.of(self.fitted, pairs, [*self.others, *self.other_fits(2 * jumps, 0.2)])
+
+    @functools.cached_property
+    def others(self) -> list[Distribution]:
+        """A few fits to other weights."""
+        return self.other_fits(SPARE)
+
+    def nearby_fits(self, size: float) -> Pair:
+        """Return fits to weights that differ by a relative change, up and down."""
+        change = size * self.rng.uniform(-1, 1, size=self.weights.shape)
+        up, down = self.weights * (1 + change), self.weights * (1 - change)
+        # From the fit itself, where a maximiser that climbs has little left to climb.
+        return self.fitted.fit(self.value.copy(), up), self.fitted.fit(self.value.copy(), down)
 
     def fit(self, weights: Array, value: Array | None = None) -> Distribution:
         rows = self.value if value is None else value
         return self.dist.fit(rows.copy(), weights.copy())
 
-    def other_fits(self, count: int) -> list[Distribution]:
+    def other_fits(self, count: int, share: float = 0.5) -> list[Distribution]:
         """Return fits to other random weights: points of the family known to be legal.
 
-        Half of the rows have none, because parameters may depend on the extremes alone.
+        Only a share of the rows has some, because parameters may depend on the extremes alone.
         """
-        return [self._other_fit() for _ in range(count)]
+        return [self._other_fit(share) for _ in range(count)]
 
-    def _other_fit(self) -> Distribution:
+    def _other_fit(self, share: float) -> Distribution:
         weights = _random_weights(self.n, self.k, self.rng)
         try:
-            return self.fit(weights * (self.rng.random(weights.shape) < 0.5))
+            return self.fit(weights * (self.rng.random(weights.shape) < share))
         except (ValueError, ArithmeticError):  # too few rows are left
             return self.fit(weights)
 
@@ -293,12 +314,41 @@ def density_is_a_number(case: _Case) -> Iterator[str]:
 
 
 def rows_stand_alone(case: _Case) -> Iterator[str]:
-    """Check that log_prob of a row does not depend on other rows."""
-    density = case.log_prob(case.fitted)
-    for rows in (np.arange(1), np.arange(case.n // 2, case.n)):
-        if not close(case.log_prob(case.fitted, case.value[rows]), density[rows]):
-            yield "log_prob must treat each row alone, but its answer depends on the other rows"
-            return
+    """Check that what is computed of a row does not depend on other rows."""
+    for name, method in _methods_of_rows(case.fitted).items():
+        whole = method(case.value.copy())
+        for rows in (np.arange(1), np.arange(case.n // 2, case.n)):
+            if not close(method(case.value[rows]), whole[rows]):
+                yield (
+                    f"{name} must treat each row alone, but its answer depends on the other rows; "
+                    "take nothing from them, such as their mean"
+                )
+                break
+
+
+def _methods_of_rows(dist: Distribution) -> dict[str, Callable[[Array], Array]]:
+    """Return the methods that map rows to rows, by name; the cause before what follows from it."""
+    methods: dict[str, Callable[[Array], Array]] = {}
+    plain = type(dist).kernel in (ExponentialFamily.kernel, AuxiliaryFamily.kernel)
+    if isinstance(dist, ExponentialFamily) and plain:
+        methods["statistics"] = dist.statistics
+        methods["log_base_measure"] = lambda value: np.broadcast_to(
+            dist.log_base_measure(value), len(value)
+        )
+    if isinstance(dist, AuxiliaryFamily) and plain:
+        methods["expected_statistics"] = lambda value: dist.expected_statistics(value)[0]
+    return methods | {"log_prob": functools.partial(log_prob, dist)}
+
+
+def parents_come_first(case: _Case) -> Iterator[str]:
+    """Check that the first axis of the parameters is the one of the states in log_prob."""
+    order = np.roll(np.arange(case.k), 1)
+    expected = case.log_prob(case.fitted)[:, order]
+    if not case.same(case.fitted.permuted_parents([order]), expected):
+        yield (
+            "permuting the first axis of the parameters must permute the columns of log_prob, but "
+            "does not; put the parents' axes first in parameters"
+        )
 
 
 def density_is_normalised(case: _Case) -> Iterator[str]:
@@ -306,8 +356,89 @@ def density_is_normalised(case: _Case) -> Iterator[str]:
     total = case.total_probability(case.fitted)
     if total is None:
         return
-    for k in np.flatnonzero(np.abs(total - 1) > QUADRATURE)[:1]:
-        yield f"the density must integrate (or sum) to 1, got {total[k]:.6g} in state {k}"
+    for k in np.flatnonzero(~(np.abs(total - 1) <= QUADRATURE))[:1]:
+        yield (
+            f"the density must integrate (or sum) to 1, got {total[k]:.6g} in state {k}"
+            + _suspect(case)
+        )
+
+
+def _suspect(case: _Case) -> str:
+    """Return which method to look at if the density of an exponential family has a wrong total."""
+    if not _is_exponential(case):
+        return ""
+    if list(natural_parameters_agree(case)):
+        return "; look at natural_parameters first, which disagree with from_mean"
+    return (
+        "; look at log_base_measure first, as natural_parameters agree with from_mean (a constant "
+        "factor may be missing in either)"
+    )
+
+
+def _is_exponential(case: _Case) -> bool:
+    """Return whether the family is exponential as it stands, by the four methods alone."""
+    dist = case.fitted
+    return (
+        isinstance(dist, ExponentialFamily)
+        and not isinstance(dist, AuxiliaryFamily)
+        and not dist.requires_hard
+        and type(dist).kernel is ExponentialFamily.kernel
+    )
+
+
+def natural_parameters_agree(case: _Case) -> Iterator[str]:
+    """Check that from_mean maximises eta . T - A, the log-likelihood in natural parameters."""
+    dist = case.fitted
+    if not _is_exponential(case) or dist.has_prior:
+        return
+    assert isinstance(dist, ExponentialFamily)
+    weight = case.weights.sum(axis=0)
+    total = case.weights.T @ dist.statistics(case.value.copy())
+
+    def objective(moved: Distribution) -> float:
+        assert isinstance(moved, ExponentialFamily)
+        with np.errstate(all="ignore"):
+            eta, log_normaliser = moved.natural_parameters()
+            return float(np.sum(eta * total) - np.sum(log_normaliser * weight))
+
+    best = objective(dist)
+    gains = [(objective(moved) - best, words) for words, moved in case.moves.single()]
+    gain, words = max(gains, default=(0.0, ""))
+    if gain > 1e-9 * (1 + abs(best)):
+        yield (
+            f"natural_parameters and from_mean disagree: {words} raises eta . T - A at the mean "
+            f"statistics that from_mean was given, by {gain:.2g}"
+        )
+
+
+def auxiliary_posterior_is_right(case: _Case) -> Iterator[str]:
+    r"""Check Fisher's identity: log p(x) and eta . E[T] - A have the same slope at theta.
+
+    That is so if and only if the expectation is under p(u | x, theta).
+    """
+    dist = case.fitted
+    if not isinstance(dist, AuxiliaryFamily) or type(dist).kernel is not AuxiliaryFamily.kernel:
+        return
+    expected, _ = dist.expected_statistics(case.value.copy())
+
+    def complete(moved: Distribution) -> Array:
+        assert isinstance(moved, AuxiliaryFamily)
+        eta, log_normaliser = moved.natural_parameters()
+        return np.asarray(np.einsum("nkp,kp->nk", expected, eta) - log_normaliser)
+
+    for element, up, down, step in case.moves.tangents():
+        slope = (case.log_prob(up) - case.log_prob(down)) / step
+        found = (complete(up) - complete(down)) / step
+        error = np.abs(found - slope)
+        i, k = np.unravel_index(np.nanargmax(error), error.shape)
+        if error[i, k] > 1e-4 * (1 + np.abs(slope).max()):
+            yield (
+                "expected_statistics must be expectations under p(u | x) at the parameters of the "
+                f"distribution itself: moving {element}, eta . E[T] - A changes at a rate of "
+                f"{found[i, k]:.4g} and log_prob of {slope[i, k]:.4g}, at value {case.value[i]} in "
+                f"state {k}"
+            )
+            return
 
 
 def fit_maximises(case: _Case) -> Iterator[str]:
@@ -315,7 +446,9 @@ def fit_maximises(case: _Case) -> Iterator[str]:
     best = case.objective(case.fitted)
     tolerance = 1e-9 * (1 + _weighted_sum(case.weights, np.abs(case.log_prob(case.fitted))))
     words = "taking the parameters that fit returns for other weights"
-    neighbourhoods = [iter([(words, other) for other in case.other_fits(5)])]
+    nearby = [case.nearby_fits(size) for size in (MODERATE, MODERATE, SMALL)]
+    others = itertools.chain(case.others, *nearby)
+    neighbourhoods = [iter([(words, other) for other in others])]
     if not case.dist.requires_hard:  # prototypes may be confined to rows or levels
         neighbourhoods = [case.moves.single(), case.moves.joint(), *neighbourhoods]
     for neighbours in neighbourhoods:
@@ -354,15 +487,38 @@ def weights_count(case: _Case) -> Iterator[str]:
     """Check that the weights, and the state that they are for, are not ignored."""
     if not _learns(case):
         return
-    if all(case.same(other) for other in case.other_fits(3)):
+    others = case.others
+    if all(case.same(other) for other in others):
         yield "fit ignores the weights: other weights give the same parameters"
         return
-    density = case.log_prob(case.fitted)
-    if case.k > 1 and close(density, density[:, :1]):
+    densities = [case.log_prob(dist) for dist in (case.fitted, *others)]
+    if case.k > 1 and all(close(density, density[:, :1]) for density in densities):
         yield (
             "fit ignores which state the weights are for: all states get the same parameters "
             "although their columns of the weights differ"
         )
+        return
+    yield from _weights_are_of_their_state(case)
+
+
+def _weights_are_of_their_state(case: _Case) -> Iterator[str]:
+    """Check that other weights of one state are not taken for another state's."""
+    before = case.log_prob(case.fitted)
+    for k in range(case.k):
+        weights = case.weights.copy()
+        weights[:, k] *= case.rng.random(case.n) < 0.5
+        try:
+            density = case.log_prob(case.fit(weights))
+        except (ValueError, ArithmeticError):  # too few rows are left
+            continue
+        changed = np.array([not close(*pair) for pair in zip(density.T, before.T, strict=True)])
+        if changed.any() and not changed[k]:
+            yield (
+                f"fit takes the weights of state {k} for those of state {changed.argmax()}: "
+                "changing them changes that state's parameters and not its own; column k of the "
+                "weights belongs to state k"
+            )
+            return
 
 
 def integer_weights_repeat_rows(case: _Case) -> Iterator[str]:
@@ -414,17 +570,18 @@ def states_have_no_order(case: _Case) -> Iterator[str]:
 
 def inputs_are_left_alone(case: _Case) -> Iterator[str]:
     """Check that values, weights and the distribution stay as they were."""
-    value, weights = case.value.copy(), case.weights.copy()
+    value = case.value.copy()
     before = {name: np.copy(a) for name, a in case.fitted.parameters.items() if a is not None}
     with np.errstate(all="ignore"):
         case.fitted.log_prob(value)
     if not np.array_equal(value, case.value):
         yield "log_prob changes its input: the array of values differs afterwards"
         value = case.value.copy()
+    weights = case.weights[::-1].copy()  # such that the parameters are others
     case.fitted.fit(value, weights)
     if not np.array_equal(value, case.value):
         yield "fit changes its input: the array of values differs afterwards"
-    if not np.array_equal(weights, case.weights):
+    if not np.array_equal(weights, case.weights[::-1]):
         yield "fit changes its input: the array of weights differs afterwards"
     for name, array in before.items():
         if not np.array_equal(array, np.asarray(case.fitted.parameters[name])):
@@ -437,10 +594,7 @@ def parameters_are_counted(case: _Case) -> Iterator[str]:
         return
     count = count_parameters(case.fitted)
     directions = len(case.moves.basis)
-    if type(case.fitted).moved is not Distribution.moved and not hasattr(case.fitted, "cases"):
-        # On a curved surface (a sphere) fits span more directions than they move in at a point.
-        directions = min(directions, len(case.fitted.directions()))
-    if count != directions and case.fitted.parameters:
+    if count != directions and case.moves.is_counted and case.fitted.parameters:
         yield (
             f"n_parameters must be the number of free parameters over all {case.k} states, got "
             f"{count} where fits move in {directions} directions"
@@ -474,9 +628,10 @@ def sampler_agrees(case: _Case) -> Iterator[str]:
         state, value = case.draw(DRAWS)
     except MissingMethodError:
         return
-    shape = (len(state), *case.value.shape[1:])
-    if value.shape != shape:
-        yield f"sample(rng, state) must return shape (n, *event) = {shape}, got {value.shape}"
+    shape, found = (len(state), *case.own(case.value).shape[1:]), case.own(value).shape
+    if found != shape:
+        arguments = "rng, state" if case.inputs is None else "rng, state, inputs"
+        yield f"sample({arguments}) must return shape (n, *event) = {shape}, got {found}"
         return
     if not np.array_equal(value, case.draw(DRAWS)[1]):
         yield "sample must draw from the generator it is given: one seed gave two answers"
@@ -497,10 +652,17 @@ def sampler_agrees(case: _Case) -> Iterator[str]:
         )
 
 
-_LAWS: tuple[Callable[[_Case], Iterator[str]], ...] = (
+_FIRST_LAWS: tuple[Callable[[_Case], Iterator[str]], ...] = (
+    shapes,
+    inputs_are_left_alone,
     density_is_a_number,
     rows_stand_alone,
+    parents_come_first,
+)
+_LAWS: tuple[Callable[[_Case], Iterator[str]], ...] = (
     density_is_normalised,
+    natural_parameters_agree,
+    auxiliary_posterior_is_right,
     fit_maximises,
     weights_count,
     integer_weights_repeat_rows,
@@ -508,7 +670,6 @@ _LAWS: tuple[Callable[[_Case], Iterator[str]], ...] = (
     rows_have_no_order,
     rows_of_zero_weight_do_not_count,
     states_have_no_order,
-    inputs_are_left_alone,
     parameters_are_counted,
     records_add,
     sampler_agrees,

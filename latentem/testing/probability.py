@@ -98,7 +98,8 @@ def _are_integers(value: Array) -> bool:
 def _density(dist: Distribution, like: Array, value: Array) -> Array:
     """Return the densities of scalars ``(n,)``, ``(n, K)``; zero where there is none."""
     rows = value.reshape(len(value), *like.shape[1:])
-    return np.nan_to_num(np.exp(log_prob(dist, rows)), nan=0.0)
+    with np.errstate(over="ignore"):  # of what is no density
+        return np.nan_to_num(np.exp(log_prob(dist, rows)), nan=0.0)
 
 
 def _integral(dist: Distribution, value: Array, low: float, high: float) -> Array:
@@ -115,7 +116,8 @@ def _integral(dist: Distribution, value: Array, low: float, high: float) -> Arra
         row: Array = _density(dist, value, np.array([x]))[0]
         return row
 
-    result: Any = integrate.quad_vec(density, low, high, points=points, epsabs=1e-9)
+    with np.errstate(all="ignore"):  # what has no integral is found out by its value
+        result: Any = integrate.quad_vec(density, low, high, points=points, epsabs=1e-9)
     return np.asarray(result[0])
 
 

@@ -33,7 +33,10 @@ def failures(subject: Subject, laws: Sequence[Callable[[Subject], Iterator[str]]
 
 def raised(error: Exception) -> str:
     """Return an exception as part of a sentence."""
-    return f"raised {type(error).__name__}: {error}"
+    found = f"raised {type(error).__name__}: {error}"
+    if "read-only" in found:
+        found += "; a distribution is never changed: return a new one instead"
+    return found
 
 
 def report(subject: str, sentences: Sequence[str]) -> None:

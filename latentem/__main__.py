@@ -1,0 +1,7 @@
+"""The command line as ``python -m latentem``."""
+
+import sys
+
+from latentem.cli import main
+
+sys.exit(main())
