@@ -355,10 +355,10 @@ def _graphs() -> dict[str, tuple[lem.Model, dict[str, np.ndarray]]]:
 
 
 RULES = {
-    "soft": lem.soft,
-    "hard": lem.hard,
-    "tempered": lem.tempered([0.3, 0.6, 1.0]),
-    "stochastic": lem.stochastic(3),
+    "soft": lambda: lem.soft,
+    "hard": lambda: lem.hard,
+    "tempered": lambda: lem.tempered([0.3, 0.6, 1.0]),
+    "stochastic": lambda: lem.stochastic(3),  # which goes on drawing from its generator
 }
 GRAPHS = _graphs()
 
@@ -376,13 +376,13 @@ def test_every_graph_and_rule_takes_weights_gaps_and_restarts(graph: str, rule: 
     }
     weights = 1.0 + rows % 3
     for data in (complete, gaps):
-        options = {"weights": weights, "assign": RULES[rule], "seed": 0, "max_iter": 12}
-        fit = _fit(model, data, **options, restarts=2)
+        options = {"weights": weights, "seed": 0, "max_iter": 12, "restarts": 2}
+        fit = _fit(model, data, assign=RULES[rule](), **options)
         assert np.isfinite(fit.trace["objective"]).all()
         if rule in ("soft", "hard"):
             objective = fit.trace["objective"]
             assert (np.diff(objective) >= -1e-9 * (1 + np.abs(objective[1:]))).all()
-        again = _fit(model, data, **options, restarts=2)
+        again = _fit(model, data, assign=RULES[rule](), **options)
         assert again.log_likelihood == fit.log_likelihood
     repeated = {name: column.repeat(weights.astype(int), axis=0) for name, column in gaps.items()}
     assert lem.log_likelihood(fit.model, gaps, weights=weights) == pytest.approx(

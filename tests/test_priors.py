@@ -251,7 +251,7 @@ def test_the_laws_hold_with_a_prior(family: Family) -> None:
 
 
 @every_family
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, 1])
 def test_the_default_call_reaches_the_highest_posterior_density(family: Family, seed: int) -> None:
     fit = family.fit(seed)
     assert fit.objective == pytest.approx(family.direct, abs=1e-5)

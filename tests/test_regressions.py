@@ -9,7 +9,7 @@ import pytest
 from scipy import optimize, stats
 
 import latentem as lem
-from latentem.testing import check_distribution, check_model
+from latentem.testing import check_distribution
 
 U, Z = lem.covariate("u"), lem.latent("z", lem.Categorical(2))
 Array = lem.Array

@@ -13,6 +13,7 @@ from latentem.distributions.discrete_uniform import DiscreteUniform
 from latentem.distributions.exponential import Exponential
 from latentem.distributions.families import families
 from latentem.distributions.fixed import Fixed, fixed
+from latentem.distributions.formulas import Formulas
 from latentem.distributions.gamma import Gamma
 from latentem.distributions.gaussian import Gaussian
 from latentem.distributions.independent import Independent
@@ -53,6 +54,7 @@ __all__ = [
     "Exponential",
     "ExponentialFamily",
     "Fixed",
+    "Formulas",
     "Gamma",
     "GammaRegression",
     "Gaussian",

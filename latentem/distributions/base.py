@@ -21,6 +21,7 @@ import numpy as np
 from latentem.distributions.arrays import LOG_ZERO, Array
 from latentem.distributions.formulas import Formulas, displayed, equation
 from latentem.distributions.kernels import Kernel, LinearKernel, RowKernel, TemplateKernel
+from latentem.distributions.priors import renumbered
 from latentem.distributions.records import Record, Statistics, check_finite, nothing_to_fit
 from latentem.errors import DegenerateError, MissingMethodError, ModelError, Unsuitable
 
@@ -112,6 +113,8 @@ class Distribution(metaclass=_ReadOnlyArrays):
     takes_gaps: ClassVar[bool] = False
     #: True for a regression: its values are given after those of the covariates, ``(n, p + m)``.
     takes_covariates: ClassVar[bool] = False
+    #: True if parameters bound the support: what a start does not see would be shut out for ever.
+    bounds_support: ClassVar[bool] = False
     #: Number of axes of each parameter after the parents' ones, where the family knows it.
     trailing_axes: ClassVar[Mapping[str, int]] = {}
     #: The formulas of the family. A class states its own: those of another class are not inherited.
@@ -198,13 +201,13 @@ class Distribution(metaclass=_ReadOnlyArrays):
         return formulas.without_update(None if self.has_prior else self.held)
 
     @property
-    def estimates(self) -> tuple[str, ...]:
-        """How the parameters are estimated, and those that are known by their symbols, as LaTeX."""
+    def known_symbols(self) -> tuple[str, ...]:
+        """The parameters that are known, by their symbols, as LaTeX."""
         formulas = self.own_formulas
         if formulas is None:
             return ()
         known = ((symbol, getattr(self, name)) for symbol, name in formulas.symbols.items())
-        return (formulas.update,) * bool(formulas.update) + tuple(
+        return tuple(
             equation(symbol, np.asarray(value))
             for symbol, value in known
             if isinstance(value, np.ndarray | float | int)
@@ -212,7 +215,9 @@ class Distribution(metaclass=_ReadOnlyArrays):
 
     def _repr_latex_(self) -> str | None:
         formulas = self.own_formulas
-        return None if formulas is None else displayed([formulas.log_density, *self.estimates])
+        if formulas is None:
+            return None
+        return displayed([formulas.log_density, formulas.update, *self.known_symbols])
 
     @property
     def has_prior(self) -> bool:
@@ -358,11 +363,14 @@ class Distribution(metaclass=_ReadOnlyArrays):
 
         State i of parent j was ``orders[j][i]``.
         """
-        changes = {
+        changes: dict[str, Any] = {
             name: value[np.ix_(*orders)]
             for name, value in self.state_arrays.items()
             if value is not None and value.ndim >= len(orders) > 0
         }
+        prior = getattr(self, "prior", None)
+        if prior is not None:
+            changes["prior"] = renumbered(prior, orders)
         return attrs.evolve(self, **changes) if changes else self  # type: ignore[misc]
 
     @property

@@ -81,6 +81,7 @@ class DiscreteUniform(Distribution):
     )
 
     trailing_axes: ClassVar[Mapping[str, int]] = {"low": 0, "high": 0}
+    bounds_support: ClassVar[bool] = True
 
     low: Array | None = parameter(converter=_integers)
     high: Array | None = parameter(converter=_integers)

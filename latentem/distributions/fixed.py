@@ -97,6 +97,10 @@ class Fixed(Distribution):
         formulas = self.dist.own_formulas
         return None if formulas is None else formulas.without_update(None)
 
+    @property
+    def known_symbols(self) -> tuple[str, ...]:
+        return self.dist.known_symbols
+
     def _with(self, dist: Distribution) -> Self:
         return attrs.evolve(self, dist=dist)
 

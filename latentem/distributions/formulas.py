@@ -105,13 +105,21 @@ class Formulas:
 
 def composed(log_density: str, parts: Mapping[str, Formulas | None]) -> Formulas | None:
     """Return the formulas of a density that is made of others, by name; None if one has none."""
-    stated = [part.named(name) for name, part in parts.items() if part is not None]
-    return Formulas(AND.join([log_density, *stated])) if len(stated) == len(parts) else None
+    stated = {name: part for name, part in parts.items() if part is not None}
+    if len(stated) < len(parts):
+        return None
+    densities = [part.named(name) for name, part in stated.items()]
+    updates = [
+        rf"{name.partition('(')[0]}: \quad {part.update}"
+        for name, part in stated.items()
+        if part.update
+    ]
+    return Formulas(AND.join([log_density, *densities]), update=AND.join(updates))
 
 
 def displayed(lines: Collection[str]) -> str:
     """Return formulas as one display for a notebook, a line each."""
-    return r"$$\begin{gathered} " + r" \\ ".join(lines) + r" \end{gathered}$$"
+    return r"$$\begin{gathered} " + r" \\ ".join(filter(None, lines)) + r" \end{gathered}$$"
 
 
 def equation(symbol: str, value: Array) -> str:

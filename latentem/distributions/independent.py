@@ -84,8 +84,8 @@ class Independent(SideBySide):
         return composed(total, {r"p(x \mid \theta_k)": self.dist.own_formulas})
 
     @property
-    def estimates(self) -> tuple[str, ...]:
-        return self.dist.estimates
+    def known_symbols(self) -> tuple[str, ...]:
+        return self.dist.known_symbols
 
     def __getattr__(self, name: str) -> Any:
         # Only what is not found here: the parameters, read through.

@@ -9,7 +9,7 @@ the log prior is then the ordinary maximiser of the sum.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
@@ -109,6 +109,17 @@ def log_gamma(events: Array, exposure: Array, rate: Array) -> float:
     """Return the log-density of rates under shape = events + 1, rate = exposure."""
     a = events + 1.0
     return float((a * np.log(exposure) - gammaln(a) + xlogy(events, rate) - exposure * rate).sum())
+
+
+def renumbered(prior: Any, orders: Sequence[Array]) -> Any:
+    """Return a prior of parameters whose discrete parents' states are renumbered."""
+    changes = {}
+    for name, value in getattr(prior, "parameters", {}).items():
+        n_axes = value.ndim - prior.trailing_axes.get(name, 0)  # those of the last parents
+        if n_axes > 0:
+            pairs = zip(orders[-n_axes:], value.shape, strict=False)
+            changes[name] = value[np.ix_(*(o if size > 1 else [0] for o, size in pairs))]
+    return attrs.evolve(prior, **changes) if changes else prior
 
 
 def _known(prior: Any, name: str) -> Array | None:

@@ -78,9 +78,9 @@ class Product(SideBySide):
         return composed(rf"\log p(x \mid k) = {total}", parts)
 
     @property
-    def estimates(self) -> tuple[str, ...]:
+    def known_symbols(self) -> tuple[str, ...]:
         pairs = enumerate(self.components, 1)
-        return tuple(rf"p_{j}: \quad {line}" for j, each in pairs for line in each.estimates)
+        return tuple(rf"p_{j}: \quad {line}" for j, each in pairs for line in each.known_symbols)
 
     def of_components(self, components: Sequence[Distribution]) -> Self:
         return attrs.evolve(self, components=tuple(components))

@@ -103,6 +103,11 @@ class SideBySide(ExponentialFamily):
     # -- what it is, from what the components are ----------------------------------------------
 
     @property
+    def bounds_support(self) -> bool:  # type: ignore[override]
+        """Whether any component does."""
+        return any(dist.bounds_support for dist in self.components)
+
+    @property
     def takes_gaps(self) -> bool:  # type: ignore[override]
         """Whether all components that take vectors do; those of scalars need not."""
         pairs = zip(self.components, self.widths, strict=True)

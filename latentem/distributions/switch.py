@@ -94,9 +94,9 @@ class Switch(Distribution):
         return composed(r"\log p(x \mid k) = \log p_k(x)", parts)
 
     @property
-    def estimates(self) -> tuple[str, ...]:
+    def known_symbols(self) -> tuple[str, ...]:
         pairs = enumerate(self.cases)
-        return tuple(rf"p_{k}: \quad {line}" for k, case in pairs for line in case.estimates)
+        return tuple(rf"p_{k}: \quad {line}" for k, case in pairs for line in case.known_symbols)
 
     def _of(self, cases: Sequence[Distribution]) -> Self:
         return attrs.evolve(self, cases=tuple(cases))
@@ -115,6 +115,11 @@ class Switch(Distribution):
     def requires_hard(self) -> bool:  # type: ignore[override]
         """Whether any case does."""
         return any(case.requires_hard for case in self.cases)
+
+    @property
+    def bounds_support(self) -> bool:  # type: ignore[override]
+        """Whether any case does."""
+        return any(case.bounds_support for case in self.cases)
 
     @property
     def takes_gaps(self) -> bool:  # type: ignore[override]

@@ -71,6 +71,7 @@ class Uniform(Distribution):
     )
 
     trailing_axes: ClassVar[Mapping[str, int]] = {"low": 0, "high": 0}
+    bounds_support: ClassVar[bool] = True
 
     low: Array | None = parameter(converter=as_float_array)
     high: Array | None = parameter(converter=as_float_array)

@@ -78,8 +78,10 @@ def _with_background(
     sizes = problem.layout.elimination.sizes
     alike = {name: np.full((k, 1), 1.0 / k) for name, k in sizes.items()}  # 1 for all rows
     posterior = Posterior.independent(alike, data.n)
-    # Records that hold rows need no background, and all rows would be many.
-    kept = {name for name, record in records.items() if not record.holds_rows}
+    # Records that hold rows need no background, and all rows would be many; but parameters that
+    # bound the support would shut out the rows that they have not seen.
+    dists = template.dists
+    kept = {n for n, r in records.items() if not r.holds_rows or dists[n].bounds_support}
     layout = template.layout.of_nodes(kept)
     theta = attrs.evolve(template, layout=layout)
     everywhere = attrs.evolve(problem, data=scaled, layout=layout)
