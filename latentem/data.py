@@ -11,6 +11,7 @@ import numpy as np
 from latentem.columns import at_data, by_node, describe, encoded, from_mapping
 from latentem.distributions.arrays import Array
 from latentem.distributions.base import Distribution, Inputs, beside
+from latentem.distributions.checks import LARGEST_VALUE
 from latentem.errors import DataError, Unsuitable
 from latentem.graph import Model, Node
 
@@ -219,7 +220,8 @@ def _with_inputs(model: Model, arrays: Mapping[str, Array]) -> Model:
         try:
             widened[node.name] = node.dist.with_inputs(Inputs(names, widths))
         except Unsuitable as error:
-            raise at_data(names[0], error) from None
+            text = f"Node '{node.name}': its covariates {error}".replace("{node}", "it")
+            raise DataError(text, node=node.name) from None
     return model.replace(widened) if widened else model
 
 
@@ -235,6 +237,13 @@ def as_columns(name: str, array: Array) -> Array:
     if array.ndim not in (1, 2):
         raise refuse("have a row of numbers each", f"shape {array.shape}", "Pass (n, width).")
     columns: Array = array.astype(float).reshape(len(array), -1)
+    if not (np.abs(columns) < LARGEST_VALUE).all() and np.isfinite(columns).all():
+        row = int(np.argwhere(~(np.abs(columns) < LARGEST_VALUE))[0][0])
+        raise refuse(
+            f"be below {LARGEST_VALUE:g} in magnitude",
+            f"{columns[row].tolist()} in row {row}",
+            "Change the unit.",
+        )
     if not np.isfinite(columns).all():
         row = int(np.argwhere(~np.isfinite(columns))[0][0])
         raise refuse(

@@ -638,11 +638,22 @@ def _declared_as(dist: Any, other: Any) -> bool:
     if kind is not type(other) or not attrs.has(kind):
         return kind is type(other)
     # Nor what a fit adds: what it took from the data, and arrays that go with the parameters.
-    added = {*dist.parameters, "reference", "vacant", "relocated"}
+    added = {*dist.parameters, "reference", "vacant", "relocated", "inputs"}
     added |= set(dist.state_arrays) if dist.parameters else set()
+    if not _same_values(getattr(dist, "prior", None), getattr(other, "prior", None)):
+        return False
+    added.add("prior")
     names = [field.name for field in attrs.fields(kind) if field.name not in added]
     pairs = [(getattr(dist, name), getattr(other, name)) for name in names]
     return all((type(a) is tuple and not a) or _declared_as(a, b) for a, b in pairs)
+
+
+def _same_values(a: Any, b: Any) -> bool:
+    """Return whether two priors are of one class, with equal fields."""
+    if a is b or not attrs.has(type(a)) or type(a) is not type(b):
+        return a is b
+    names = (field.name for field in attrs.fields(type(a)))
+    return all(np.array_equal(getattr(a, name), getattr(b, name)) for name in names)
 
 
 def same_parameters(a: Distribution | None, b: Distribution | None) -> bool:

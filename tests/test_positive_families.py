@@ -365,7 +365,7 @@ def test_unsuitable_data_are_refused(dist: Any, value: Any, message: str) -> Non
 
 
 WRONG = [
-    (lambda: lem.Gamma(shape=[1.0]), "must be given all or none, got only shape"),
+    (lambda: lem.Weibull(shape=[1.0]), "must be given all or none, got only shape"),
     (lambda: lem.Gamma([1.0, 2.0], [1.0]), "one entry each for each state"),
     (lambda: lem.Beta(-1, 1), "a must be positive and finite"),
     (lambda: lem.Exponential(np.inf), "rate must be positive and finite"),

@@ -307,7 +307,7 @@ def test_other_covariates_than_the_fitted_ones_are_refused() -> None:
     u, y = _line(20)
     model = lem.Model([U, lem.observed("y", lem.LinearGaussian(), given=U)])
     fit = lem.fit(model, {"u": u, "y": y})
-    with pytest.raises(lem.DataError, match="data\\['u'\\] must have 1 columns"):
+    with pytest.raises(lem.DataError, match="Node 'y': its covariates must have 1 columns"):
         fit.posterior({"u": np.column_stack([u, u]), "y": y})
     with pytest.raises(lem.ModelError, match="Node 'u': a covariate must have its values in data"):
         lem.sample(fit.model, 5)

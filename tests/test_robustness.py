@@ -286,7 +286,7 @@ def test_more_vacant_states_than_places_for_them(dissimilarity: str) -> None:
     labels = lem.init.from_labels([0, 1, 2, 3, 4, 4, 4])
     fit = lem.fit(lem.models.kmeans(5, dissimilarity), x, assign=lem.hard, init=labels)
     assert fit.distortion == 0
-    assert any("others stay" in event for event in fit.events)
+    assert any("the other states stay" in event for event in fit.events)
 
 
 def test_a_prototype_that_is_no_row_is_kept_while_it_is_better() -> None:

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from latentem.errors import ModelError
+
 Array = NDArray[Any]
 
 # Stands for log 0 inside natural parameters, where a true -inf would turn 0 * -inf into NaN.
@@ -23,6 +25,19 @@ def as_float_array(value: Any) -> Array | None:
     if value is None:
         return None
     own = type(value) is np.ndarray and value.dtype == float and value.flags.owndata
-    array: Array = value if own and not value.flags.writeable else np.array(value, dtype=float)
+    try:
+        array: Array = value if own and not value.flags.writeable else np.array(value, dtype=float)
+    except (ValueError, TypeError):
+        raise ModelError(
+            f"A parameter must be a number or an array of numbers, got {value!r}. "
+            "Give options that are no parameters by name, such as covariance='full'."
+        ) from None
     array.flags.writeable = False
     return array
+
+
+def change_at(shape: tuple[int, ...], place: Any, change: Any) -> Array:
+    """Return an array that is a change at one place (``...`` for all), and 0 elsewhere."""
+    move = np.zeros(shape)
+    move[place] = change
+    return move

@@ -366,7 +366,9 @@ class Distribution(metaclass=_ReadOnlyArrays):
         changes: dict[str, Any] = {
             name: value[np.ix_(*orders)]
             for name, value in self.state_arrays.items()
-            if value is not None and value.ndim >= len(orders) > 0
+            if value is not None
+            and value.ndim >= len(orders) > 0
+            and not self._is_for_all(name, value)
         }
         prior = getattr(self, "prior", None)
         if prior is not None:
@@ -404,6 +406,10 @@ class Distribution(metaclass=_ReadOnlyArrays):
         changes = {}
         for name, value in self.state_arrays.items():
             previous = before[name]
+            if previous is None and value is not None and value.dtype == bool:
+                previous = np.zeros_like(
+                    value
+                )  # a mask of states at a constraint: not the old ones
             if value is not None and previous is not None:
                 mask = states.reshape(states.shape + (1,) * (value.ndim - states.ndim))
                 changes[name] = np.where(mask, previous, value)
@@ -538,6 +544,19 @@ def drawn(
     """Return a draw for each parents' state ``(n,)`` and covariates ``(n, p)``, if it has some."""
     draw: Callable[..., Any] = sampler(dist)
     return np.asarray(draw(rng, state) if inputs is None else draw(rng, state, inputs))
+
+
+def mixed_mean(dist: Distribution, weights: Array, inputs: Array | None = None) -> Array:
+    """Return the mean of each row over the states, ``(n, *event)``, with weights ``(K, n)``.
+
+    Or what a family has for it, where a mean of values is none (`mixed_mean` of angles).
+    """
+    if inputs is not None:
+        return np.asarray(np.einsum("kn,nk...->n...", weights, expected_value(dist, inputs)))
+    own = getattr(dist, "mixed_mean", None)
+    if own is not None:
+        return np.asarray(own(weights))
+    return np.asarray(np.tensordot(weights.T, expected_value(dist), axes=1))
 
 
 def expected_value(dist: Distribution, inputs: Array | None = None) -> Array:

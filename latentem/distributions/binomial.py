@@ -20,7 +20,7 @@ from latentem.distributions.base import (
 )
 from latentem.distributions.checks import check_column, check_integers, naming
 from latentem.distributions.formulas import Formulas
-from latentem.distributions.priors import beta_counts, conjugate, log_beta
+from latentem.distributions.priors import below_one, beta_counts, conjugate, log_beta
 from latentem.distributions.records import Statistics
 from latentem.errors import ModelError, Unsuitable
 
@@ -110,6 +110,12 @@ class Binomial(ExponentialFamily):
         return isinstance(self.n, str)
 
     def with_inputs(self, inputs: Inputs) -> Self:
+        if inputs.names != (self.n,):
+            raise Unsuitable(
+                f"be '{self.n}', which holds the number of trials, and nothing else",
+                f"{list(inputs.names)}",
+                f"Give it covariate({self.n!r}), or use Logistic(trials=...) for a regression.",
+            )
         if inputs.width != 1:
             raise Unsuitable(
                 "be the number of trials, and nothing else, because {node} is Binomial",
@@ -189,7 +195,8 @@ class Binomial(ExponentialFamily):
 
     def from_mean(self, mean: Array, weight: Array) -> Self:
         total = mean.sum(axis=-1)  # n, or the mean number of trials
-        return attrs.evolve(self, probs=mean[..., 1] / np.where(total > 0, total, 1.0))
+        probs = mean[..., 1] / np.where(total > 0, total, 1.0)
+        return attrs.evolve(self, probs=below_one(probs, mean[..., 0]))
 
     def pseudo_statistics(self, n_states: int) -> Statistics | None:
         if self.prior is None:
@@ -323,7 +330,7 @@ class Geometric(ExponentialFamily):
             return np.log1p(-probs)[..., None], -np.log(probs)
 
     def from_mean(self, mean: Array, weight: Array) -> Self:
-        return attrs.evolve(self, probs=1.0 / (1.0 + mean[..., 0]))
+        return attrs.evolve(self, probs=below_one(1.0 / (1.0 + mean[..., 0]), mean[..., 0]))
 
     def pseudo_statistics(self, n_states: int) -> Statistics | None:
         if self.prior is None:

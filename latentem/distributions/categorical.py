@@ -19,6 +19,7 @@ from latentem.distributions.base import (
 from latentem.distributions.checks import check_column, check_integers, naming
 from latentem.distributions.formulas import Formulas
 from latentem.distributions.priors import (
+    below_one,
     beta_counts,
     conjugate,
     dirichlet_counts,
@@ -269,7 +270,7 @@ class Categorical(ExponentialFamily):
         probs = None if self.probs is None else self.probs[..., order]
         levels = None if self.levels is None else tuple(self.levels[state] for state in order)
         prior: Any = self.prior
-        if prior is not None and np.ndim(prior.concentration):
+        if prior is not None and np.shape(prior.concentration)[-1:] == (len(order),):
             prior = attrs.evolve(prior, concentration=prior.concentration[..., order])
         return attrs.evolve(self, probs=probs, levels=levels, prior=prior)
 
@@ -363,7 +364,8 @@ class Bernoulli(ExponentialFamily):
         return eta, np.zeros(probs.shape)
 
     def from_mean(self, mean: Array, weight: Array) -> Self:
-        return attrs.evolve(self, probs=np.clip(mean[..., 1], 0.0, 1.0))
+        probs = np.clip(mean[..., 1], 0.0, 1.0)
+        return attrs.evolve(self, probs=below_one(probs, mean[..., 0]))
 
     def pseudo_statistics(self, n_states: int) -> Statistics | None:
         if self.prior is None:

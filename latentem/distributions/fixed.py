@@ -66,7 +66,7 @@ def fixed(dist: Distribution, *names: str) -> Distribution:
             )
     if set(names) == set(parameters):
         return Fixed(dist)
-    return attrs.evolve(dist, held=names)  # type: ignore[misc]
+    return attrs.evolve(dist, held=tuple(dict.fromkeys(names)))  # type: ignore[misc]
 
 
 @attrs.frozen(eq=False, repr=False)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 import attrs
 import numpy as np
 
-from latentem.distributions.arrays import Array, as_float_array
+from latentem.distributions.arrays import Array, as_float_array, change_at
 from latentem.distributions.base import Distribution, ExponentialFamily
 from latentem.distributions.checks import (
     as_names,
@@ -345,8 +345,9 @@ class Gaussian(ExponentialFamily):
             array = array[:, None]
         if array.ndim != 2 or array.shape[1] == 0:
             raise Unsuitable("have rows of vectors, shape (n, d)", f"shape {value.shape}")
-        if self.mean is not None and array.shape[1] != self.mean.shape[-1]:
-            d = self.mean.shape[-1]
+        known = self.mean if self.mean is not None else self.parameters["covariance"]
+        if known is not None and array.shape[1] != known.shape[-1]:
+            d = known.shape[-1]
             raise Unsuitable(
                 f"have {d} column{'s' if d > 1 else ''} because {{node}} is a Gaussian of "
                 f"dimension {d}",
@@ -516,7 +517,7 @@ class Gaussian(ExponentialFamily):
         scale = np.ones(d) if self.reference is None else self.reference.scale
         root = (axes * sizes[:, None, :] * scale[:, None]).reshape(covariance.shape)
         found = [
-            {"mean": _at_state(mean.shape, state, column)}
+            {"mean": change_at(mean.shape, state, column)}
             for state in np.ndindex(mean.shape[:-1])
             for column in root[state].T
             if "mean" not in self.held
@@ -702,13 +703,6 @@ def _root(matrix: Array) -> Array:
     values, vectors = np.linalg.eigh(matrix)
     root: Array = vectors * np.sqrt(np.maximum(values, 0.0))[..., None, :]
     return root
-
-
-def _at_state(shape: tuple[int, ...], state: Any, change: Array) -> Array:
-    """Return an array that is a change at one state, or all (``...``), and 0 elsewhere."""
-    move = np.zeros(shape)
-    move[state] = change
-    return move
 
 
 def _dimension(moments: Array, form: Structure) -> int:

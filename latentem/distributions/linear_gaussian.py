@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 import attrs
 import numpy as np
 
-from latentem.distributions.arrays import Array, as_float_array
+from latentem.distributions.arrays import Array, as_float_array, change_at
 from latentem.distributions.base import Distribution, ExponentialFamily, Inputs, parameter
 from latentem.distributions.checks import (
     as_names,
@@ -166,6 +166,10 @@ class LinearGaussian(ExponentialFamily):
                 f"or without the intercept to hold them, got only {names}. Give all."
             )
         for name, array in ((name, getattr(self, name)) for name in names):
+            if array.ndim < 2:  # of a single y: one for all states, or variances of the states
+                whole = array[None] if name == "coefficients" else array[..., None, None]
+                array = whole if whole.ndim > 1 else array
+                object.__setattr__(self, name, as_float_array(array))
             if array.ndim < 2 or not np.isfinite(array).all():
                 raise ModelError(
                     f"LinearGaussian: {name} must be finite matrices, got shape {array.shape}. "
@@ -173,6 +177,11 @@ class LinearGaussian(ExponentialFamily):
                 )
         if self.covariance is not None:
             check_moments(np.zeros(self.covariance.shape[:-1]), self.covariance, "LinearGaussian")
+            if self.coefficients is not None and self.coefficients.shape[-2] != self._height:
+                raise ModelError(
+                    "LinearGaussian: coefficients must have a row for each column of covariance, "
+                    f"got {self.coefficients.shape} and {self.covariance.shape}. Give (m, p)."
+                )
         if not self.held:
             object.__setattr__(self, "held", tuple(names))
 
@@ -215,6 +224,13 @@ class LinearGaussian(ExponentialFamily):
         slopes = 0 if "coefficients" in self.held else b.size
         return a.size + slopes + matrices * self.noise.n_moments(a.shape[-1])
 
+    def keep(self, old: Self, states: Array) -> Self:
+        if not self.shared:
+            return super().keep(old, states)
+        # The covariance belongs to all states, those without weight too.
+        whole = attrs.evolve(old, covariance=self.covariance, at_floor=self.at_floor)
+        return super().keep(whole, states)
+
     def started_from(self, other: Distribution) -> Self:
         started = super().started_from(other)
         return attrs.evolve(started, reference=None, at_floor=None, collinear=None)
@@ -253,18 +269,23 @@ class LinearGaussian(ExponentialFamily):
     def check(self, value: Array) -> Array:
         array = check_real(value)
         array = array[:, None] if array.ndim == 1 else array
-        m = None if self.intercept is None else self.intercept.shape[-1]
+        m = self._height
         if array.ndim != 2 or array.shape[1] == 0 or m not in (None, array.shape[1]):
             wanted = "one column or more" if m is None else f"{m} columns"
             raise Unsuitable(f"have {wanted} because {{node}} is a LinearGaussian",
                              f"shape {value.shape}")  # fmt: skip
         return array
 
+    @property
+    def _height(self) -> int | None:
+        """The number of columns of y, if a parameter says so."""
+        if self.covariance is not None:
+            return int(self.covariance.shape[-1])
+        return None if self.coefficients is None else int(self.coefficients.shape[-2])
+
     def _width(self, columns: int) -> int:
         """Return the number of covariates among the columns of values: all but y."""
-        if self.inputs is not None:
-            return self.inputs.width
-        return columns - 1 if self.intercept is None else columns - self.intercept.shape[-1]
+        return columns - (self._height or 1) if self.inputs is None else self.inputs.width
 
     def bind(self, value: Array, weights: Array | None = None) -> Self:
         width = self._width(value.shape[1])
@@ -387,14 +408,14 @@ class LinearGaussian(ExponentialFamily):
         found = []
         for state in np.ndindex(a.shape[:-1]):
             for column in root[state].T:
-                found.append({"intercept": _at(a.shape, state, column)})
+                found.append({"intercept": change_at(a.shape, state, column)})
                 for j in range(0 if "coefficients" in self.held else lines.width):
                     slope = np.zeros(b.shape[-2:])
                     slope[:, j] = column / scale[j]
                     found.append(
                         {
-                            "intercept": _at(a.shape, state, -centre[j] * slope[:, j]),
-                            "coefficients": _at(b.shape, state, slope),
+                            "intercept": change_at(a.shape, state, -centre[j] * slope[:, j]),
+                            "coefficients": change_at(b.shape, state, slope),
                         }
                     )
         states = list(np.ndindex(a.shape[:-1]))
@@ -406,7 +427,7 @@ class LinearGaussian(ExponentialFamily):
             for basis in self.noise.directions(a.shape[-1]):
                 move = root[state] @ basis @ root[state].T
                 where: Any = ... if self.shared else state
-                found.append({"covariance": _at(covariance.shape, where, move)})
+                found.append({"covariance": change_at(covariance.shape, where, move)})
         return found
 
     # -- densities and draws -------------------------------------------------------------------
@@ -481,10 +502,3 @@ def _above(covariance: Array, floor: float) -> tuple[Array, Array | None]:
     at_floor = values.min(axis=-1) < floor
     values = np.maximum(values, floor)
     return (vectors * values[..., None, :]) @ np.swapaxes(vectors, -1, -2), at_floor
-
-
-def _at(shape: tuple[int, ...], state: Any, change: Array) -> Array:
-    """Return an array that is a change at one state, or all (``...``), and 0 elsewhere."""
-    move = np.zeros(shape)
-    move[state] = change
-    return move

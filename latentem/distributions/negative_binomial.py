@@ -168,7 +168,7 @@ class NegativeBinomial(Distribution):
 
     @property
     def at_constraint(self) -> bool:
-        return self.at_limit is not None and bool(self.at_limit.any())
+        return False  # at the limit a state is Poisson, which is no collapse
 
     @property
     def events(self) -> tuple[str, ...]:

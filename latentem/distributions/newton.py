@@ -86,10 +86,13 @@ def maximise_predictors(
                                     for w in (weights * here.curvature).T])  # fmt: skip
             step = solve_singular(information, gradient)
             gain = 0.5 * np.einsum("kq,kq->k", gradient, step)
-            moving = gain > 4 * np.finfo(float).eps * (size + np.abs(objective))
+            allowed = 4 * np.finfo(float).eps * (size + np.abs(objective))
+            moving = gain > allowed
             if not moving.any():
                 # What rounding hides from the likelihood the gradient still sees.
-                return np.asarray(beta + np.where(np.isfinite(step), step, 0.0))
+                last = beta + np.where(np.isfinite(step), step, 0.0)
+                fine = total(curve(design @ last.T)) >= objective - allowed
+                return np.where(fine[:, None], last, beta)
             t = np.where(moving, 1.0, 0.0)
             for _ in range(MOST_HALVINGS):
                 trial = beta + t[:, None] * step

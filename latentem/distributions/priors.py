@@ -19,6 +19,11 @@ from scipy.special import gammaln, multigammaln, xlog1py, xlogy
 from latentem.distributions.arrays import Array, as_float_array
 from latentem.errors import ModelError
 
+#: More observations than any data have: beyond, rounding of the data counts for more than they.
+LARGEST_WEIGHT = 1e12
+#: Squares of larger values leave the range of float64.
+LARGEST_VALUE = 1e100
+
 
 def refuse_prior(family: str, wanted: str, got: Any) -> ModelError:
     """Return the error of a prior that is not conjugate to a family."""
@@ -111,6 +116,11 @@ def log_gamma(events: Array, exposure: Array, rate: Array) -> float:
     return float((a * np.log(exposure) - gammaln(a) + xlogy(events, rate) - exposure * rate).sum())
 
 
+def below_one(probs: Array, failures: Array) -> Array:
+    """Return probabilities below 1 where there are failures, however few beside the prior."""
+    return np.where((probs >= 1.0) & (failures > 0), np.nextafter(1.0, 0.0), probs)
+
+
 def renumbered(prior: Any, orders: Sequence[Array]) -> Any:
     """Return a prior of parameters whose discrete parents' states are renumbered."""
     changes = {}
@@ -124,7 +134,15 @@ def renumbered(prior: Any, orders: Sequence[Array]) -> Any:
 
 def _known(prior: Any, name: str) -> Array | None:
     value = getattr(prior, name, None)
-    return None if value is None else np.asarray(value)
+    if value is None:
+        return None
+    array = np.asarray(value)
+    if not (array < LARGEST_WEIGHT).all():
+        raise ModelError(
+            f"prior: {name} must be below {LARGEST_WEIGHT:g} because it counts observations, got "
+            f"{array}. Give less."
+        )
+    return array
 
 
 def _for_states(family: str, value: Array, shape: tuple[int, ...] | None) -> Array:
@@ -142,10 +160,14 @@ def _for_states(family: str, value: Array, shape: tuple[int, ...] | None) -> Arr
 
 
 def _positive(instance: Any, attribute: Any, value: float) -> None:
-    if not 0 <= float(value) < np.inf:
+    try:
+        fine = 0 <= float(value) < LARGEST_WEIGHT
+    except (ValueError, TypeError):
+        fine = False
+    if not fine:
         raise ModelError(
-            f"{type(instance).__name__}: {attribute.name} must be finite and not negative, "
-            f"got {value}. Give a number of rows that the prior is worth."
+            f"{type(instance).__name__}: {attribute.name} must be a number from 0 to "
+            f"{LARGEST_WEIGHT:g}, got {value!r}. Give what the prior is worth in observations."
         )
 
 
@@ -193,7 +215,7 @@ class NormalInverseWishart:
 
     mean: Array = attrs.field(converter=as_float_array)
     weight: float = attrs.field(validator=_positive)
-    df: float
+    df: float = attrs.field(validator=_positive)
     scale: Array = attrs.field(converter=as_float_array)
 
     def __attrs_post_init__(self) -> None:
@@ -208,10 +230,11 @@ class NormalInverseWishart:
             raise ModelError(f"{name}: df must be above d - 1 = {d - 1}, got {self.df}. Give more.")
         symmetric = np.allclose(self.scale, self.scale.T, rtol=1e-8, atol=0.0)
         values = np.linalg.eigvalsh(self.scale) if np.isfinite(self.scale).all() else -np.ones(1)
-        if not symmetric or values.min() <= 0 or not np.isfinite(self.mean).all():
+        within = (np.abs(self.mean) < LARGEST_VALUE).all() and values.max() < LARGEST_VALUE
+        if not symmetric or values.min() <= 0 or not within:
             raise ModelError(
-                f"{name}: mean must be finite and scale symmetric and positive definite, got "
-                f"{self.mean.tolist()} and {self.scale.tolist()}. Give a covariance times df."
+                f"{name}: mean must be below {LARGEST_VALUE:g} and scale symmetric and positive "
+                f"definite, got {self.mean.tolist()} and {self.scale.tolist()}. Correct them."
             )
 
     def log_density(self, mean: Array, covariance: Array, *, shared: bool) -> float:
@@ -271,14 +294,19 @@ class NormalInverseGamma:
 
     mean: float
     weight: float = attrs.field(validator=_positive)
-    shape: float
+    shape: float = attrs.field(validator=_positive)
     scale: float
 
     def __attrs_post_init__(self) -> None:
-        if not (0 < self.shape < np.inf and 0 < self.scale < np.inf and np.isfinite(self.mean)):
+        try:
+            fine = self.shape > 0 and 0 < self.scale < LARGEST_VALUE
+            fine = fine and abs(self.mean) < LARGEST_VALUE
+        except (TypeError, ValueError):
+            fine = False
+        if not fine:
             raise ModelError(
-                "NormalInverseGamma: shape and scale must be positive and all finite, got "
-                f"{self}. Correct them."
+                "NormalInverseGamma: shape and scale must be positive numbers, and mean and scale "
+                f"below {LARGEST_VALUE:g}, got {self}. Correct them."
             )
 
     @property

@@ -218,6 +218,19 @@ class Choices(Record):
         weights = np.concatenate(np.moveaxis(self.weights, 2, 0))
         return Rows(((np.concatenate(value), weights),))
 
+    def split(self, n: int) -> tuple[Choices, ...]:
+        per_block = [np.split(weights, n, axis=1) for _, weights in self.blocks]
+        inputs = [inputs for inputs, _ in self.blocks]
+        return tuple(
+            Choices(tuple((u, parts[i]) for u, parts in zip(inputs, per_block, strict=True)))
+            for i in range(n)
+        )
+
+    @property
+    def counts(self) -> Counts:
+        """The same for a distribution that takes no covariates."""
+        return Counts(self.weights.sum(axis=0).T)
+
     def __add__(self, other: Choices) -> Choices:
         return Choices(self.blocks + other.blocks)
 

@@ -10,7 +10,7 @@ import attrs
 import numpy as np
 from scipy.special import gammaln, log_expit
 
-from latentem.distributions.arrays import Array, as_float_array
+from latentem.distributions.arrays import Array, as_float_array, change_at
 from latentem.distributions.base import Distribution, Inputs, parameter
 from latentem.distributions.checks import check_column, check_integers, naming
 from latentem.distributions.formulas import Formulas
@@ -18,7 +18,7 @@ from latentem.distributions.gamma import shape_of_excess
 from latentem.distributions.linear_kernel import Lines
 from latentem.distributions.newton import Curve, maximise_predictors
 from latentem.distributions.positive import check_limit
-from latentem.distributions.special import excess, log_minus_digamma, stirling
+from latentem.distributions.special import log_minus_digamma, stirling
 from latentem.errors import ModelError, Unsuitable
 
 #: Predictors beyond it give probabilities, or rates, that are 0 to rounding.
@@ -46,24 +46,33 @@ class Regression(Distribution):
     # -- what a subclass says ------------------------------------------------------------------
 
     @abc.abstractmethod
-    def curve(self, y: Array, known: Array | None, predictor: Array) -> Curve:
+    def curve(self, y: Array, extra: Array | None, predictor: Array) -> Curve:
         """Return the log-likelihoods of y ``(n,)`` at predictors ``(n, K)``, but for constants.
 
-        ``known`` ``(n,)`` is the column that an option names, offset or trials.
+        ``extra`` ``(n,)`` is the column that an option names, offset or trials.
         """
 
     @abc.abstractmethod
-    def first_predictor(self, y: Array, known: Array | None, weights: Array) -> Array:
+    def first_predictor(self, y: Array, extra: Array | None, weights: Array) -> Array:
         """Return a constant predictor to start from, ``(K,)``."""
 
     @abc.abstractmethod
-    def log_density(self, y: Array, known: Array | None, predictor: Array) -> Array:
-        """Return log p(y) at predictors ``(n, *parents)``; y and known are ``(n, *ones)``."""
+    def log_density(self, y: Array, extra: Array | None, predictor: Array) -> Array:
+        """Return log p(y) at predictors ``(n, *parents)``; y and extra are ``(n, *ones)``."""
 
     # -- parameters ----------------------------------------------------------------------------
 
     def check_given(self) -> None:
-        """Raise `ModelError` unless the parameters a user gave belong together."""
+        """Raise `ModelError` unless what a user gave belongs together."""
+        for option in self.named:
+            name = getattr(self, option)
+            if not (name is None or isinstance(name, str | int | np.integer)) or (
+                option == "offset" and not isinstance(name, str | None)
+            ):
+                raise ModelError(
+                    f"{type(self).__name__}: {option} must be the name of a covariate among the "
+                    f"parents of its node, got {name!r}. Give its name."
+                )
         given = {name: value for name, value in self.parameters.items() if value is not None}
         if not given:
             return
@@ -136,6 +145,13 @@ class Regression(Distribution):
         """Return the covariates that have coefficients, ``(n, p)``, and the column named."""
         column = self._named_column()
         if column is None:
+            for option in self.named:
+                if isinstance(getattr(self, option), str):
+                    raise ModelError(
+                        f"{type(self).__name__}: {option}={getattr(self, option)!r} must be a "
+                        "covariate of its node because it is a column among others, got a "
+                        "distribution by itself. Use it in a model."
+                    )
             return inputs, None
         return np.delete(inputs, column, axis=1), inputs[:, column]
 
@@ -210,7 +226,7 @@ class Regression(Distribution):
         return new.unflatten(shape)
 
     def others(
-        self, y: Array, predictor: Array, known: Array | None, weights: Array
+        self, y: Array, predictor: Array, extra: Array | None, weights: Array
     ) -> dict[str, Array]:
         """Return the maximisers of further parameters, by name, at the fitted predictors."""
         return {}
@@ -222,23 +238,37 @@ class Regression(Distribution):
         lines = self._lines(p)
         found = []
         for state in np.ndindex(a.shape):
-            found.append({"intercept": _at(a.shape, state, 1.0)})
+            found.append({"intercept": change_at(a.shape, state, 1.0)})
             for j in range(p):
                 slope = np.zeros(p)
                 slope[j] = 1.0 / lines.scale[j]
-                shift = _at(a.shape, state, -lines.centre[j] * slope[j])
-                found.append({"intercept": shift, "coefficients": _at(b.shape, state, slope)})
+                shift = change_at(a.shape, state, -lines.centre[j] * slope[j])
+                found.append({"intercept": shift, "coefficients": change_at(b.shape, state, slope)})
         return found
 
 
-def _at(shape: tuple[int, ...], state: tuple[int, ...], change: Array | float) -> Array:
-    move = np.zeros(shape)
-    move[state] = change
-    return move
+def _poisson(y: Array, eta: Array, rate: Array) -> Array:
+    """Return y eta - rate, less its maximum y log y - y: large counts lose no digits."""
+    positive = np.where(y > 0, y, 1.0)
+    near = np.abs(rate / positive - 1.0) < 0.5
+    ratio = np.where(near, rate / positive, 1.0)
+    close = positive * (np.log1p(ratio - 1.0) - (ratio - 1.0))
+    far = positive * (eta - np.log(positive) + 1.0) - rate
+    return np.where(y > 0, np.where(near, close, far), -rate)
 
 
 def _offset(column: Array | None) -> Array | float:
     return 0.0 if column is None else column
+
+
+def _column(extra: Array | None) -> Array | float:
+    return 0.0 if extra is None else extra[:, None]
+
+
+def _excess_of_log(t: Array) -> Array:
+    """Return e^t - 1 - t, which is never negative."""
+    with np.errstate(over="ignore"):
+        return np.expm1(t) - t
 
 
 def _weighted_mean(y: Array, weights: Array) -> Array:
@@ -307,6 +337,7 @@ class PoissonRegression(Regression):
     inputs: Inputs | None = attrs.field(default=None, kw_only=True, repr=False)
     reference: Lines | None = attrs.field(default=None, kw_only=True, repr=False)
     rounding: Array | None = attrs.field(default=None, kw_only=True, repr=False)
+    empty: Array | None = attrs.field(default=None, kw_only=True, repr=False)
 
     def __attrs_post_init__(self) -> None:
         self.check_given()
@@ -316,34 +347,45 @@ class PoissonRegression(Regression):
 
     @property
     def events(self) -> tuple[str, ...]:
-        if self.intercept is None:
+        if self.empty is None or not self.empty.any():
             return ()
-        empty = self._standard(self.known()[1].shape[-1])[0] < -FARTHEST
-        if not empty.any():
-            return ()
-        return (f"all counts of state {_states(empty)} are 0: its rate tends to 0",)
+        return (f"all counts of state {_states(self.empty)} are 0: its rate tends to 0",)
 
-    def curve(self, y: Array, known: Array | None, predictor: Array) -> Curve:
-        eta = predictor + _offset(known)
+    @property
+    def state_arrays(self) -> dict[str, Array | None]:
+        return {**super().state_arrays, "empty": self.empty}
+
+    def others(
+        self, y: Array, predictor: Array, extra: Array | None, weights: Array
+    ) -> dict[str, Array]:
+        return {
+            "empty": (weights.sum(axis=0) > 0) & ~((weights > 0) & (y[:, None] > 0)).any(axis=0)
+        }
+
+    def curve(self, y: Array, extra: Array | None, predictor: Array) -> Curve:
+        eta = predictor + _offset(extra)
         rate = np.exp(eta)
-        return Curve(y * eta - rate, y - rate, rate)
+        return Curve(_poisson(y, eta, rate), y - rate, rate)
 
-    def first_predictor(self, y: Array, known: Array | None, weights: Array) -> Array:
-        exposure = np.ones(len(y)) if known is None else np.exp(known - known.max())
-        shift = 0.0 if known is None else known.max()
+    def first_predictor(self, y: Array, extra: Array | None, weights: Array) -> Array:
+        exposure = np.ones(len(y)) if extra is None else np.exp(extra - extra.max())
+        shift = 0.0 if extra is None else extra.max()
         mean = _weighted_mean(y, weights) / _weighted_mean(exposure, weights)
         return np.asarray(np.log(np.maximum(mean, 1e-3 * max(y.mean(), 1e-3))) - shift)
 
-    def log_density(self, y: Array, known: Array | None, predictor: Array) -> Array:
-        eta = predictor + _offset(known)
+    def log_density(self, y: Array, extra: Array | None, predictor: Array) -> Array:
+        eta = predictor + _offset(extra)
         possible = (y >= 0) & (y == np.floor(y))
         y = np.where(possible, y, 0.0)
-        return np.where(possible, y * eta - np.exp(eta) - gammaln(y + 1.0), -np.inf)
+        positive = np.where(y > 0, y, 1.0)
+        base = np.where(y > 0, stirling(positive) - np.log(positive), 0.0)
+        return np.where(possible, _poisson(y, eta, np.exp(eta)) + base, -np.inf)
 
     def expected_value(self, inputs: Array) -> Array:
         """Return the means given covariates, ``(n, *parents)``."""
         u, offset = self.split(inputs)
-        return np.exp(self.predictor(u, _offset(offset)))
+        with np.errstate(over="ignore"):
+            return np.exp(self.predictor(u, _offset(offset)))
 
     def sample(self, rng: np.random.Generator, state: Array, inputs: Array) -> Array:
         """Draw a count for each parent state and covariates, ``(n,)``."""
@@ -447,20 +489,20 @@ class Logistic(Regression):
         largest = self.trials if isinstance(self.trials, int) else None
         return check_integers(value, 0, largest, "Logistic")
 
-    def _trials(self, known: Array | None) -> Array | float:
-        return float(self.trials) if known is None else known
+    def _trials(self, extra: Array | None) -> Array | float:
+        return float(self.trials) if extra is None else extra
 
     def check_rows(self, value: Array) -> None:
         """Raise `Unsuitable` where there are more successes than trials."""
-        _, known = self.split(value[:, :-1])
-        if known is None:
+        _, extra = self.split(value[:, :-1])
+        if extra is None:
             return
-        wrong = (value[:, -1] > known) | (known != np.floor(known))
+        wrong = (value[:, -1] > extra) | (extra != np.floor(extra))
         if wrong.any():
             row = int(wrong.argmax())
             raise Unsuitable(
                 f"be at most the number of trials, whole numbers in '{self.trials}'",
-                f"{value[row, -1]:g} of {known[row]:g} in row {row}",
+                f"{value[row, -1]:g} of {extra[row]:g} in row {row}",
                 "Correct the counts or the trials.",
             )
 
@@ -468,26 +510,26 @@ class Logistic(Regression):
         self.check_rows(np.asarray(value))
         return super().bind(value, weights)
 
-    def curve(self, y: Array, known: Array | None, predictor: Array) -> Curve:
-        n = self._trials(known)
+    def curve(self, y: Array, extra: Array | None, predictor: Array) -> Curve:
+        n = self._trials(extra)
         log_p, log_q = log_expit(predictor), log_expit(-predictor)
         p = np.exp(log_p)
         return Curve(y * log_p + (n - y) * log_q, y - n * p, n * p * np.exp(log_q))
 
-    def first_predictor(self, y: Array, known: Array | None, weights: Array) -> Array:
-        trials = np.full(len(y), float(self.trials)) if known is None else known
+    def first_predictor(self, y: Array, extra: Array | None, weights: Array) -> Array:
+        trials = np.full(len(y), float(self.trials)) if extra is None else extra
         share = _weighted_mean(y, weights) / np.maximum(_weighted_mean(trials, weights), 1e-300)
         share = np.clip(share, 0.01, 0.99)
         return np.asarray(np.log(share / (1.0 - share)))
 
     def others(
-        self, y: Array, predictor: Array, known: Array | None, weights: Array
+        self, y: Array, predictor: Array, extra: Array | None, weights: Array
     ) -> dict[str, Array]:
         far = np.where(weights > 0, np.abs(predictor), np.inf).min(axis=0)
         return {"separated": np.isfinite(far) & (far > FARTHEST / 2)}
 
-    def log_density(self, y: Array, known: Array | None, predictor: Array) -> Array:
-        n = self._trials(known)
+    def log_density(self, y: Array, extra: Array | None, predictor: Array) -> Array:
+        n = self._trials(extra)
         possible = (y >= 0) & (y <= n) & (y == np.floor(y))
         y = np.where(possible, y, 0.0)
         choose = gammaln(n + 1.0) - gammaln(y + 1.0) - gammaln(n - y + 1.0)
@@ -511,15 +553,15 @@ class Logistic(Regression):
 
     def expected_value(self, inputs: Array) -> Array:
         """Return the means given covariates, ``(n, *parents)``."""
-        _, known = self.split(inputs)
+        _, extra = self.split(inputs)
         probs = self.probabilities(inputs)
-        return np.asarray(probs * np.reshape(self._trials(known), (-1, *(1,) * (probs.ndim - 1))))
+        return np.asarray(probs * np.reshape(self._trials(extra), (-1, *(1,) * (probs.ndim - 1))))
 
     def sample(self, rng: np.random.Generator, state: Array, inputs: Array) -> Array:
         """Draw a number of successes for each parent state and covariates, ``(n,)``."""
-        _, known = self.split(inputs)
+        _, extra = self.split(inputs)
         probs = self.probabilities(inputs)[np.arange(len(state)), state]
-        trials = int(self.trials) if known is None else known.astype(np.int64)
+        trials = int(self.trials) if extra is None else extra.astype(np.int64)
         return rng.binomial(trials, probs)
 
 
@@ -628,43 +670,48 @@ class GammaRegression(Regression):
                              f"{column[row]:g} at row {row}", "Drop or correct it.")  # fmt: skip
         return column
 
-    def curve(self, y: Array, known: Array | None, predictor: Array) -> Curve:
-        eta = predictor + _offset(known)
+    def curve(self, y: Array, extra: Array | None, predictor: Array) -> Curve:
+        eta = predictor + _offset(extra)
         ratio = y * np.exp(-eta)
         return Curve(-ratio - eta, ratio - 1.0, ratio)
 
-    def first_predictor(self, y: Array, known: Array | None, weights: Array) -> Array:
-        logs = np.log(y) if known is None else np.log(y) - known
+    def first_predictor(self, y: Array, extra: Array | None, weights: Array) -> Array:
+        logs = np.log(y) if extra is None else np.log(y) - extra
         # The largest keeps exp(-eta) y, of which Newton's steps are made, in range.
         largest = np.where(weights > 0, logs[:, None], -np.inf).max(axis=0)
         mean = np.where(np.isfinite(largest), largest, 0.0)
         return np.asarray(mean + np.log(_weighted_mean_exp(logs, mean, weights)))
 
     def others(
-        self, y: Array, predictor: Array, known: Array | None, weights: Array
+        self, y: Array, predictor: Array, extra: Array | None, weights: Array
     ) -> dict[str, Array]:
-        mean = np.exp(predictor + (0.0 if known is None else known[:, None]))
         total = weights.sum(axis=0)
-        surplus = excess(y[:, None], mean)
+        surplus = _excess_of_log(np.log(y)[:, None] - predictor - _column(extra))
+        surplus = np.where(weights > 0, surplus, 0.0)
         spread = (weights * surplus).sum(axis=0) / np.where(total > 0, total, 1.0)
         smallest = log_minus_digamma(np.asarray(self.largest_shape))
         shape = shape_of_excess(np.maximum(spread, smallest))
-        return {"shape": np.minimum(shape, self.largest_shape), "at_limit": spread < smallest}
+        at_limit = (spread < smallest) & (total > 0)
+        return {"shape": np.minimum(shape, self.largest_shape), "at_limit": at_limit}
 
-    def log_density(self, y: Array, known: Array | None, predictor: Array) -> Array:
+    def feasible(self) -> Self:
+        if self.shape is None:
+            return self
+        return attrs.evolve(self, shape=np.minimum(self.shape, self.largest_shape))
+
+    def log_density(self, y: Array, extra: Array | None, predictor: Array) -> Array:
         assert self.shape is not None
         possible = (y > 0) & np.isfinite(y)
         y = np.where(possible, y, 1.0)
-        mean = np.exp(predictor + _offset(known))
-        log_prob = stirling(self.shape) - self.shape * excess(y, mean) - np.log(y)
-        return np.where(possible, np.nan_to_num(log_prob, nan=-np.inf), -np.inf)
+        surplus = _excess_of_log(np.log(y) - predictor - _offset(extra))
+        return np.where(possible, stirling(self.shape) - self.shape * surplus - np.log(y), -np.inf)
 
     def directions(self) -> list[dict[str, Array]]:
         """Vary the predictor, and the shapes that are free."""
         assert self.shape is not None
         held = np.zeros(self.shape.shape, bool) if self.at_limit is None else self.at_limit
         shapes = [
-            {"shape": _at(self.shape.shape, state, float(self.shape[state]))}
+            {"shape": change_at(self.shape.shape, state, float(self.shape[state]))}
             for state in np.ndindex(self.shape.shape)
             if not held[state]
         ]
@@ -673,7 +720,8 @@ class GammaRegression(Regression):
     def expected_value(self, inputs: Array) -> Array:
         """Return the means given covariates, ``(n, *parents)``."""
         u, offset = self.split(inputs)
-        return np.exp(self.predictor(u, _offset(offset)))
+        with np.errstate(over="ignore"):
+            return np.exp(self.predictor(u, _offset(offset)))
 
     def sample(self, rng: np.random.Generator, state: Array, inputs: Array) -> Array:
         """Draw a value for each parent state and covariates, ``(n,)``."""

@@ -18,6 +18,7 @@ from latentem.distributions.base import (
     ExponentialFamily,
     count_parameters,
     expected_value,
+    mixed_mean,
     sampler,
 )
 from latentem.distributions.kernels import Kernel, not_parameterised
@@ -402,7 +403,7 @@ class SideBySide(ExponentialFamily):
 def _means(dist: Distribution, weights: Array) -> Array:
     """Return the mean, or over a finite set the mode, under weights of the states ``(K, rows)``."""
     if dist.n_states is None:
-        return np.asarray(expected_value(dist) @ weights)
+        return mixed_mean(dist, weights)
     states = np.exp(dist.log_prob(np.arange(dist.n_states)))  # (states, K)
     mode: Array = (states @ weights).argmax(axis=0)
     return mode

@@ -9,7 +9,7 @@ import attrs
 import numpy as np
 from scipy.special import log_softmax
 
-from latentem.distributions.arrays import Array, as_float_array
+from latentem.distributions.arrays import Array, as_float_array, change_at
 from latentem.distributions.base import Distribution, Inputs, parameter
 from latentem.distributions.categorical import Categorical, as_levels
 from latentem.distributions.checks import naming
@@ -98,7 +98,11 @@ class Softmax(Distribution):
                 f"{'intercept' if b is None else 'coefficients'}. Give both."
             )
         if a is not None and b is not None:
-            if a.ndim < 1 or b.shape[:-1] != a.shape or not np.isfinite(b).all():
+            if (
+                a.ndim < 1
+                or b.shape[:-1] != a.shape
+                or not (np.isfinite(a).all() and np.isfinite(b).all())
+            ):
                 raise ModelError(
                     "Softmax: coefficients must be finite, a row of them for each state, got "
                     f"shapes {a.shape} and {b.shape}. Give coefficients (*parents, n_states, p)."
@@ -190,12 +194,12 @@ class Softmax(Distribution):
         for place in np.ndindex(a.shape):
             if place[-1] == 0:
                 continue
-            found.append({"intercept": _at(a.shape, place, 1.0)})
+            found.append({"intercept": change_at(a.shape, place, 1.0)})
             for j in range(p):
                 slope = np.zeros(p)
                 slope[j] = 1.0 / lines.scale[j]
-                shift = _at(a.shape, place, -lines.centre[j] * slope[j])
-                found.append({"intercept": shift, "coefficients": _at(b.shape, place, slope)})
+                shift = change_at(a.shape, place, -lines.centre[j] * slope[j])
+                found.append({"intercept": shift, "coefficients": change_at(b.shape, place, slope)})
         return found
 
     # -- densities, fits, draws ----------------------------------------------------------------
@@ -312,9 +316,11 @@ def _maximum(design: Array, expected: Array, start: Array) -> Array:
         step = solve_singular(information.reshape(len(gradient), -1), gradient)
         gain = 0.5 * float(gradient @ step)
         move = np.concatenate([np.zeros((1, q)), step.reshape(k - 1, q)])
-        if not gain > 4 * np.finfo(float).eps * (weight.sum() + abs(best)):
+        allowed = 4 * np.finfo(float).eps * (weight.sum() + abs(best))
+        if not gain > allowed:
             # What rounding hides from the likelihood the gradient still sees.
-            return beta + move if np.isfinite(move).all() else beta
+            fine = np.isfinite(move).all() and objective(beta + move)[0] >= best - allowed
+            return beta + move if fine else beta
         for _ in range(MOST_HALVINGS):
             reached, there = objective(beta + move)
             if reached >= best:
@@ -324,9 +330,3 @@ def _maximum(design: Array, expected: Array, start: Array) -> Array:
             return beta
         beta, best, probs = beta + move, reached, there
     return beta
-
-
-def _at(shape: tuple[int, ...], place: tuple[int, ...], change: Array | float) -> Array:
-    move = np.zeros(shape)
-    move[place] = change
-    return move

@@ -27,6 +27,8 @@ from latentem.distributions.special import increasing_root
 SMALL_CHANGE = 1e-13
 #: More sweeps than any but a nearly singular state needs; every one of them is an ascent.
 MOST_SWEEPS = 500
+#: Of common axes, found afresh, and from the old ones: there each M-step takes them further.
+FIRST_SWEEPS, NEXT_SWEEPS = 200, 30
 #: Newton's step changes no logarithm of a variance by more.
 LONGEST_STEP = 10.0
 
@@ -205,7 +207,7 @@ def common_axes(
         axes, values = old
         if not shape_is_shared:
             values = spectra(kind, _along(axes, root)[1], share, floor)
-    for _ in range(MOST_SWEEPS):
+    for _ in range(FIRST_SWEEPS if old is None else NEXT_SWEEPS):
         if shape_is_shared:
             volume = values[:, 0] / values[0, 0]
             axes, angle = np.linalg.svd(pooled(root, share / volume))[0], 0.0

@@ -451,6 +451,7 @@ class StudentT(AuxiliaryFamily):
         parameters alone: the unit would be bound too.
         """
         unit, surplus = mean[..., -2], mean[..., -1]
+        before = np.ones(unit.shape) if self.unit is None else self.unit
         moments = mean[..., :-2] / unit[..., None]
         inner = self.gaussian
         bound = np.full(unit.shape, self.form != type(self.form)())  # shared: one unit for all
@@ -461,13 +462,14 @@ class StudentT(AuxiliaryFamily):
             # Mean squares over all rows, and not over what they weigh.
             first = moments[..., : moments.shape[-1] - self.form.n_moments(self._d)]
             squares = self.form.of_products(first[..., :, None] * first[..., None, :])
-            share = np.where(bound, unit, 1.0)[..., None]
+            share = np.where(bound, unit / before, 1.0)[..., None]
             second = squares + share * (moments[..., first.shape[-1] :] - squares)
             gaussian = inner.from_mean(np.concatenate([first, second], axis=-1), weight)
         assert gaussian is not None
-        unit = np.where(bound, 1.0, unit)
-        # log of the mean of u - mean of the logs
-        spread = surplus - np.where(bound, 0.0, excess(unit, 1.0))
+        # log of the mean of u - mean of the logs; in the unit before, mean - 1 - mean of the logs
+        of_bound = surplus + unit * (1.0 / before - 1.0) + np.log(before)
+        spread = np.where(bound, of_bound, surplus - excess(unit, 1.0))
+        unit = np.where(bound, before, unit)
         return self._of(gaussian, self._df_of(spread, weight), unit)
 
     @property

@@ -24,7 +24,7 @@ from latentem.distributions.base import (
 )
 from latentem.distributions.formulas import Formulas, composed
 from latentem.distributions.kernels import Attached, Kernel
-from latentem.distributions.records import D, Record
+from latentem.distributions.records import Choices, D, Record
 from latentem.errors import ModelError, Unsuitable
 
 
@@ -412,8 +412,11 @@ class Switch(Distribution):
         return _SwitchKernel(self, tuple(case.gapped_kernel() for case in self.cases))
 
     def update(self, record: Record) -> Self:
-        pairs = zip(self.cases, record.split(len(self.cases)), strict=True)
-        return self._of([case.update(part) for case, part in pairs])
+        cases = []
+        for case, part in zip(self.cases, record.split(len(self.cases)), strict=True):
+            alone = isinstance(part, Choices) and not case.takes_covariates
+            cases.append(case.update(part.counts if alone else part))  # type: ignore[attr-defined]
+        return self._of(cases)
 
 
 def _of_case(values: Sequence[Array], chosen: Array) -> Array:

@@ -10,7 +10,7 @@ import numpy as np
 
 from latentem.distributions.arrays import LOG_ZERO, Array
 from latentem.distributions.base import single_moves
-from latentem.distributions.bessel import excess_normaliser
+from latentem.distributions.bessel import excess_normaliser, mean_length
 from latentem.distributions.checks import check_column, check_real, naming
 from latentem.distributions.directional import Directional
 from latentem.distributions.formulas import Formulas
@@ -141,6 +141,13 @@ class VonMises(Directional):
     def expected_value(self) -> Array:
         """Return the mean directions, ``(*parents,)``."""
         return self.known()[0]
+
+    def mixed_mean(self, weights: Array) -> Array:
+        """Return the mean direction of each row over the states, with weights ``(K, n)``."""
+        mean, kappa = self.known()
+        length, _ = mean_length(kappa, 2)
+        sine, cosine = (weights.T @ (length * part) for part in (np.sin(mean), np.cos(mean)))
+        return np.asarray(np.arctan2(sine, cosine))
 
     def sample(self, rng: np.random.Generator, state: Array) -> Array:
         """Draw one angle between -pi and pi for each parent state, ``(n,)``."""

@@ -208,6 +208,13 @@ class VonMisesFisher(Directional):
         length, _ = mean_length(kappa, mean.shape[-1])
         return np.asarray(length[..., None] * mean)
 
+    def mixed_mean(self, weights: Array) -> Array:
+        """Return the mean direction of each row over the states, with weights ``(K, n)``."""
+        vectors = weights.T @ self.expected_value()
+        length = np.linalg.norm(vectors, axis=1, keepdims=True)
+        direction = self.known()[0][weights.argmax(axis=0)]  # where they cancel, of the likeliest
+        return np.where(length > 0, vectors / np.where(length > 0, length, 1.0), direction)
+
     def sample(self, rng: np.random.Generator, state: Array) -> Array:
         """Draw one unit vector for each parent state, ``(n, d)``.
 

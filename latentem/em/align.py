@@ -155,7 +155,8 @@ def same_solution(a: Model, b: Model, data: Data) -> bool:
     ours, theirs = e_step(a, data, assign=rule), e_step(b, data, assign=rule)
     weights = ours.row_weights
     if rule is soft:
-        apart = np.abs(ours.log_evidence - theirs.log_evidence)[weights > 0]
+        counted = weights > 0
+        apart = np.abs(ours.log_evidence[counted] - theirs.log_evidence[counted])
         if apart.max() > ALIKE:
             return False
     for name in ours.names:

@@ -9,7 +9,7 @@ import attrs
 import numpy as np
 
 from latentem.distributions.arrays import Array
-from latentem.distributions.base import Distribution, drawn, expected_value
+from latentem.distributions.base import Distribution, drawn, mixed_mean
 from latentem.em.assign import soft
 from latentem.em.layout import Family
 from latentem.em.problem import Block, Problem
@@ -89,7 +89,7 @@ class _Filler:
             )
             if name in data.gapped:
                 value[...] = dist.completed(value, weights)
-            elif missing.any() and dist.takes_gaps and not hasattr(dist, "expected_value"):
+            elif missing.any() and dist.takes_gaps and not dist.requires_hard:
                 value[missing] = np.nan  # of a product, whose parts know what they expect
                 value[...] = dist.completed(value, weights)
             elif missing.any():
@@ -129,14 +129,11 @@ class _Filler:
 
 def _expected(dist: Distribution, weights: Array, inputs: Array | None) -> Array:
     """Return the mean, or over a finite set the mode, under weights of the states ``(K, rows)``."""
-    if inputs is not None and dist.n_states is None:
-        return np.asarray(np.einsum("kn,nk...->n...", weights, expected_value(dist, inputs)))
+    if dist.n_states is None:
+        return mixed_mean(dist, weights, inputs)
     if inputs is not None:
         by_state = np.einsum("kn,nks->ns", weights, np.exp(dist.state_log_probs(inputs)))
         return np.asarray(by_state.argmax(axis=1))
-    if dist.n_states is None:
-        means = expected_value(dist)
-        return np.tensordot(weights.T, means, axes=1)
     log_prob = dist.log_prob(np.arange(dist.n_states))  # (states, K)
     mode: Array = (np.exp(log_prob) @ weights).argmax(axis=0)
     return mode

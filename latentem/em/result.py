@@ -362,9 +362,11 @@ class Fit:
         problem = Problem.of(self.model, self._problem.data if data is None else data)
         return problem.log_evidence(known_theta(problem))
 
-    def sample(self, n: int, seed: int | np.random.Generator | None = None) -> dict[str, Array]:
-        """Draw n rows from the fitted model; see `latentem.sample`."""
-        return sample(self.model, n, seed=seed)
+    def sample(
+        self, n: int, seed: int | np.random.Generator | None = None, *, data: Any = None
+    ) -> dict[str, Array]:
+        """Draw n rows from the fitted model, given some in ``data``; see `latentem.sample`."""
+        return sample(self.model, n, seed=seed, data=data)
 
     # -- how sure ------------------------------------------------------------------------------
 

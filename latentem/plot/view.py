@@ -52,6 +52,11 @@ class View:
         self.names = _column_names(self.node, data, self.value.shape[1])
         parents = model.discrete_parents(self.node.name)
         self.latents = [parent for parent in parents if parent.is_latent]
+        if not model.latents:
+            raise ModelError(
+                f"A picture of states must be of a model with a latent, got {model}. "
+                "Declare one, or draw the data by themselves."
+            )
         self.n_states = math.prod(parent.n_states or 1 for parent in self.latents)
         # Parameters are indexed by all discrete parents, colours by the latent ones.
         shape = model.parents_shape(self.node.name)

@@ -1,0 +1,165 @@
+"""Regressions, priors and held parameters where they meet the rest of the engine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import latentem as lem
+
+U, Z = lem.covariate("u"), lem.latent("z", lem.Categorical(2))
+
+
+def _data(n: int = 60) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    u = rng.uniform(0, 3, n)
+    return u, 1 + u + rng.normal(size=n)
+
+
+def _mixture(dist: Any) -> lem.Model:
+    return lem.Model([Z, U, lem.observed("y", dist, given=[Z, U])])
+
+
+def test_a_shared_covariance_stays_one_where_a_state_has_no_rows() -> None:
+    u, y = _data()
+    start = lem.LinearGaussian([0, 0.0], [[1.0], [2.0]], [5.0, 5.0], shared=True)
+    weights = np.zeros((60, 2))
+    weights[:, 0] = 1
+    fitted = start.fit(np.column_stack([u, y]), weights)
+    assert fitted.covariance[0] == fitted.covariance[1]
+    assert fitted.intercept[1] == 0.0
+    assert fitted.coefficients[1] == 2.0
+
+
+def test_missing_angles_are_filled_in_on_the_circle() -> None:
+    rng = np.random.default_rng(0)
+    angles = np.concatenate([3.0 + 0.05 * rng.normal(size=50), -3.0 + 0.05 * rng.normal(size=50)])
+    angles[7] = np.nan
+    for dist, data in (
+        (lem.VonMises(), angles),
+        (lem.Product([lem.VonMises(), lem.Normal()]), np.column_stack([angles, np.abs(angles)])),
+    ):
+        model = lem.Model([Z, lem.observed("x", dist, given=Z)])
+        filled = lem.fit(model, data, seed=0).impute({"x": data})["x"][7]
+        assert abs(np.atleast_1d(filled)[0]) > 2.5
+    units = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    model = lem.Model([Z, lem.observed("x", lem.VonMisesFisher(), given=Z)])
+    filled = lem.fit(model, units, seed=0).impute({"x": units})["x"]
+    np.testing.assert_allclose(np.linalg.norm(filled, axis=1), 1.0)
+    assert filled[7, 0] < -0.9
+
+
+def test_nodes_tied_on_different_covariates_have_one_line() -> None:
+    u, y = _data()
+    v = lem.covariate("v")
+    a = lem.observed("a", lem.LinearGaussian(), given=U)
+    b = lem.observed("b", lem.LinearGaussian(), given=v, tie=a)
+    data = {"u": u[:30], "v": u[30:], "a": y[:30], "b": y[30:]}
+    tied = lem.fit(lem.Model([U, v, a, b]), data)
+    one = lem.fit(
+        lem.Model([U, lem.observed("y", lem.LinearGaussian(), given=U)]), {"u": u, "y": y}
+    )
+    assert tied.log_likelihood == pytest.approx(one.log_likelihood, rel=1e-12)
+    np.testing.assert_allclose(tied.model["b"].coefficients, one.model["y"].coefficients)
+
+
+def test_tied_nodes_have_one_prior() -> None:
+    def tie(first: Any, second: Any) -> lem.Model:
+        a = lem.latent("a", lem.Categorical(2, prior=first))
+        b = lem.latent("b", lem.Categorical(2, prior=second), tie=a)
+        return lem.Model([a, b])
+
+    assert tie(lem.Dirichlet([2.0, 3.0]), lem.Dirichlet([2.0, 3.0]))["b"].prior is not None
+    with pytest.raises(lem.ModelError, match="must be declared as 'a'"):
+        tie(lem.Dirichlet([2.0, 3.0]), lem.Dirichlet([20.0, 3.0]))
+    x = lem.observed("x", lem.Normal(prior=lem.NormalInverseGamma(0.0, 1.0, 1.0, 1.0)), given=Z)
+    same = lem.Normal(prior=lem.NormalInverseGamma(0.0, 1.0, 1.0, 1.0))
+    assert lem.Model([Z, x, lem.observed("w", same, given=Z, tie=x)]).tied("w") == ("x", "w")
+
+
+def test_an_empty_state_is_at_no_constraint() -> None:
+    u, y = _data()
+    model = _mixture(lem.GammaRegression())
+    start = _mixture(lem.GammaRegression([0.0, 500.0], [[1.0], [0.0]], [2.0, 2.0])).replace(
+        {"z": lem.Categorical(probs=[0.5, 0.5])}
+    )
+    fit = lem.fit(model, {"u": u, "y": np.exp(y)}, init=start, assign=lem.hard)
+    assert fit.status is lem.Status.CONVERGED
+    assert fit.model["y"].shape[1] == 2.0
+
+
+def test_a_start_beyond_a_limit_is_brought_within_it() -> None:
+    u = np.linspace(0, 3, 30)
+    model = lem.Model([U, lem.observed("y", lem.GammaRegression(), given=U)])
+    start = model.replace({"y": lem.GammaRegression(0.0, [1.0], 1e10)})
+    with pytest.warns(lem.DegenerateWarning, match="shape"):
+        fit = lem.fit(model, {"u": u, "y": np.exp(u)}, init=start)
+    assert fit.model["y"].shape == 1e8
+
+
+def test_zero_counts_are_said_whatever_the_offset() -> None:
+    offset = lem.covariate("e")
+    node = lem.observed("y", lem.PoissonRegression(offset="e"), given=[U, offset])
+    model = lem.Model([U, offset, node])
+    u = np.linspace(0, 1, 20)
+    for shift, y, said in ((50.0, np.arange(20), False), (-50.0, np.zeros(20), True)):
+        fit = lem.fit(model, {"u": u, "e": np.full(20, shift), "y": y})
+        assert bool(fit.events) is said
+
+
+def test_a_latent_may_switch_between_regressions() -> None:
+    u, y = _data()
+    which = lem.latent("w", lem.Categorical(2))
+    for cases in ([lem.Softmax(2), lem.Softmax(2)], [lem.Softmax(2), lem.Categorical(2)]):
+        gate = lem.latent("z", lem.Switch(cases), given=[which, U])
+        model = lem.Model([which, U, gate, lem.observed("y", lem.Normal(), given=[gate, which])])
+        fit = lem.fit(model, {"u": u, "y": y}, seed=0, restarts=2)
+        assert np.all(np.diff(fit.trace["objective"]) >= -1e-9)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: lem.LinearGaussian(covariance=np.eye(2)), "data\\['y'\\] must have 2 columns"),
+        (
+            lambda: lem.LinearGaussian(coefficients=np.ones((2, 1))),
+            "data\\['y'\\] must have 2 columns",
+        ),
+        (lambda: lem.Binomial("n"), "Node 'y': its covariates must be 'n'"),
+        (lambda: lem.PoissonRegression(offset="e"), "Node 'y': its covariates must be 'e'"),
+    ],
+)
+def test_what_does_not_fit_the_data_is_refused(make: Any, message: str) -> None:
+    u, y = _data()
+    with pytest.raises(lem.DataError, match=message):
+        lem.fit(_mixture(make()), {"u": u, "y": np.abs(np.rint(y))})
+
+
+def test_what_is_held_for_all_states_has_none_to_renumber() -> None:
+    held = lem.Gaussian(covariance=np.diag([1.0, 2.0]))
+    same = held.permuted_parents([np.array([1, 0])])
+    np.testing.assert_array_equal(same.covariance, held.covariance)
+
+
+def test_one_concentration_for_all_states_may_be_an_array() -> None:
+    model = lem.Model(
+        [lem.latent("z", lem.Categorical(probs=[0.2, 0.8], prior=lem.Dirichlet([2.0])))]
+    )
+    swapped = lem.permute_states(model, {"z": [1, 0]})
+    assert swapped["z"].probs.tolist() == [0.8, 0.2]
+
+
+def test_a_fitted_regression_is_sampled_at_given_covariates() -> None:
+    u, y = _data()
+    model = lem.Model([U, lem.observed("y", lem.LinearGaussian(), given=U)])
+    fit = lem.fit(model, {"u": u, "y": y})
+    assert fit.sample(5, seed=0, data={"u": u[:5]})["y"].shape == (5, 1)
+
+
+def test_an_option_that_names_a_column_needs_a_model() -> None:
+    with pytest.raises(lem.ModelError, match="offset='e' must be a covariate of its node"):
+        lem.PoissonRegression(offset="e").fit(np.ones((9, 3)), np.ones(9))
+    with pytest.raises(lem.ModelError, match="must be finite"):
+        lem.Softmax(intercept=[0.0, np.nan], coefficients=[[0.0], [1.0]])
