@@ -9,9 +9,8 @@ import attrs
 import numpy as np
 
 from latentem.columns import at_data, by_node, describe, encoded, from_mapping
-from latentem.distributions.arrays import Array
+from latentem.distributions.arrays import LARGEST_VALUE, Array
 from latentem.distributions.base import Distribution, Inputs, beside
-from latentem.distributions.checks import LARGEST_VALUE
 from latentem.errors import DataError, Unsuitable
 from latentem.graph import Model, Node
 

@@ -599,7 +599,7 @@ def test_a_binary_latent_takes_its_prior_along() -> None:
         (lambda: lem.Exponential(prior=lem.Poisson(rate=2.0)), "prior must be a Gamma"),
         (lambda: lem.Normal(prior=lem.Gamma(2.0, 2.0)), "prior must be a NormalInverseGamma"),
         (lambda: lem.Gaussian(prior=lem.Beta(2.0, 2.0)), "prior must be a NormalInverseWishart"),
-        (lambda: lem.NormalInverseGamma(0.0, 1.0, -1.0, 1.0), "must be positive"),
+        (lambda: lem.NormalInverseGamma(0.0, 1.0, -1.0, 1.0), "shape must be"),
         (lambda: lem.NormalInverseGamma(0.0, -1.0, 1.0, 1.0), "weight must be"),
         (lambda: lem.NormalInverseWishart([0.0], 1.0, 3.0, [[-1.0]]), "positive definite"),
         (lambda: lem.NormalInverseWishart([0.0, 0.0], 1.0, 3.0, [[1.0]]), "shapes"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -163,3 +164,80 @@ def test_an_option_that_names_a_column_needs_a_model() -> None:
         lem.PoissonRegression(offset="e").fit(np.ones((9, 3)), np.ones(9))
     with pytest.raises(lem.ModelError, match="must be finite"):
         lem.Softmax(intercept=[0.0, np.nan], coefficients=[[0.0], [1.0]])
+
+
+# -- at the edges of what a likelihood allows ------------------------------------------------------
+
+
+def _never_falls(model: lem.Model, data: Any, **options: Any) -> lem.Fit:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", lem.DegenerateWarning)
+        fit = lem.fit(model, data, seed=0, **options)
+    objective = fit.trace["objective"]
+    assert np.all(np.diff(objective) >= -1e-9 * (1 + np.abs(objective[1:])))
+    return fit
+
+
+@pytest.mark.parametrize("dist", [lem.StudentT(), lem.StudentT(df=3), lem.StudentT(df=1)], ids=repr)
+def test_a_student_t_that_collapses_ends_at_its_floor(dist: lem.Distribution) -> None:
+    x = np.random.default_rng(0).normal(size=(40, 2))
+    x[10:] = x[0]
+    fit = _never_falls(lem.Model([lem.observed("x", dist)]), x)
+    assert fit.status is lem.Status.DEGENERATE
+
+
+@pytest.mark.parametrize("a", [50.0, 1e7, 1e10])
+def test_a_prior_near_certainty_leaves_room_for_failures(a: float) -> None:
+    x = np.random.default_rng(0).integers(0, 2, 40)
+    for dist in (lem.Bernoulli, lem.Geometric):
+        node = lem.observed("x", dist(prior=lem.Beta(a, 1.0)), given=Z)
+        fit = _never_falls(lem.Model([Z, node]), x, restarts=3)
+        assert np.isfinite(fit.log_likelihood)
+
+
+@pytest.mark.parametrize("p", [2, 8])
+def test_regressions_separated_within_a_state_do_not_fall(p: int) -> None:
+    rng = np.random.default_rng(2)
+    data = {"u": rng.normal(size=(40, p)), "y": rng.integers(0, 3, 40)}
+    _never_falls(_mixture(lem.Softmax(3)), data, restarts=3)
+    _never_falls(_mixture(lem.Logistic()), {**data, "y": data["y"] % 2}, restarts=3)
+
+
+@pytest.mark.parametrize("size", [1e7, 1e12])
+def test_large_counts_lose_no_digits(size: float) -> None:
+    rng = np.random.default_rng(0)
+    u = rng.normal(size=40)
+    y = rng.poisson(np.exp(0.3 * u) * size)
+    fit = _never_falls(_mixture(lem.PoissonRegression()), {"u": u, "y": y}, restarts=3)
+    assert fit.model["y"].coefficients == pytest.approx(0.3, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: lem.PoissonRegression(offset=U), "offset must be the name of a covariate"),
+        (lambda: lem.Gaussian("full"), "must be a number or an array of numbers, got 'full'"),
+        (lambda: lem.NormalInverseGamma(0.0, 1e300, 1.0, 1.0), "weight must be a number from 0"),
+        (lambda: lem.NormalInverseGamma("a", 1.0, 1.0, 1.0), "must be positive numbers"),
+        (
+            lambda: lem.NormalInverseWishart([0.0], 1.0, np.inf, [[1.0]]),
+            "df must be a number from 0",
+        ),
+        (lambda: lem.Poisson(prior=lem.Gamma(1e300, 1.0)), "shape must be below 1e\\+12"),
+    ],
+)
+def test_what_no_model_can_have_is_refused_at_once(make: Any, message: str) -> None:
+    with pytest.raises(lem.ModelError, match=message):
+        make()
+
+
+def test_a_held_covariance_has_the_dimension_of_the_data() -> None:
+    model = lem.Model([lem.observed("x", lem.Gaussian(covariance=np.eye(3)))])
+    with pytest.raises(lem.DataError, match="must have 3 columns"):
+        lem.fit(model, np.random.default_rng(0).normal(size=(9, 2)))
+
+
+def test_a_covariate_whose_squares_would_overflow_is_refused() -> None:
+    model = lem.Model([U, lem.observed("y", lem.LinearGaussian(), given=U)])
+    with pytest.raises(lem.DataError, match="data\\['u'\\] must be below 1e\\+150"):
+        lem.fit(model, {"u": [1.0, 2.0, 1e300], "y": [1.0, 2.0, 3.0]})

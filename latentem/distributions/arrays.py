@@ -14,6 +14,8 @@ Array = NDArray[Any]
 # Stands for log 0 inside natural parameters, where a true -inf would turn 0 * -inf into NaN.
 # Any sum below LOG_ZERO / 10 is a probability of exactly zero.
 LOG_ZERO = -1e300
+#: Squares of larger values leave the range of float64.
+LARGEST_VALUE = 1e150
 
 
 def as_float_array(value: Any) -> Array | None:

@@ -8,11 +8,9 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from latentem.distributions.arrays import Array
+from latentem.distributions.arrays import LARGEST_VALUE, Array
 from latentem.errors import DataError, ModelError, Unsuitable
 
-# Squares of larger values leave the range of float64.
-LARGEST_VALUE = 1e150
 # Ratio of variances that double precision can tell from a singular covariance.
 SMALLEST_FLOOR = 1e-15
 

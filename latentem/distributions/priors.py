@@ -137,6 +137,8 @@ def _known(prior: Any, name: str) -> Array | None:
     if value is None:
         return None
     array = np.asarray(value)
+    if array.dtype.kind not in "fiu":
+        return None
     if not (array < LARGEST_WEIGHT).all():
         raise ModelError(
             f"prior: {name} must be below {LARGEST_WEIGHT:g} because it counts observations, got "
