@@ -375,3 +375,25 @@ def test_a_comparison_of_prototypes_is_drawn_without_a_best() -> None:
     assert ax.get_ylabel() == "distortion J, total"
     assert ax.get_legend() is None
     assert list(ax.lines[-1].get_ydata()) == [fit.distortion for fit in fits.values()]
+
+
+def test_a_regression_is_drawn_against_its_covariate() -> None:
+    rng = np.random.default_rng(0)
+    u = rng.uniform(0, 10, 60)
+    y = np.where(rng.random(60) < 0.5, 5 + u, 15 - u)
+    y[3] = np.nan
+    z, covariate = lem.latent("z", lem.Categorical(2)), lem.covariate("u")
+    for dist in (lem.LinearGaussian(), lem.GammaRegression()):
+        model = lem.Model([z, covariate, lem.observed("y", dist, given=[z, covariate])])
+        data = {"u": u, "y": y + rng.normal(size=60) * 0.1}
+        fit = lem.fit(model, data, seed=0, restarts=3)
+        for draw in (lem.plot.clusters, lem.plot.responsibilities):
+            ax = draw(fit, data)
+            assert (ax.get_xlabel(), ax.get_ylabel()) == ("u", "y")
+            points = ax.collections[0].get_offsets()
+            np.testing.assert_allclose(points, np.column_stack([u, data["y"]])[~np.isnan(y)])
+            first = ax.lines[1]  # on a white one
+            grid = np.column_stack([first.get_xdata(), first.get_xdata()])[:, :1]
+            means = fit.model["y"].expected_value(grid).reshape(len(grid), -1)
+            np.testing.assert_allclose(first.get_ydata(), means[:, 0])
+            assert "1 of 60" in ax.get_title(loc="right")

@@ -31,6 +31,8 @@ from latentem.errors import DegenerateError, ModelError, Unsuitable
 
 # Error allowed in a log-density before a state leaves the statistics form for the residual form.
 LARGEST_ERROR = 1e-8
+# States that an event lists.
+MOST_LISTED = 10
 # Beyond this many statistics, and with few states, whitening each state is faster.
 MANY_STATISTICS = 1000
 
@@ -331,7 +333,9 @@ class Gaussian(ExponentialFamily):
     def events(self) -> tuple[str, ...]:
         if self.at_floor is None or not self.at_floor.any():
             return ()
-        states = ", ".join(map(str, np.flatnonzero(self.at_floor)))
+        which = np.flatnonzero(self.at_floor)
+        more = f", ... ({len(which)} in all)" if len(which) > MOST_LISTED else ""
+        states = ", ".join(map(str, which[:MOST_LISTED])) + more
         return (
             f"the covariance of state {states} is at its floor, "
             f"{self.floor:g} of the variance of the data",

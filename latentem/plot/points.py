@@ -42,7 +42,8 @@ def responsibilities(
     Two or more dimensions: a scatter, with the contours of one and two standard deviations of
     every component that has a mean and a covariance. One dimension: a histogram with the
     component densities, each times its share of the data, and their sum. Levels: bars of their
-    frequencies, divided among the states, and the probabilities under the model.
+    frequencies, divided among the states, and the probabilities under the model. A regression of
+    one dimension: a scatter against its first covariate, with the mean of every component.
 
     A point of which a coordinate drawn is missing is left out; the title says how many are.
 
@@ -76,6 +77,8 @@ def responsibilities(
     ax = axes_or_new(ax)
     if view.has_levels:
         explained = _draw_frequencies(ax, view, value[:, 0], shares)
+    elif view.is_line and view.inputs is not None:
+        return _regression(ax, view, known, blend(shares))
     elif view.is_line:
         explained = _draw_density(ax, view, value[:, 0], shares)
         _draw_rug(ax, value[:, 0], blend(shares))
@@ -130,6 +133,8 @@ def clusters(
         _draw_bars(ax, view, value[:, 0], np.eye(view.n_states)[states])
         ax.set_ylabel("rows")
         return _labelled(ax, view, plane, known, [])
+    if view.is_line and view.inputs is not None:
+        return _regression(ax, view, known, palette(view.n_states)[states])
     if view.is_line:
         _draw_histograms(ax, view, value[:, 0], states)
     else:
@@ -167,6 +172,23 @@ def _labelled(
         handles = [lines.Line2D([], [], **style) for _, style in entries]
         labels = [label for label, _ in entries]
         ax.legend(handles, labels, fontsize="small", framealpha=0.8)
+    return ax
+
+
+def _regression(ax: Axes, view: View, known: Array, colours: Array) -> Axes:
+    """Draw values against their first covariate, and the components' means given it."""
+    assert view.inputs is not None
+    ax.scatter(view.inputs[known, 0], view.value[known, 0], s=16, c=colours, linewidths=0)
+    explained: list[tuple[str, Any]] = []
+    if hasattr(view.dist, "expected_value"):
+        u, means = view.curves(200)
+        for mean, colour in zip(means.T, view.component_colours(), strict=False):
+            ax.plot(u, mean, color="white", linewidth=4)
+            ax.plot(u, mean, color=colour * 0.75, linewidth=2)
+        explained = [("mean", {"color": "0.25", "linewidth": 2})]
+    ax = _labelled(ax, view, [0], known, explained)
+    ax.set_xlabel(view.regressors[0])
+    ax.set_ylabel(view.names[0])
     return ax
 
 

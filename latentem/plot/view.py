@@ -38,6 +38,8 @@ class View:
         For each combination of the states of all discrete parents that of the latent ones.
     has_density : bool
         Whether the parameters of a component alone say the density of a value.
+    inputs : array, (n, p), or None
+        The covariates of a regression, and ``regressors`` their names.
     """
 
     def __init__(self, fitted: Model | Fit, data: Any, name: str | None) -> None:
@@ -47,6 +49,10 @@ class View:
         self.node = _drawn(model, name)
         self.dist: Any = self.node.dist
         values = _as_given(bound, self.node.name)
+        self.inputs = bound.inputs.get(self.node.name)
+        if self.inputs is not None and bound.places is not None:
+            self.inputs = self.inputs[bound.places]
+        self.regressors = [parent.name for parent in model.regressors(self.node.name)]
         self.event_shape = values.shape[1:]
         self.value = values.reshape(len(values), math.prod(self.event_shape))
         self.names = _column_names(self.node, data, self.value.shape[1])
@@ -119,6 +125,17 @@ class View:
             return np.ones((len(self.value), 1))
         table = self.posterior.marginal(*(latent.name for latent in self.latents))
         return np.asarray(table).reshape(len(self.value), -1)
+
+    def curves(self, n: int) -> tuple[Array, Array]:
+        """Return n values of the first covariate, and the means of the components, (n, K).
+
+        Other covariates stand at their means.
+        """
+        assert self.inputs is not None
+        grid = np.tile(self.inputs.mean(axis=0), (n, 1))
+        grid[:, 0] = np.linspace(self.inputs[:, 0].min(), self.inputs[:, 0].max(), n)
+        means = np.asarray(self.dist.expected_value(grid))
+        return grid[:, 0], means.reshape(n, -1)
 
     def state_names(self) -> list[str]:
         """Return what each combination of the latent parents' states is called, K strings."""
