@@ -18,7 +18,6 @@ import latentem as lem
 from latentem.distributions.covariance import LETTERS, STRUCTURES
 from latentem.distributions.spectra import rounds, spectra
 
-Table = Callable[[str], dict[str, np.ndarray]]
 NAMES = ["EII", "VII", "EEI", "VEI", "EVI", "VVI"]
 NAMES += ["EEE", "VEE", "EVE", "VVE", "EEV", "VEV", "EVV", "VVV"]
 # Not a linear space: what the words full, diagonal, spherical and shared do not say.
@@ -80,9 +79,9 @@ def _never_falls(fit: lem.Fit, rounding: float = 1e-11) -> None:
     ],
 )
 def test_iris_as_mclust_has_it(
-    table: Table, name: str, k: int, log_likelihood: float, bic: float, n_parameters: int
+    name: str, k: int, log_likelihood: float, bic: float, n_parameters: int
 ) -> None:
-    data = table("iris")
+    data = lem.datasets.iris().table
     x = np.column_stack([column for title, column in data.items() if title != "species"])
     fit = lem.fit(_mixture(k, name), x, seed=0, tol=1e-9, restarts=5)
     assert fit.n_parameters == n_parameters

@@ -6,6 +6,7 @@ import csv
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 import latentem.datasets
 from latentem.datasets import old_faithful
@@ -32,10 +33,35 @@ def test_loading_twice_gives_independent_arrays() -> None:
     assert old_faithful().data.min() > 0.0
 
 
-def test_the_file_in_the_package_holds_every_row() -> None:
-    file = Path(latentem.datasets.__file__).with_name("old_faithful.csv")
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("carcinoma", (118, 7)),
+        ("coins", (5, 2)),
+        ("death_notices", (10, 2)),
+        ("dmft", (797, 2)),
+        ("galaxies", (82, 1)),
+        ("iris", (150, 4)),
+        ("old_faithful", (272, 2)),
+        ("tone", (150, 2)),
+        ("values", (216, 4)),
+    ],
+)
+def test_data_and_table_hold_every_row_of_the_file(name: str, shape: tuple[int, int]) -> None:
+    dataset = getattr(latentem.datasets, name)()
+    file = Path(latentem.datasets.__file__).with_name(f"{name}.csv")
     with file.open(newline="", encoding="utf-8") as lines:
         header, *rows = csv.reader(lines)
-    faithful = old_faithful()
-    assert tuple(header) == faithful.columns
-    np.testing.assert_array_equal(faithful.data, np.array(rows, dtype=float))
+    assert list(dataset.table) == header
+    for column, cells in zip(header, zip(*rows, strict=True), strict=True):
+        words = dataset.table[column].dtype.kind == "U"
+        expected = cells if words else [float(cell) for cell in cells]
+        np.testing.assert_array_equal(dataset.table[column], expected)
+    assert dataset.data.shape == shape
+    for column, values in zip(dataset.columns, dataset.data.T, strict=True):
+        np.testing.assert_array_equal(values, dataset.table[column])
+
+
+def test_every_data_set_is_tested_and_named() -> None:
+    files = {file.stem for file in Path(latentem.datasets.__file__).parent.glob("*.csv")}
+    assert files == set(latentem.datasets.__all__) - {"Dataset"}

@@ -1,6 +1,6 @@
 """Published figures on real data, to 1e-4 in log-likelihood, with their sources.
 
-The data sets and their sources are listed in ``tests/data/README.md``; the figures are maximum
+The data sets ship with the library, `latentem.datasets`; the figures are maximum
 likelihood (covariance divisor n_k, no regularisation), the best known optimum over many starts,
 recomputed with at least one independent program.
 """
@@ -8,14 +8,11 @@ recomputed with at least one independent program.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 import pytest
 
 import latentem as lem
-
-Table = Callable[[str], dict[str, np.ndarray]]
 
 FIGURE = 1e-4
 
@@ -70,9 +67,9 @@ def test_old_faithful_k_means(faithful: np.ndarray) -> None:
     assert sorted(np.bincount(fit.predict())) == [100, 172]
 
 
-def test_death_notices_two_poissons(table: Table) -> None:
+def test_death_notices_two_poissons() -> None:
     # Hasselblad 1969, by counts with frequencies.
-    data = table("death_notices")
+    data = lem.datasets.death_notices().table
     single = lem.fit(_mixture(1, lem.Poisson()), data["deaths"], weights=data["freq"])
     assert single.log_likelihood == pytest.approx(-2001.397847, abs=1e-5)
     arguments = {"weights": data["freq"], "seed": 0, "tol": 1e-11, "restarts": 2}
@@ -83,8 +80,8 @@ def test_death_notices_two_poissons(table: Table) -> None:
     np.testing.assert_allclose(fit.model["x"].rate[order], [1.25609510, 2.66340436], atol=2e-4)
 
 
-def test_death_notices_as_days_equal_death_notices_as_counts(table: Table) -> None:
-    data = table("death_notices")
+def test_death_notices_as_days_equal_death_notices_as_counts() -> None:
+    data = lem.datasets.death_notices().table
     days = np.repeat(data["deaths"], data["freq"])
     assert len(days) == 1096
     start = lem.Model([
@@ -99,9 +96,9 @@ def test_death_notices_as_days_equal_death_notices_as_counts(table: Table) -> No
 
 
 @pytest.mark.parametrize(("k", "log_likelihood"), [(2, -317.25684), (3, -293.70498)])
-def test_carcinoma_latent_classes(k: int, log_likelihood: float, table: Table) -> None:
+def test_carcinoma_latent_classes(k: int, log_likelihood: float) -> None:
     # Agresti 2002; poLCA prints the same.
-    data = {name: column - 1 for name, column in table("carcinoma").items()}
+    data = {name: column - 1 for name, column in lem.datasets.carcinoma().table.items()}
     fit = lem.fit(_latent_classes(k, list(data)), data, seed=0, tol=1e-10)
     assert fit.log_likelihood == pytest.approx(log_likelihood, abs=FIGURE)
     assert fit.n_parameters == k - 1 + 7 * k
@@ -111,16 +108,16 @@ def test_carcinoma_latent_classes(k: int, log_likelihood: float, table: Table) -
 
 
 @pytest.mark.parametrize(("k", "log_likelihood"), [(1, -543.6498), (2, -504.4677)])
-def test_role_conflict_latent_classes(k: int, log_likelihood: float, table: Table) -> None:
+def test_role_conflict_latent_classes(k: int, log_likelihood: float) -> None:
     # Goodman 1974.
-    data = {name: column - 1 for name, column in table("values").items()}
+    data = {name: column - 1 for name, column in lem.datasets.values().table.items()}
     fit = lem.fit(_latent_classes(k, list(data)), data, seed=0, tol=1e-9)
     assert fit.log_likelihood == pytest.approx(log_likelihood, abs=FIGURE)
 
 
-def test_decayed_missing_filled_teeth_zero_inflated_poisson(table: Table) -> None:
+def test_decayed_missing_filled_teeth_zero_inflated_poisson() -> None:
     # Boehning et al. 1999: structural zeros .21630447, rate 2.36629422.
-    teeth = table("dmft")["End"]
+    teeth = lem.datasets.dmft().table["End"]
     model = _mixture(2, lem.Switch([lem.PointMass(0), lem.Poisson()]))
     fit = lem.fit(model, teeth, seed=0, tol=1e-12)
     assert fit.log_likelihood == pytest.approx(-1425.720832, abs=FIGURE)
@@ -129,16 +126,16 @@ def test_decayed_missing_filled_teeth_zero_inflated_poisson(table: Table) -> Non
     assert fit.n_parameters == 2
 
 
-def test_iris_three_full_components(table: Table) -> None:
-    data = table("iris")
+def test_iris_three_full_components() -> None:
+    data = lem.datasets.iris().table
     x = np.column_stack([column for name, column in data.items() if name != "species"])
     fit = lem.fit(lem.models.gaussian_mixture(3), x, seed=0, tol=1e-9)
     assert fit.log_likelihood == pytest.approx(-180.1855, abs=FIGURE)
     assert fit.n_parameters == 2 + 3 * 4 + 3 * 10
 
 
-def test_iris_species_given_is_complete_data_maximum_likelihood(table: Table) -> None:
-    data = table("iris")
+def test_iris_species_given_is_complete_data_maximum_likelihood() -> None:
+    data = lem.datasets.iris().table
     x = np.column_stack([column for name, column in data.items() if name != "species"])
     species, z = np.unique(data["species"], return_inverse=True)
     fit = lem.fit(lem.models.gaussian_mixture(3), {"x": x, "z": z})
@@ -208,9 +205,9 @@ def test_two_coins_step_by_step() -> None:
         np.testing.assert_allclose(found, [0.519583, 0.796789], atol=1e-4)
 
 
-def test_role_conflict_three_classes_and_its_slow_convergence(table: Table) -> None:
+def test_role_conflict_three_classes_and_its_slow_convergence() -> None:
     # Goodman 1974: -503.3011, some 3,000 plain EM steps.
-    data = {name: column - 1 for name, column in table("values").items()}
+    data = {name: column - 1 for name, column in lem.datasets.values().table.items()}
     fit = lem.fit(_latent_classes(3, list(data)), data, seed=0)
     assert fit.log_likelihood == pytest.approx(-503.3011, abs=FIGURE)
 
@@ -228,7 +225,7 @@ def test_role_conflict_three_classes_and_its_slow_convergence(table: Table) -> N
         *((6, seed, [-182.5751]) for seed in range(4)),
     ],
 )
-def test_galaxies_for_every_seed(k: int, seed: int, figures: list[float], table: Table) -> None:
-    velocity = table("galaxies")["velocity"] / 1000
+def test_galaxies_for_every_seed(k: int, seed: int, figures: list[float]) -> None:
+    velocity = lem.datasets.galaxies().table["velocity"] / 1000
     fit = lem.fit(_mixture(k, lem.Normal()), velocity, seed=seed)
     assert any(fit.log_likelihood == pytest.approx(figure, abs=1e-3) for figure in figures)

@@ -2,32 +2,188 @@
 
 from __future__ import annotations
 
+import csv
+from collections.abc import Mapping
 from importlib import resources
+from typing import Any
 
 import attrs
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Dataset", "old_faithful"]
+__all__ = [
+    "Dataset",
+    "carcinoma",
+    "coins",
+    "death_notices",
+    "dmft",
+    "galaxies",
+    "iris",
+    "old_faithful",
+    "tone",
+    "values",
+]
 
 
 @attrs.frozen(eq=False)
 class Dataset:
-    """A table of numbers, the names of its columns and where it comes from.
+    """A table: its numbers, the names of its columns and where it comes from.
 
     Parameters
     ----------
     data
-        The numbers, shape ``(n, d)``.
+        The columns of numbers, shape ``(n, d)``.
     columns
-        The name of each column, ``d`` of them.
+        The name of each column of ``data``, ``d`` of them.
     source
         The publication, or the file, that the numbers were taken from.
+    table
+        Every column by its name, ``(n,)`` each: integers, floats or words. It goes into `fit` as it
+        is when the nodes have the columns' names.
     """
 
     data: npt.NDArray[np.float64] = attrs.field(repr=lambda data: f"array of shape {data.shape}")
     columns: tuple[str, ...]
     source: str
+    table: Mapping[str, npt.NDArray[Any]] = attrs.field(repr=False)
+
+    @table.default
+    def _table(self) -> Mapping[str, npt.NDArray[Any]]:
+        return dict(zip(self.columns, self.data.T, strict=True))
+
+
+def carcinoma() -> Dataset:
+    """Load seven pathologists' ratings of 118 slides: carcinoma (2) or not (1).
+
+    Returns
+    -------
+    Dataset
+        ``data`` of shape ``(118, 7)``, a column a pathologist, ``A`` to ``G``.
+
+    References
+    ----------
+    A. Agresti, *Categorical Data Analysis*, 2nd ed., Wiley 2002, table 13.1.
+
+    Examples
+    --------
+    >>> from latentem import datasets
+    >>> datasets.carcinoma().data.mean(axis=0).round(2)  # A and B see it most often
+    array([1.56, 1.67, 1.38, 1.27, 1.6 , 1.21, 1.56])
+    """
+    return _read("carcinoma.csv", "Agresti, Categorical Data Analysis, 2nd ed. (2002), table 13.1")
+
+
+def coins() -> Dataset:
+    """Load five sets of ten tosses, each of one of two coins; which one is not recorded.
+
+    Returns
+    -------
+    Dataset
+        ``data`` of shape ``(5, 2)``: heads, and tosses in all.
+
+    References
+    ----------
+    C. B. Do and S. Batzoglou, "What is the expectation maximization algorithm?", Nature
+    Biotechnology 26 (2008), 897-899.
+
+    Examples
+    --------
+    >>> from latentem import datasets
+    >>> datasets.coins().table["heads"].tolist()
+    [5, 9, 8, 4, 7]
+    """
+    return _read("coins.csv", "Do & Batzoglou, Nature Biotechnology 26 (2008), 897-899")
+
+
+def death_notices() -> Dataset:
+    """Load how many deaths of women over 80 *The Times* announced a day, 1910 to 1912.
+
+    Returns
+    -------
+    Dataset
+        ``data`` of shape ``(10, 2)``: deaths on a day, and the number of days (1096 in all).
+
+    References
+    ----------
+    V. Hasselblad, "Estimation of finite mixtures of distributions from the exponential family",
+    JASA 64 (1969), 1459-1471.
+
+    Examples
+    --------
+    >>> from latentem import datasets
+    >>> int(datasets.death_notices().table["freq"].sum())
+    1096
+    """
+    return _read("death_notices.csv", "Hasselblad, JASA 64 (1969), 1459-1471")
+
+
+def dmft() -> Dataset:
+    """Load the decayed, missing and filled teeth of 797 children before and after a trial.
+
+    Returns
+    -------
+    Dataset
+        ``data`` of shape ``(797, 2)``: teeth at its end and at its beginning; ``table`` has gender,
+        ethnic group and treatment too.
+
+    References
+    ----------
+    D. Böhning, E. Dietz, P. Schlattmann, L. Mendonça and U. Kirchner, "The zero-inflated Poisson
+    model and the decayed, missing and filled teeth index in dental epidemiology", JRSS A 162
+    (1999), 195-209.
+
+    Examples
+    --------
+    >>> from latentem import datasets
+    >>> int((datasets.dmft().table["End"] == 0).sum())  # children without a bad tooth
+    231
+    """
+    return _read("dmft.csv", "Böhning et al., JRSS A 162 (1999), 195-209")
+
+
+def galaxies() -> Dataset:
+    """Load the velocities of 82 galaxies in the Corona Borealis region, in km/s.
+
+    Returns
+    -------
+    Dataset
+        ``data`` of shape ``(82, 1)``.
+
+    References
+    ----------
+    K. Roeder, "Density estimation with confidence sets exemplified by superclusters and voids in
+    the galaxies", JASA 85 (1990), 617-624.
+
+    Examples
+    --------
+    >>> from latentem import datasets
+    >>> datasets.galaxies().data.shape
+    (82, 1)
+    """
+    return _read("galaxies.csv", "Roeder, JASA 85 (1990), 617-624")
+
+
+def iris() -> Dataset:
+    """Load four measurements, in centimetres, of 150 irises of three species.
+
+    Returns
+    -------
+    Dataset
+        ``data`` of shape ``(150, 4)``: length and width of sepal and petal; ``table`` has the
+        species too.
+
+    References
+    ----------
+    R. A. Fisher, "The use of multiple measurements in taxonomic problems", Annals of Eugenics 7
+    (1936), 179-188; the version of R's ``iris``.
+
+    Examples
+    --------
+    >>> from latentem import datasets
+    >>> sorted(set(datasets.iris().table["species"].tolist()))
+    ['setosa', 'versicolor', 'virginica']
+    """
+    return _read("iris.csv", "Fisher, Annals of Eugenics 7 (1936), 179-188; R's iris")
 
 
 def old_faithful() -> Dataset:
@@ -56,11 +212,71 @@ def old_faithful() -> Dataset:
     """
     return _read(
         "old_faithful.csv",
-        source="Azzalini & Bowman, Applied Statistics 39 (1990), 357-365; R's faithful",
+        "Azzalini & Bowman, Applied Statistics 39 (1990), 357-365; R's faithful",
     )
 
 
-def _read(file: str, *, source: str) -> Dataset:
+def tone() -> Dataset:
+    """Load a musician's tuning of 150 tones whose overtones were stretched.
+
+    A musician tuned a second tone to the octave of the first. Some answers follow the stretched
+    overtone (tuned = ratio), others stay at the true octave (tuned = 2).
+
+    Returns
+    -------
+    Dataset
+        ``data`` of shape ``(150, 2)``: stretch ratio, and tuned ratio.
+
+    References
+    ----------
+    E. Cohen, "Some effects of inharmonic partials on interval perception", Music Perception 1
+    (1984), 323-349.
+
+    Examples
+    --------
+    >>> from latentem import datasets
+    >>> datasets.tone().columns
+    ('stretchratio', 'tuned')
+    """
+    return _read("tone.csv", "Cohen, Music Perception 1 (1984), 323-349; R's tonedata (mixtools)")
+
+
+def values() -> Dataset:
+    """Load 216 answers to four questions on a conflict of roles, 1 or 2 each.
+
+    Returns
+    -------
+    Dataset
+        ``data`` of shape ``(216, 4)``, a column a question.
+
+    References
+    ----------
+    L. A. Goodman, "Exploratory latent structure analysis using both identifiable and
+    unidentifiable models", Biometrika 61 (1974), 215-231; after Stouffer and Toby (1951).
+
+    Examples
+    --------
+    >>> from latentem import datasets
+    >>> datasets.values().data.shape
+    (216, 4)
+    """
+    return _read("values.csv", "Goodman, Biometrika 61 (1974), 215-231")
+
+
+def _read(file: str, source: str) -> Dataset:
+    """Return a file of the package, each column as integers, floats or words."""
     with resources.files(__package__).joinpath(file).open(encoding="utf-8") as lines:
-        columns = tuple(next(lines).strip().split(","))
-        return Dataset(np.loadtxt(lines, delimiter=",", ndmin=2), columns, source)
+        header, *rows = csv.reader(lines)
+    table = {name: _column(cells) for name, *cells in zip(header, *rows, strict=True)}
+    numbers = {name: column for name, column in table.items() if column.dtype.kind in "if"}
+    data = np.column_stack([column.astype(float) for column in numbers.values()])  # (n, d)
+    return Dataset(data, tuple(numbers), source, table)
+
+
+def _column(cells: list[str]) -> npt.NDArray[Any]:
+    for kind in (int, float):
+        try:
+            return np.array([kind(cell) for cell in cells])
+        except ValueError:
+            continue
+    return np.array(cells)
