@@ -57,6 +57,7 @@ from latentem.distributions import (
     parameter,
 )
 from latentem.em import init
+from latentem.em.accelerate import anderson, squarem
 from latentem.em.align import Alignment, align, permute_states
 from latentem.em.assign import hard, soft, stochastic, tempered
 from latentem.em.bootstrap import Bootstrap
@@ -157,6 +158,7 @@ __all__ = [
     "VonMisesFisher",
     "Weibull",
     "align",
+    "anderson",
     "compare",
     "cost",
     "covariance",
@@ -184,6 +186,7 @@ __all__ = [
     "sample",
     "select",
     "soft",
+    "squarem",
     "stochastic",
     "tempered",
 ]

@@ -21,6 +21,7 @@ ENGINE += [
     PACKAGE / "graph.py",
     PACKAGE / "columns.py",
     PACKAGE / "data.py",
+    PACKAGE / "repeats.py",
     PACKAGE / "parallel.py",
 ]
 
@@ -42,7 +43,8 @@ PUBLIC = """
     e_step m_step expected_log_joint log_likelihood log_joint initialize iterate fit sample
     cost soft hard tempered stochastic init Posterior Fit Trace Step Status models testing
     align permute_states Alignment compare Comparison select Selection
-    datasets errors LatentemError ModelError DataError DegenerateError ObjectiveDecreasedError
+    squarem anderson datasets errors LatentemError ModelError DataError DegenerateError
+    ObjectiveDecreasedError
     TooLargeError MissingExtraError ConvergenceWarning DegenerateWarning plot Array
 """
 
@@ -122,8 +124,10 @@ BELOW = {
     "graph": {"errors", "distributions"},
     "columns": {"errors", "distributions", "graph"},
     "data": {"errors", "distributions", "graph", "columns"},
+    "repeats": {"errors", "distributions", "data"},
     "inference": {"errors", "distributions", "graph", "data", "parallel", "seeds"},
-    "em": {"errors", "distributions", "graph", "columns", "data", "parallel", "seeds", "inference"},
+    "em": {"errors", "distributions", "graph", "columns", "data", "repeats", "parallel", "seeds"}
+    | {"inference"},
     "models": {"errors", "distributions", "graph"},
 }
 

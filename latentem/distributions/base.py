@@ -438,6 +438,10 @@ class Distribution(metaclass=_ReadOnlyArrays):
         """Return the maximiser of the expected log-probability that the record holds."""
         return record.maximise(self)
 
+    def comparable(self, record: Record) -> Record:
+        """Return the record about points that stay the same from step to step."""
+        return record
+
     def directions(self) -> list[dict[str, Array]]:
         """Return the directions in which the parameters can move, one for each free parameter.
 

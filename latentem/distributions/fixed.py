@@ -230,6 +230,9 @@ class Fixed(Distribution):
     def update(self, record: Record) -> Self:
         return self
 
+    def comparable(self, record: Record) -> Record:
+        return self.dist.comparable(record)
+
     def keep(self, old: Self, states: Array) -> Self:
         return self
 

@@ -23,7 +23,7 @@ from latentem.distributions.gaps import GappedKernel
 from latentem.distributions.gaussian_kernel import ResidualKernel
 from latentem.distributions.kernels import Kernel, LinearKernel, TemplateKernel
 from latentem.distributions.priors import NormalInverseWishart, refuse_prior
-from latentem.distributions.records import Statistics, check_finite, nothing_to_fit
+from latentem.distributions.records import Record, Statistics, check_finite, nothing_to_fit
 from latentem.distributions.reference import SMALLEST_SCALE, Reference, squared_distances
 from latentem.distributions.structure import Eigen
 from latentem.distributions.whitening import LOG_2PI, whiten
@@ -397,6 +397,11 @@ class Gaussian(ExponentialFamily):
         else:
             self.reference.standardise_into(out[:d], value)
         self.form.moments_into(out[d:], out[:d])
+
+    def comparable(self, record: Record) -> Record:
+        if isinstance(record, Statistics) and isinstance(record.reference, Reference):
+            return record.reference.common(record, self.form)
+        return record
 
     def _whitened(self) -> tuple[Array, Array]:
         """Return W with W'W = covariance^-1, and log|covariance| / 2."""

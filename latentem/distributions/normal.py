@@ -22,7 +22,7 @@ from latentem.distributions.formulas import Formulas
 from latentem.distributions.gaussian import Gaussian
 from latentem.distributions.kernels import Attached, Kernel, LinearKernel, TemplateKernel
 from latentem.distributions.priors import NormalInverseGamma, refuse_prior
-from latentem.distributions.records import Statistics
+from latentem.distributions.records import Record, Statistics
 from latentem.distributions.reference import Reference
 from latentem.errors import ModelError, Unsuitable
 
@@ -226,6 +226,9 @@ class Normal(ExponentialFamily):
 
     def from_statistics(self, record: Statistics) -> Self:
         return self._of(self.gaussian.from_statistics(record))
+
+    def comparable(self, record: Record) -> Record:
+        return self.gaussian.comparable(record)
 
     def about(self, reference: Reference | None) -> Self:
         return self if reference is self.reference else attrs.evolve(self, reference=reference)

@@ -11,7 +11,7 @@ import numpy as np
 
 from latentem.distributions.arrays import Array
 from latentem.distributions.kernels import Attached, AttachedStack, Kernel, LinearKernel, Stack
-from latentem.distributions.records import D, Record, Statistics
+from latentem.distributions.records import D, Record, Statistics, cut_vector, joined_vector
 
 if TYPE_CHECKING:
     from latentem.distributions.side_by_side import SideBySide
@@ -30,6 +30,17 @@ class ColumnsRecord(Record):
     def __add__(self, other: ColumnsRecord) -> ColumnsRecord:
         pairs = zip(self.parts, other.parts, strict=True)
         return ColumnsRecord(tuple(a + b for a, b in pairs))
+
+    @property
+    def vector(self) -> Array | None:
+        return joined_vector(self.parts)
+
+    def of_vector(self, vector: Array) -> ColumnsRecord:
+        return ColumnsRecord(cut_vector(self.parts, vector))
+
+    @property
+    def units(self) -> tuple[object, ...]:
+        return tuple(unit for part in self.parts for unit in part.units)
 
     def maximise(self, dist: D) -> D:
         return dist.update(self)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import abc
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from latentem.distributions.base import Distribution, ExponentialFamily
 
 D = TypeVar("D", bound="Distribution")
+R = TypeVar("R", bound="Record")
 
 
 class Record(abc.ABC):
@@ -32,6 +33,20 @@ class Record(abc.ABC):
     def holds_rows(self) -> bool:
         """Whether it grows with the number of rows."""
         return False
+
+    @property
+    def vector(self) -> Array | None:
+        """All its numbers in a row, if they are sums over rows and nothing but; else None."""
+        return None
+
+    def of_vector(self, vector: Array) -> Self:
+        """Return the record with other numbers in the place of its own."""
+        raise NotImplementedError(type(self).__name__)
+
+    @property
+    def units(self) -> tuple[object, ...]:
+        """What the sums are relative to: points of reference."""
+        return ()
 
     @abc.abstractmethod
     def __add__(self, other: Any) -> Self:
@@ -139,6 +154,13 @@ class Counts(Record):
     def states(self) -> Array:
         """The values 0, ..., n_states - 1."""
         return np.arange(len(self.counts))
+
+    @property
+    def vector(self) -> Array:
+        return self.counts.ravel()
+
+    def of_vector(self, vector: Array) -> Counts:
+        return Counts(vector.reshape(self.counts.shape))
 
     def __add__(self, other: Counts) -> Counts:
         return Counts(self.counts + other.counts)
@@ -277,6 +299,19 @@ class Statistics(Record):
             self.reference,
         )
 
+    @property
+    def vector(self) -> Array:
+        return np.concatenate([self.weight, self.total.ravel(), [self.log_base]])
+
+    def of_vector(self, vector: Array) -> Statistics:
+        weight, total = np.split(vector[:-1], [self.weight.size])
+        shaped = total.reshape(self.total.shape)
+        return Statistics(weight, shaped, float(vector[-1]), self.reference)
+
+    @property
+    def units(self) -> tuple[object, ...]:
+        return (self.reference,)
+
     def maximise(self, dist: D) -> D:
         family = cast("ExponentialFamily", dist)  # only such families make this record
         return cast("D", family.from_statistics(self))
@@ -293,6 +328,20 @@ class StackRecord:
         sums = None if self.sums is None or other.sums is None else self.sums + other.sums
         pairs = zip(self.others, other.others, strict=True)
         return StackRecord(sums, tuple(a + b for a, b in pairs))
+
+
+def joined_vector(records: Sequence[Record]) -> Array | None:
+    """Return the numbers of several records in a row; None if some are more than sums."""
+    vectors = [record.vector for record in records]
+    known = [vector for vector in vectors if vector is not None]
+    return np.concatenate(known) if known and len(known) == len(vectors) else None
+
+
+def cut_vector(records: Sequence[R], vector: Array) -> tuple[R, ...]:
+    """Undo `joined_vector`."""
+    sizes = [0 if record.vector is None else record.vector.size for record in records]
+    parts = np.split(vector, np.cumsum(sizes)[:-1])
+    return tuple(record.of_vector(part) for record, part in zip(records, parts, strict=True))
 
 
 def impossible(eta: Array, total: Array, weight: Array) -> Array:

@@ -7,6 +7,7 @@ import numpy as np
 
 from latentem.distributions.arrays import Array
 from latentem.distributions.covariance import Structure
+from latentem.distributions.records import Statistics
 
 # Squares of smaller deviations leave the range of float64.
 SMALLEST_SCALE = 1e-150
@@ -104,6 +105,27 @@ class Reference:
         centre = self.centre if self.centres is None else self.centres
         mean, rounding = two_sum(centre, self.scale * standard)
         return mean, rounding if self.low is None else rounding + self.low
+
+    def common(self, record: Statistics, form: Structure) -> Statistics:
+        """Return a record about the states' own centres and scales as one about the common ones.
+
+        With z = c + R y, of y's sums over rows w, s and S: w c + R s, and
+        w c c' + c (R s)' + (R s) c' + R S R'.
+        """
+        if self.base is None or self.centres is None or self.low is None:
+            return record
+        c = ((self.centres - self.centre) + self.low) / self.scale  # (K, d)
+        first, moments = np.split(record.total, [c.shape[1]], axis=1)
+        products = form.covariance(moments, np.zeros_like(c))
+        if self.root is not None:
+            first = (self.root @ first[..., None])[..., 0]
+            products = self.root @ products @ np.swapaxes(self.root, -1, -2)
+        cross = c[:, :, None] * (first + 0.5 * record.weight[:, None] * c)[:, None, :]
+        products = products + cross + np.swapaxes(cross, -1, -2)
+        total = np.concatenate(
+            [first + record.weight[:, None] * c, form.of_products(products)], axis=1
+        )
+        return attrs.evolve(record, total=total, reference=self.base)
 
     def of_states(self, centres: Array, low: Array, root: Array | None = None) -> Reference:
         """Return the reference with a centre, and a scale if given, for each state."""

@@ -399,6 +399,12 @@ class SideBySide(ExponentialFamily):
             parts = cut(record, self._sizes())
         return self._each(lambda dist, part: dist.update(part), parts)
 
+    def comparable(self, record: Record) -> Record:
+        if not isinstance(record, ColumnsRecord):
+            return record
+        pairs = zip(self.components, record.parts, strict=True)
+        return ColumnsRecord(tuple(dist.comparable(part) for dist, part in pairs))
+
 
 def _means(dist: Distribution, weights: Array) -> Array:
     """Return the mean, or over a finite set the mode, under weights of the states ``(K, rows)``."""

@@ -24,7 +24,7 @@ from latentem.distributions.base import (
 )
 from latentem.distributions.formulas import Formulas, composed
 from latentem.distributions.kernels import Attached, Kernel
-from latentem.distributions.records import Choices, D, Record
+from latentem.distributions.records import Choices, D, Record, cut_vector, joined_vector
 from latentem.errors import ModelError, Unsuitable
 
 
@@ -418,6 +418,12 @@ class Switch(Distribution):
             cases.append(case.update(part.counts if alone else part))  # type: ignore[attr-defined]
         return self._of(cases)
 
+    def comparable(self, record: Record) -> Record:
+        if not isinstance(record, _SwitchRecord):
+            return record
+        pairs = zip(self.cases, record.records, strict=True)
+        return _SwitchRecord(tuple(case.comparable(part) for case, part in pairs))
+
 
 def _of_case(values: Sequence[Array], chosen: Array) -> Array:
     """Return for each row the value of the case that was chosen for it."""
@@ -436,6 +442,17 @@ class _SwitchRecord(Record):
     def __add__(self, other: _SwitchRecord) -> _SwitchRecord:
         pairs = zip(self.records, other.records, strict=True)
         return _SwitchRecord(tuple(a + b for a, b in pairs))
+
+    @property
+    def vector(self) -> Array | None:
+        return joined_vector(self.records)
+
+    def of_vector(self, vector: Array) -> _SwitchRecord:
+        return _SwitchRecord(cut_vector(self.records, vector))
+
+    @property
+    def units(self) -> tuple[object, ...]:
+        return tuple(unit for record in self.records for unit in record.units)
 
     def maximise(self, dist: D) -> D:
         return dist.update(self)

@@ -100,6 +100,9 @@ class Convergence:
         if gain <= 0:
             return 0.0
         rate = gain / before if before > 0 else 1.0
+        # After a leap a step gains much where EM is fast; what is left is where it is slow. The
+        # objective is quadratic in the error.
+        rate = max(rate, states[-1].rate ** 2)
         return float(gain * rate / (1.0 - rate)) if rate < 1.0 else np.inf
 
     def _parameters_reached(self, states: list[State]) -> bool:
@@ -110,7 +113,7 @@ class Convergence:
 
 def is_small(problem: Problem) -> bool:
     """Return whether an iteration costs next to nothing, so that thoroughness is free."""
-    return problem.data.n * problem.layout.cells <= SMALL
+    return problem.distinct.n * problem.layout.cells <= SMALL
 
 
 def parameter_change(old: Theta, new: Theta) -> float:

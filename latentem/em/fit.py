@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 import numpy as np
 
+from latentem.em.accelerate import Accelerator, squarem
 from latentem.em.assign import Assignment, soft
 from latentem.em.convergence import Convergence, is_small
 from latentem.em.first import first_theta
@@ -155,7 +156,7 @@ def fit(
     *,
     init: Start | Model | None = None,
     assign: Assignment = soft,
-    accelerate: None = None,
+    accelerate: Accelerator | None = squarem,
     tol: float = 1e-6,
     parameter_tol: float | None = None,
     max_iter: int | None = None,
@@ -187,8 +188,9 @@ def fit(
         One of `latentem.init`, or a model whose parameters to start from.
     assign : Assignment
         `soft` (EM), `hard`, `tempered` or `stochastic`.
-    accelerate : None
-        Plain EM steps.
+    accelerate : Accelerator or None
+        `squarem` follows the steps of EM further where that raises F, in a fraction of the steps to
+        the same limit; None for plain EM.
     tol : float
         A fit has converged when the gain of an iteration in F, per unit of weight, is within it;
         on small data also only when the gains to come are estimated to be well within it. (Of
@@ -260,7 +262,7 @@ def fit(
 
         # Moves begin at an optimum, where a rule that changes from step to step would not stay.
         explores = restarts is None and is_small(problem) and assign.at(0) == assign.at(max_iter)
-        search = Search(problem, assign, convergence, max_iter, watch, explores)
+        search = Search(problem, assign, convergence, max_iter, watch, explores, accelerate)
         search.run(starts, rng)
     return search.result()
 
@@ -268,9 +270,10 @@ def fit(
 def _check_options(accelerate: Any, lengths: Any, on_step: Any) -> None:
     if on_step is not None and not callable(on_step):
         raise ModelError(f"on_step must be a function of a Step, got {on_step!r}. Pass one.")
-    if accelerate is not None:
+    if not (accelerate is None or isinstance(accelerate, Accelerator)):
         raise ModelError(
-            f"accelerate must be None, plain EM steps, got {accelerate!r}. Leave it out."
+            f"accelerate must be squarem, or None for plain EM steps, got {accelerate!r}. "
+            "Leave it out."
         )
     if lengths is not None:
         raise ModelError(

@@ -12,12 +12,13 @@ import attrs
 import numpy as np
 
 from latentem.distributions.records import Record
+from latentem.em.accelerate import Accelerator, Never, Records
 from latentem.em.assign import Assignment
 from latentem.em.maximise import maximise
 from latentem.em.problem import Expectation, Problem, Term
 from latentem.em.theta import Theta
 from latentem.em.trace import HalfStep
-from latentem.errors import ObjectiveDecreasedError
+from latentem.errors import LatentemError, ObjectiveDecreasedError
 
 #: A fall of the objective below this many times the rounding error of its terms is not a fall.
 ROUNDING = 64 * float(np.finfo(float).eps)
@@ -46,6 +47,9 @@ class State:
         The M-step that led here and this E-step.
     events : tuple of str
         What the maximisers had to do besides maximising.
+    rate : float
+        The factor by which an EM step shrinks the error, as an accelerator estimates it; 0 if none
+        does.
     """
 
     iteration: int
@@ -58,9 +62,19 @@ class State:
     log_likelihood: float | None
     trace: tuple[HalfStep, ...]
     events: tuple[str, ...] = ()
+    rate: float = 0.0
+
+    @property
+    def comparable(self) -> Records:
+        """The records that change θ, about points that stay the same from step to step."""
+        pairs = ((name, self.theta.dists[name]) for name in self.records)
+        free = {name: dist for name, dist in pairs if dist.free is dist}
+        return {name: dist.comparable(self.records[name]) for name, dist in free.items()}
 
 
-def half_steps(problem: Problem, theta: Theta, assign: Assignment) -> Iterator[State]:
+def half_steps(
+    problem: Problem, theta: Theta, assign: Assignment, accelerate: Accelerator | None = None
+) -> Iterator[State]:
     r"""Run EM from theta for ever, yielding the state after each E-step.
 
     .. math::
@@ -72,6 +86,9 @@ def half_steps(problem: Problem, theta: Theta, assign: Assignment) -> Iterator[S
     fixed θ (Neal and Hinton, A view of the EM algorithm that
     justifies incremental, sparse, and other variants, 1998).
 
+    An accelerator may propose to go further than EM's own step; that is done if F is at least as
+    high there. One that is refused costs an iteration, which is not among those yielded.
+
     Raises
     ------
     ObjectiveDecreasedError
@@ -80,26 +97,67 @@ def half_steps(problem: Problem, theta: Theta, assign: Assignment) -> Iterator[S
     rule = assign.at(0)
     state = _after_e_step(problem, 0, theta, rule, problem.expectation(theta, rule))
     yield state
+    # Hard assignments leap by themselves, and rules that change have no one limit.
+    smooth = rule is assign and not rule.is_hard
+    ahead = accelerate.start() if accelerate is not None and smooth else Never()
     for iteration in itertools.count(1):
-        # M: each node's maximiser, on its expected statistics.
-        maximum = maximise(problem, state.theta, state.records, state.rule)
-        theta = maximum.theta
-        if maximum.records is not state.records:
-            terms = problem.q(state.theta, maximum.records)
-            state = attrs.evolve(state, records=maximum.records, terms=terms)
-        terms = problem.q(theta, state.records)
-        log_priors = problem.log_priors(theta)
-        m_row = _m_row(problem, iteration, state, terms, log_priors)
-        if state.rule.is_monotone:
-            _guard(problem, iteration, state, m_row.objective, terms, log_priors)
-        # E: the posterior at the new θ.
-        rule = assign.at(iteration)
-        expectation = problem.expectation(theta, rule)
-        new = _after_e_step(problem, iteration, theta, rule, expectation, m_row, maximum.events)
-        if rule.is_monotone and rule == state.rule:
-            _guard(problem, iteration, state, new.objective, terms, log_priors)
-        state = new
+        proposal = ahead.propose(state.comparable)
+        if proposal is None:
+            state = _step(problem, iteration, state, assign.at(iteration))
+        else:
+            further = _leap(problem, iteration, state, proposal)
+            ahead.judge(further is not None)
+            if further is None:
+                continue
+            state = attrs.evolve(further, rate=ahead.rate)
         yield state
+
+
+def _step(problem: Problem, iteration: int, state: State, rule: Assignment) -> State:
+    """Return the state an M-step and an E-step further."""
+    # M: each node's maximiser, on its expected statistics.
+    maximum = maximise(problem, state.theta, state.records, state.rule)
+    theta = maximum.theta
+    if maximum.records is not state.records:
+        terms = problem.q(state.theta, maximum.records)
+        state = attrs.evolve(state, records=maximum.records, terms=terms)
+    terms = problem.q(theta, state.records)
+    log_priors = problem.log_priors(theta)
+    m_row = _m_row(problem, iteration, state, terms, log_priors)
+    if state.rule.is_monotone:
+        _guard(problem, iteration, state, m_row.objective, terms, log_priors)
+    # E: the posterior at the new θ.
+    expectation = problem.expectation(theta, rule)
+    new = _after_e_step(problem, iteration, theta, rule, expectation, m_row, maximum.events)
+    if rule.is_monotone and rule == state.rule:
+        _guard(problem, iteration, state, new.objective, terms, log_priors)
+    return attrs.evolve(new, rate=state.rate)
+
+
+def _leap(problem: Problem, iteration: int, state: State, records: Records) -> State | None:
+    """Return the state at the maximiser of records ahead; None unless F is at least as high.
+
+    Records ahead may be none that rows could have (a count below 0): a maximiser may do with them
+    what it likes but give parameters at which F is high.
+    """
+    try:
+        with np.errstate(all="ignore"):
+            theta = problem.m_step(state.theta, records)
+            if theta.finer(state.theta) is not None or constrained(theta) != constrained(
+                state.theta
+            ):
+                return None  # EM itself is to decide whether a state collapses
+        expectation = problem.expectation(theta, state.rule)
+    except (LatentemError, ArithmeticError, ValueError):  # LinAlgError is a ValueError
+        return None
+    new = _after_e_step(problem, iteration, theta, state.rule, expectation)
+    return new if new.objective >= state.objective else None
+
+
+def constrained(theta: Theta) -> set[str]:
+    """Return the nodes whose parameters a constraint holds, or that have states without rows."""
+    dists = theta.dists.items()
+    return {name for name, d in dists if d.at_constraint or d.events or d.vacant is not None}
 
 
 def _after_e_step(

@@ -33,6 +33,7 @@ from latentem.graph import Model
 from latentem.inference.elimination import Factor
 from latentem.inference.posterior import Posterior, concatenate
 from latentem.parallel import map_blocks
+from latentem.repeats import merged
 
 
 @attrs.frozen(eq=False)
@@ -161,6 +162,8 @@ class Problem:
 
     def expectation(self, theta: Theta, source: Assignment | Beliefs) -> Expectation:
         """Return the expected statistics under the posterior at theta, or under given beliefs."""
+        if isinstance(source, Assignment) and source.is_monotone and self.distinct is not self.data:
+            return attrs.evolve(self, data=self.distinct).expectation(theta, source)
 
         def expect(rows: slice) -> Expectation:
             block = self.block(theta, rows, source)
@@ -179,6 +182,11 @@ class Problem:
         for part in parts:
             total = total + part
         return total
+
+    @cached_property
+    def distinct(self) -> Data:
+        """The data with equal rows as one; no difference to rules that treat them alike."""
+        return merged(self.data)
 
     def posterior(self, theta: Theta, assign: Assignment) -> Posterior:
         """Return the posterior of all rows, as given, at theta."""

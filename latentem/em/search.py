@@ -10,6 +10,7 @@ import numpy as np
 
 from latentem.data import is_certain
 from latentem.distributions.records import Choices, Counts
+from latentem.em.accelerate import Accelerator
 from latentem.em.align import same_solution
 from latentem.em.assign import Assignment
 from latentem.em.convergence import SAME, Convergence, is_small, same_objective, whole
@@ -62,6 +63,7 @@ class Run:
         name: str = "start",
         number: int = 0,
         is_move: bool = False,
+        accelerate: Accelerator | None = None,
     ) -> None:
         self.problem = problem
         self.name = name
@@ -73,7 +75,7 @@ class Run:
         self.status = Status.ITERATION_LIMIT
         self.best: State | None = None
         self.error: DegenerateError | DataError | None = None
-        self._steps = half_steps(problem, theta, assign)
+        self._steps = half_steps(problem, theta, assign, accelerate)
         self._convergence = convergence
 
     @property
@@ -144,6 +146,7 @@ class Search:
         max_iter: int,
         watch: Callable[[Run, State], None],
         explores: bool,
+        accelerate: Accelerator | None,
     ) -> None:
         self.problem = problem
         self.assign = assign
@@ -151,6 +154,7 @@ class Search:
         self.max_iter = max_iter
         self.watch = watch
         self.explores = explores
+        self.accelerate = accelerate
         self.runs: list[Run] = []
         self.failed: list[Failure] = []
         self.interrupted = False
@@ -176,7 +180,16 @@ class Search:
         is_move: bool = False,
     ) -> Run:
         theta = first_theta(problem, start, rng)
-        run = Run(problem, theta, self.assign, self.convergence, name, len(self.runs), is_move)
+        run = Run(
+            problem,
+            theta,
+            self.assign,
+            self.convergence,
+            name,
+            len(self.runs),
+            is_move,
+            self.accelerate,
+        )
         self.runs.append(run)
         return run
 
