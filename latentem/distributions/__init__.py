@@ -15,11 +15,13 @@ from latentem.distributions.families import families
 from latentem.distributions.fixed import Fixed, fixed
 from latentem.distributions.formulas import Formulas
 from latentem.distributions.gamma import Gamma
+from latentem.distributions.gamma_regression import GammaRegression
 from latentem.distributions.gaussian import Gaussian
 from latentem.distributions.independent import Independent
 from latentem.distributions.inverse_gaussian import InverseGaussian
 from latentem.distributions.laplace import Laplace
 from latentem.distributions.linear_gaussian import LinearGaussian
+from latentem.distributions.logistic import Logistic
 from latentem.distributions.lognormal import LogNormal
 from latentem.distributions.multinomial import Multinomial
 from latentem.distributions.negative_binomial import NegativeBinomial
@@ -27,11 +29,11 @@ from latentem.distributions.normal import Normal
 from latentem.distributions.pareto import Pareto
 from latentem.distributions.point_mass import PointMass
 from latentem.distributions.poisson import Poisson
+from latentem.distributions.poisson_regression import PoissonRegression
 from latentem.distributions.priors import NormalInverseGamma, NormalInverseWishart
 from latentem.distributions.product import Product, as_distribution
 from latentem.distributions.prototype import Prototype
 from latentem.distributions.rayleigh import Rayleigh
-from latentem.distributions.regressions import GammaRegression, Logistic, PoissonRegression
 from latentem.distributions.softmax import Softmax
 from latentem.distributions.student_t import StudentT
 from latentem.distributions.switch import Switch
