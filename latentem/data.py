@@ -216,12 +216,34 @@ def _with_inputs(model: Model, arrays: Mapping[str, Array]) -> Model:
         if not names or node.dist is None:
             continue
         widths = tuple(as_columns(name, arrays[name]).shape[1] for name in names)
-        try:
-            widened[node.name] = node.dist.with_inputs(Inputs(names, widths))
-        except Unsuitable as error:
-            text = f"Node '{node.name}': its covariates {error}".replace("{node}", "it")
-            raise DataError(text, node=node.name) from None
+        widened[node.name] = with_inputs(node, Inputs(names, widths))
+    for node in model.nodes:
+        if node.tie in widened:
+            _check_tied_columns(node, widened[node.name], widened[node.tie])
     return model.replace(widened) if widened else model
+
+
+def with_inputs(node: Node, inputs: Inputs) -> Distribution:
+    """Return the distribution of a node for its covariates, or raise `DataError`."""
+    assert node.dist is not None
+    try:
+        return node.dist.with_inputs(inputs)
+    except Unsuitable as error:
+        text = f"Node '{node.name}': its covariates {error}".replace("{node}", "it")
+        raise DataError(text, node=node.name) from None
+
+
+def _check_tied_columns(node: Node, dist: Distribution, other: Distribution) -> None:
+    """Raise `DataError` unless tied regressions read their covariates alike."""
+    if dist.named_columns != other.named_columns:
+        columns = {option: place.start for option, place in dist.named_columns.items()}
+        theirs = {option: place.start for option, place in other.named_columns.items()}
+        raise DataError(
+            f"Node '{node.name}': its covariates must be in the order of those of '{node.tie}' "
+            f"because the two are tied, got {columns} and {theirs} for the columns of what has no "
+            "coefficient. Give them in the same order in given=[...].",
+            node=node.name,
+        )
 
 
 def as_columns(name: str, array: Array) -> Array:

@@ -35,7 +35,10 @@ def _more_families() -> list[Family]:
     heavy = rng.standard_t(3.0, size=(60, 2))
     two = Inputs(("u",), (2,))
     trials = lem.Binomial("n").with_inputs(Inputs(("n",), (1,)))
-    exposed = lem.PoissonRegression(offset="o").with_inputs(Inputs(("u", "o"), (2, 1)))
+
+    def with_offset(dist: lem.Distribution, *widths: int) -> lem.Distribution:
+        return dist.with_inputs(Inputs(("u", "o", "n")[: 1 + len(widths)], (2, *widths)))
+
     return [
         Family("linear-gaussian", lem.LinearGaussian(), column([u, predictor + noise[:, 0]])),
         Family(
@@ -55,7 +58,31 @@ def _more_families() -> list[Family]:
             column([u, rng.gamma(2.0, np.exp(predictor))]),
         ),
         Family("softmax", lem.Softmax(3), column([u, rng.integers(0, 3, size=30)])),
-        Family("poisson-regression-with-offset", exposed, column([u, noise[:, 0], counts])),
+        Family(
+            "poisson-regression-with-offset",
+            with_offset(lem.PoissonRegression(offset="o"), 1),
+            column([u, noise[:, 0], counts]),
+        ),
+        Family(
+            "logistic-with-offset-and-trials",
+            with_offset(lem.Logistic(offset="o", trials="n"), 1, 1),
+            column([u, noise[:, 0], counts + 2, counts]),
+        ),
+        Family(
+            "gamma-regression-with-offset",
+            with_offset(lem.GammaRegression(offset="o"), 1),
+            column([u, noise[:, 0], rng.gamma(2.0, np.exp(predictor))]),
+        ),
+        Family(
+            "linear-gaussian-with-offset",
+            with_offset(lem.LinearGaussian(offset="o"), 2),
+            column([u, 3 * noise, u @ mixing + rng.normal(size=(30, 2))]),
+        ),
+        Family(
+            "softmax-with-offset",
+            with_offset(lem.Softmax(3, offset="o"), 3),
+            column([u, rng.normal(size=(30, 3)), rng.integers(0, 3, size=30)]),
+        ),
         Family("binomial-of-given-trials", trials, column([counts + 2, counts])),
         Family("normal-of-known-mean", lem.Normal(mean=0.3), noise[:, 0]),
         Family("normal-of-known-variance", lem.Normal(variance=2.0), noise[:, 0]),
@@ -116,10 +143,10 @@ def scope(dist: lem.Distribution, value: Array, weights: Array) -> Scope:
     if isinstance(getattr(dist, "n", None), str):
         rows |= {"n": value[:, 0], "x": value[:, 1]}
     elif dist.takes_covariates:
-        u, y = value[:, :2], value[:, 2:]
-        rows = {"r": weights, "u": u, "y": y, "z": y[:, 0]}
-        if getattr(dist, "offset", None) is not None:
-            rows |= {"o": value[:, 2], "y": value[:, 3]}
+        named = {"offset": "o", "trials": "n"}
+        y = value[:, 2 if dist.inputs is None else dist.inputs.width :]
+        rows = {"r": weights, "u": value[:, :2], "y": y, "z": y[:, 0]}
+        rows |= {named[option]: value[:, place] for option, place in dist.named_columns.items()}
     parameters: dict[str, Array] = {}
     event = rows["y"] if "y" in rows else rows["x"]
     d = dist.n_states or (event.shape[1] if event.ndim == 2 else 1)

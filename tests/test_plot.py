@@ -397,3 +397,19 @@ def test_a_regression_is_drawn_against_its_covariate() -> None:
             means = fit.model["y"].expected_value(grid).reshape(len(grid), -1)
             np.testing.assert_allclose(first.get_ydata(), means[:, 0])
             assert "1 of 60" in ax.get_title(loc="right")
+
+
+def test_a_regression_is_not_drawn_against_its_offset() -> None:
+    rng = np.random.default_rng(0)
+    u, o = rng.uniform(0, 3, 60), rng.normal(size=60)
+    y = rng.poisson(np.exp(np.where(np.arange(60) % 2, u, -u) + o))
+    z, names = lem.latent("z", lem.Categorical(2)), [lem.covariate(name) for name in "ou"]
+    node = lem.observed("y", lem.PoissonRegression(offset="o"), given=[z, *names])
+    data = {"u": u, "o": o, "y": y}
+    fit = lem.fit(lem.Model([z, *names, node]), data, seed=0, restarts=1, max_iter=20, tol=0)
+    ax = lem.plot.clusters(fit, data)
+    assert ax.get_xlabel() == "u"
+    np.testing.assert_allclose(ax.collections[0].get_offsets(), np.column_stack([u, y]))
+    grid = ax.lines[1].get_xdata()
+    means = fit.model["y"].expected_value(np.column_stack([np.full(200, o.mean()), grid]))
+    np.testing.assert_allclose(ax.lines[1].get_ydata(), means[:, 0])

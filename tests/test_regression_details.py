@@ -166,6 +166,152 @@ def test_an_option_that_names_a_column_needs_a_model() -> None:
         lem.Softmax(intercept=[0.0, np.nan], coefficients=[[0.0], [1.0]])
 
 
+# -- offsets and trials among other covariates -----------------------------------------------------
+
+OFFSET, TRIALS = lem.covariate("o"), lem.covariate("n")
+
+
+def _beside(dist: lem.Distribution, *given: lem.Node) -> lem.Model:
+    """A regression on u, with what its options name."""
+    covariates = given or (U, OFFSET)
+    return lem.Model([*covariates, lem.observed("y", dist, given=list(covariates))])
+
+
+@pytest.mark.parametrize(
+    ("dist", "mean"),
+    [
+        (lem.PoissonRegression(1.0, [0.5], offset="o"), np.exp(6.0)),
+        (lem.GammaRegression(1.0, [0.5], 1e4, offset="o"), np.exp(6.0)),
+        (lem.Logistic(-7.0, [0.5], offset="o", trials="n"), 1e4 / (1 + np.exp(2.0))),
+        (lem.LinearGaussian([1.0], [[0.5]], [[1e-4]], offset="o"), 6.0),
+    ],
+    ids=lambda dist: type(dist).__name__,
+)
+def test_what_options_name_counts_in_draws_and_means(dist: Any, mean: float) -> None:
+    model = _beside(dist, TRIALS, U, OFFSET) if "trials" in dist.named else _beside(dist)
+    data = {"u": np.full(50, 2.0), "o": np.full(50, 4.0), "n": np.full(50, 10_000)}
+    data = {name: values for name, values in data.items() if name in model}
+    drawn = lem.sample(model, 50, seed=0, data=data)["y"]
+    assert drawn.mean() == pytest.approx(mean, rel=0.02)
+    holes = {**data, "y": np.where(np.arange(50) == 7, np.nan, np.ravel(drawn))}
+    filled = lem.fit(model.replace({"y": lem.fixed(dist)}), holes).impute(holes)["y"]
+    assert filled.ravel()[7] == pytest.approx(mean, rel=1e-9)
+
+
+def test_a_softmax_with_parameters_is_sampled_with_its_offset() -> None:
+    model = _beside(lem.Softmax(3, np.zeros(3), np.zeros((3, 1)), offset="o"))
+    probs = np.array([0.5, 0.3, 0.2])
+    data = {"u": np.zeros(4000), "o": np.tile(np.log(probs), (4000, 1))}
+    drawn = np.bincount(lem.sample(model, 4000, seed=0, data=data)["y"]) / 4000
+    np.testing.assert_allclose(drawn, probs, atol=0.03)
+
+
+@pytest.mark.parametrize("gate", [lem.Softmax(3, offset="o"), lem.Logistic(offset="o")], ids=repr)
+def test_states_with_an_offset_can_be_renumbered(gate: Any) -> None:
+    rng = np.random.default_rng(0)
+    k = gate.n_states
+    data = {"u": rng.normal(size=40), "o": rng.normal(size=(40, k if k == 3 else 1)),
+            "y": rng.normal(size=40) * 3}  # fmt: skip
+    latent = lem.latent("z", gate, given=[U, OFFSET])
+    model = lem.Model([U, OFFSET, latent, lem.observed("y", lem.Normal(), given=latent)])
+    fit = lem.fit(model, data, seed=0, restarts=1, max_iter=5, tol=0)
+    order = [2, 0, 1] if k == 3 else [1, 0]
+    renumbered = lem.permute_states(fit.model, {"z": order})
+    assert lem.log_likelihood(renumbered, data) == pytest.approx(fit.log_likelihood, rel=1e-12)
+    tables = [lem.e_step(each, data).marginal("z") for each in (fit.model, renumbered)]
+    np.testing.assert_allclose(tables[1], tables[0][:, order], atol=1e-12)
+    twice = lem.permute_states(renumbered, {"z": np.argsort(order)})
+    np.testing.assert_allclose(lem.e_step(twice, data).marginal("z"), tables[0], atol=1e-12)
+    restarted = lem.fit(model, data, init=renumbered)
+    assert restarted.trace["objective"][0] == pytest.approx(fit.log_likelihood, rel=1e-9)
+    assert restarted.log_likelihood >= fit.log_likelihood
+
+
+def test_tied_regressions_read_their_offset_at_one_place() -> None:
+    v, (u, y) = lem.covariate("v"), _data()
+    data = {"u": u, "v": u[::-1], "o": u**2, "a": y + u**2, "b": y[::-1] + u**2}
+    dist = lem.LinearGaussian(offset="o")
+    a = lem.observed("a", dist, given=[U, OFFSET])
+    b = lem.observed("b", dist, given=[v, OFFSET], tie=a)
+    tied = lem.fit(lem.Model([U, v, OFFSET, a, b]), data)
+    both = {"u": np.tile(u, 2)[:120], "y": np.concatenate([y, y[::-1]])}
+    both["u"][60:] = u[::-1]
+    one = lem.fit(_beside(lem.LinearGaussian(), U), both)
+    np.testing.assert_allclose(tied.model["b"].coefficients, one.model["y"].coefficients)
+    b = lem.observed("b", dist, given=[OFFSET, v], tie=a)
+    with pytest.raises(lem.DataError, match="Node 'b': its covariates must be in the order of"):
+        lem.fit(lem.Model([U, v, OFFSET, a, b]), data)
+
+
+def test_cases_of_a_switch_have_offsets_of_their_own() -> None:
+    rng = np.random.default_rng(0)
+    u, o, z = rng.uniform(0, 3, 120), rng.normal(size=120), rng.integers(0, 2, 120)
+    y = np.where(z, 1 + 2 * u + o, -4 - u) + 0.1 * rng.normal(size=120)
+    switch = lem.Switch([lem.LinearGaussian(), lem.LinearGaussian(offset="o")])
+    model = lem.Model([Z, U, OFFSET, lem.observed("y", switch, given=[Z, U, OFFSET])])
+    fit = lem.fit(model, {"u": u, "o": o, "y": y}, init=lem.init.from_labels(z))
+    plain, moved = fit.model["y"].cases
+    assert plain.coefficients.ravel() == pytest.approx([-1.0, 0.0], abs=0.1)
+    assert moved.coefficients.ravel() == pytest.approx([2.0], abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("dist", "data", "message"),
+    [
+        (
+            lem.PoissonRegression(offset="o"),
+            {"o": np.ones((4, 2))},
+            "Node 'y': its covariates must have 1 column 'o', its offset, because .* got 2. Pass",
+        ),
+        (
+            lem.LinearGaussian(offset="o"),
+            {"o": np.ones((4, 2))},
+            r"data\['y'\] must have 2 columns because its offset 'o' has as many, got shape \(4,\)",
+        ),
+        (
+            lem.LinearGaussian(offset="o", covariance=np.eye(2)),
+            {"y": np.eye(4)[:, :2]},
+            "must have 2 columns 'o', its offset, because y has as many, got 1",
+        ),
+        (
+            lem.LinearGaussian(offset="o"),
+            {"o": [1.0, 2.0, 4.0, 4.0]},
+            "must vary in every column, less its offset 'o', because",
+        ),
+        (
+            lem.Softmax(3, offset="o"),
+            {"o": np.ones((4, 2))},
+            "must have 3 columns 'o', its offset, because there is one for each state, the first",
+        ),
+        (lem.Softmax(offset="o"), {}, "must have 2 columns 'o' or more, its offset, .* got 1"),
+        (
+            lem.Logistic(offset="o"),
+            {"o": [1.0, np.nan, 0.0, 0.0], "y": [0, 1, 1, 0]},
+            r"data\['o'\] must be known and finite in every row .* row 1",
+        ),
+        (
+            lem.Logistic(offset="e"),
+            {},
+            "its covariates must be 'e' because Logistic has offset='e'",
+        ),
+    ],
+)
+def test_offsets_that_do_not_fit_are_refused(dist: Any, data: dict[str, Any], message: str) -> None:
+    whole = {"u": [0.0, 1.0, 2.0, 5.0], "o": [0.0, 0.0, 1.0, 1.0], "y": [1.0, 2.0, 4.0, 4.0]}
+    with pytest.raises(lem.DataError, match=message):
+        lem.fit(_beside(dist), {**whole, **data})
+
+
+@pytest.mark.parametrize(
+    "make", [lem.LinearGaussian, lem.Logistic, lem.Softmax, lem.PoissonRegression]
+)
+def test_an_offset_is_the_name_of_a_covariate(make: Any) -> None:
+    with pytest.raises(lem.ModelError, match=r"offset must be the name .* got 1\.5\."):
+        make(offset=1.5)
+    with pytest.raises(lem.ModelError, match="offset='o' must be a covariate of its node"):
+        make(offset="o").fit(np.ones((9, 3)), np.ones(9))
+
+
 # -- at the edges of what a likelihood allows ------------------------------------------------------
 
 

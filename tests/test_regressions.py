@@ -258,6 +258,181 @@ def test_regressions_among_the_cases_of_a_switch() -> None:
         assert lem.sample(fit.model, 5, seed=0, data={"u": u[:5]})["y"].shape == (5, 1)
 
 
+# -- offsets ---------------------------------------------------------------------------------------
+
+
+def _with_offsets() -> dict[str, tuple[lem.Distribution, Array, dict[str, Array]]]:
+    """A template, values, and covariates by name, in an order that is not that of the options."""
+    rng = np.random.default_rng(4)
+    u, o, n = rng.normal(size=(60, 2)), rng.normal(size=60), rng.integers(1, 9, size=60)
+    eta = 0.3 + u @ [0.8, -0.5] + o
+    p = 1 / (1 + np.exp(-eta))
+    two, three = rng.normal(size=(60, 2)), rng.normal(size=(60, 3))
+    gumbel = rng.gumbel(size=(60, 3))  # of which the largest is a draw from the softmax
+    states = (three + u @ [[0, 1, -1], [0, 0.5, 0.5]] + gumbel).argmax(axis=1)
+    plain = {"o": o, "u": u}
+    return {
+        "linear": (lem.LinearGaussian(offset="o"), eta + rng.normal(size=60), plain),
+        "linear, two": (
+            lem.LinearGaussian(offset="o", shared=True),
+            two + eta[:, None] + rng.normal(size=(60, 2)),
+            {"u": u, "o": two},
+        ),
+        "logistic": (lem.Logistic(offset="o"), rng.binomial(1, p), plain),
+        "logistic, trials": (
+            lem.Logistic(offset="o", trials="n"),
+            rng.binomial(n, p),
+            {"n": n, "u": u, "o": o},
+        ),
+        "poisson": (lem.PoissonRegression(offset="o"), rng.poisson(np.exp(eta)), plain),
+        "gamma": (lem.GammaRegression(offset="o"), rng.gamma(2.0, np.exp(eta)), plain),
+        "softmax": (lem.Softmax(3, offset="o"), states, {"o": three, "u": u}),
+    }
+
+
+OFFSETS = _with_offsets()
+every_offset = pytest.mark.parametrize("name", OFFSETS)
+
+
+def _fit_to(name: str, offset: Array | None = None) -> lem.Fit:
+    """The family fitted to all rows, by default with its own offsets."""
+    dist, y, inputs = OFFSETS[name]
+    inputs = inputs if offset is None else {**inputs, "o": offset}
+    covariates = [lem.covariate(each) for each in inputs]
+    model = lem.Model([*covariates, lem.observed("y", dist, given=covariates)])
+    return lem.fit(model, {**inputs, "y": y})
+
+
+@every_offset
+def test_every_regression_keeps_the_laws_with_an_offset(name: str) -> None:
+    dist, y, inputs = OFFSETS[name]
+    check_distribution(dist, y, inputs=inputs)
+
+
+def _offset_log_likelihood(name: str, t: Array) -> float:
+    """The textbook's, of rows with their offsets in the predictor."""
+    _, y, inputs = OFFSETS[name]
+    u, o = inputs["u"], inputs["o"]
+    if name == "softmax":
+        a, b = np.append(0.0, t[:2]), np.vstack([np.zeros(2), t[2:].reshape(2, 2)])
+        eta = a + u @ b.T + o
+        return float((eta[np.arange(60), y] - np.logaddexp.reduce(eta, axis=1)).sum())
+    if name == "linear, two":
+        root = np.array([[np.exp(t[6]), 0.0], [t[7], np.exp(t[8])]])
+        mean = t[:2] + u @ t[2:6].reshape(2, 2) + o
+        return float(stats.multivariate_normal(cov=root @ root.T).logpdf(y - mean).sum())
+    eta = t[0] + u @ t[1:3] + o
+    if name == "logistic, trials":
+        return float(stats.binom.logpmf(y, inputs["n"], 1 / (1 + np.exp(-eta))).sum())
+    return float(_log_density(name, y, eta, np.exp(t[-1])).sum())
+
+
+@every_offset
+def test_the_fit_with_an_offset_is_the_maximum_likelihood(name: str) -> None:
+    size = {"softmax": 6, "linear, two": 9}.get(name, 4)
+    direct = _direct(lambda t: _offset_log_likelihood(name, t), np.zeros(size))
+    found = _fit_to(name).log_likelihood
+    assert found == pytest.approx(direct, rel=1e-6)
+    assert found >= direct - 1e-9 * abs(direct)
+
+
+@every_offset
+def test_a_constant_added_to_the_offset_is_taken_from_the_intercept(name: str) -> None:
+    shift = np.array({"softmax": [0.0, 2.0, -1.5], "linear, two": [2.0, -1.5]}.get(name, 2.0))
+    before, after = _fit_to(name), _fit_to(name, OFFSETS[name][2]["o"] + shift)
+    assert after.log_likelihood == pytest.approx(before.log_likelihood, rel=1e-9)
+    for parameter, old in before.model["y"].parameters.items():
+        new = after.model["y"].parameters[parameter]
+        expected = old - shift if parameter == "intercept" else old
+        np.testing.assert_allclose(new, expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("noise", [1.0, 1e-4, 1e-6])
+def test_a_line_with_an_offset_is_fitted_to_what_the_offset_leaves(noise: float) -> None:
+    rng = np.random.default_rng(1)
+    u, o, z = rng.uniform(0, 10, 80), rng.normal(size=80) * 20, rng.integers(0, 2, 80)
+    y = np.where(z, 5 + u, 30 - u) + noise * rng.normal(size=80) + o
+    offset = lem.covariate("o")
+    node = lem.observed("y", lem.LinearGaussian(offset="o", floor=1e-15), given=[Z, offset, U])
+    data, init = {"u": u, "o": o, "y": y}, lem.init.from_labels(z)
+    fit = lem.fit(lem.Model([Z, U, offset, node]), data, init=init)
+    plain = lem.fit(_model(lem.LinearGaussian(floor=1e-15)), {"u": u, "y": y - o}, init=init)
+    np.testing.assert_array_equal(fit.trace["objective"], plain.trace["objective"])
+    for name, value in plain.model["y"].parameters.items():
+        np.testing.assert_array_equal(fit.model["y"].parameters[name], value)
+    holes = {**data, "y": np.where(np.arange(80) == 3, np.nan, y)}
+    filled = fit.impute(holes)["y"][3, 0]
+    assert filled - o[3] == pytest.approx(
+        plain.impute({"u": u, "y": holes["y"] - o})["y"][3, 0], rel=1e-9
+    )
+
+
+@pytest.mark.parametrize(
+    ("dist", "lines"),
+    [
+        (lem.PoissonRegression(offset="o"), [0.0, 1.5, 0.8, -0.5]),
+        (lem.Logistic(offset="o", trials=9), [0.0, -3.0, -1.5, 1.0]),
+    ],
+    ids=["poisson", "logistic"],
+)
+def test_a_mixture_of_regressions_with_offsets_reaches_the_marginal_maximum(
+    dist: Any, lines: list[float]
+) -> None:
+    rng = np.random.default_rng(0)
+    u, o, offset = rng.uniform(0, 3, 80), np.log(rng.uniform(1, 10, 80)), lem.covariate("o")
+
+    def family(t: Array) -> Any:
+        eta = t[:2] + np.outer(u, t[2:]) + o[:, None]
+        if isinstance(dist, lem.Logistic):
+            return stats.binom(9, 1 / (1 + np.exp(-eta)))
+        return stats.poisson(np.exp(eta))
+
+    y = family(np.array(lines)).rvs(random_state=rng)[np.arange(80), np.arange(80) % 2]
+    model = lem.Model([Z, U, offset, lem.observed("y", dist, given=[Z, offset, U])])
+    fit = lem.fit(model, {"u": u, "o": o, "y": y}, seed=0, restarts=3)
+
+    def objective(t: Array) -> float:
+        log_p = np.array([-np.logaddexp(0, -t[0]), -np.logaddexp(0, t[0])])
+        log_density = family(t[1:]).logpmf(y[:, None])
+        return float(np.logaddexp.reduce(log_p + log_density, axis=1).sum())
+
+    direct = _direct(objective, np.array([0.0, *lines]))
+    assert fit.log_likelihood == pytest.approx(direct, abs=1e-5)
+
+
+@pytest.mark.parametrize("gate", [lem.Softmax(2, offset="o"), lem.Logistic(offset="o")], ids=repr)
+def test_a_gate_with_an_offset_reaches_the_marginal_maximum(gate: Any) -> None:
+    rng = np.random.default_rng(2)
+    u, o = rng.normal(size=100), rng.normal(size=(100, 2)) * 2
+    odds = 0.5 + u + o[:, 1] - o[:, 0]
+    z = rng.random(100) < 1 / (1 + np.exp(-odds))
+    y = np.where(z, 1.5, -1.5) + rng.normal(size=100)
+    offset = lem.covariate("o")
+    latent = lem.latent("z", gate, given=[U, offset])
+    model = lem.Model([U, offset, latent, lem.observed("y", lem.Normal(), given=latent)])
+    column = o if isinstance(gate, lem.Softmax) else o[:, 1] - o[:, 0]
+    fit = lem.fit(model, {"u": u, "o": column, "y": y}, seed=0, restarts=2)
+
+    def objective(t: Array) -> float:
+        eta = t[0] + t[1] * u + o[:, 1] - o[:, 0]
+        first = -np.logaddexp(0, eta) + stats.norm.logpdf(y, t[2], np.exp(t[4]))
+        second = -np.logaddexp(0, -eta) + stats.norm.logpdf(y, t[3], np.exp(t[5]))
+        return float(np.logaddexp(first, second).sum())
+
+    direct = _direct(objective, np.array([0.5, 1.0, -1.5, 1.5, 0.0, 0.0]))
+    assert fit.log_likelihood == pytest.approx(direct, abs=1e-5)
+    assert fit.n_parameters == 2 + 4
+
+
+def test_an_offset_alone_is_an_exposure() -> None:
+    t, y = np.array([1.0, 2.0, 4.0, 0.5]), np.array([2, 3, 9, 1])
+    exposure = lem.covariate("log_t")
+    node = lem.observed("y", lem.PoissonRegression(offset="log_t"), given=exposure)
+    fit = lem.fit(lem.Model([exposure, node]), {"log_t": np.log(t), "y": y})
+    assert np.exp(fit.model["y"].intercept) == pytest.approx(15 / 7.5)
+    assert fit.n_parameters == 1
+
+
 # -- a plug-in of two methods ----------------------------------------------------------------------
 
 
@@ -307,7 +482,7 @@ def test_other_covariates_than_the_fitted_ones_are_refused() -> None:
     u, y = _line(20)
     model = lem.Model([U, lem.observed("y", lem.LinearGaussian(), given=U)])
     fit = lem.fit(model, {"u": u, "y": y})
-    with pytest.raises(lem.DataError, match="Node 'y': its covariates must have 1 columns"):
+    with pytest.raises(lem.DataError, match="Node 'y': its covariates must have 1 column because"):
         fit.posterior({"u": np.column_stack([u, u]), "y": y})
     with pytest.raises(lem.ModelError, match="Node 'u': a covariate must have its values in data"):
         lem.sample(fit.model, 5)

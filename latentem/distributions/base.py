@@ -299,6 +299,11 @@ class Distribution(metaclass=_ReadOnlyArrays):
         """Return this declaration for the covariates of its node, or raise `Unsuitable`."""
         return self
 
+    @property
+    def named_columns(self) -> dict[str, slice]:
+        """The columns of the covariates that options name, by option: they have no coefficients."""
+        return {}
+
     def bind(self, value: Array, weights: Array | None = None) -> Self:
         """Return this template with what it takes from the data once (reference point, levels).
 

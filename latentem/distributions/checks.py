@@ -25,6 +25,11 @@ def naming(family: str) -> Iterator[None]:
         raise DataError(message) from None
 
 
+def counted(n: int, noun: str) -> str:
+    """Return a number of things in words: "1 column", "2 columns"."""
+    return f"{n} {noun}{'' if n == 1 else 's'}"
+
+
 def check_floor(instance: Any, attribute: Any, value: float) -> None:
     """Raise `ModelError` unless a floor of variances is one that double precision can keep."""
     if not SMALLEST_FLOOR <= value < np.inf:

@@ -157,6 +157,10 @@ class Fixed(Distribution):
         """As the distribution."""
         return self.dist.takes_covariates
 
+    @property
+    def named_columns(self) -> dict[str, slice]:
+        return self.dist.named_columns
+
     def state_log_probs(self, inputs: Array) -> Array:
         return self.dist.state_log_probs(inputs)
 

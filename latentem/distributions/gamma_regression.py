@@ -16,7 +16,7 @@ from latentem.distributions.gamma import shape_of_excess
 from latentem.distributions.linear_kernel import Lines
 from latentem.distributions.newton import Curve
 from latentem.distributions.positive import check_limit
-from latentem.distributions.regressions import Regression, listed, offset_or_zero
+from latentem.distributions.regressions import Columns, Regression, listed
 from latentem.distributions.special import log_minus_digamma, stirling
 from latentem.errors import ModelError, Unsuitable
 
@@ -76,7 +76,6 @@ class GammaRegression(Regression):
     )
 
     trailing_axes: ClassVar[Mapping[str, int]] = {"intercept": 0, "coefficients": 1, "shape": 0}
-    named: ClassVar[tuple[str, ...]] = ("offset",)
 
     intercept: Array | None = parameter(converter=as_float_array)
     coefficients: Array | None = parameter(converter=as_float_array)
@@ -126,23 +125,22 @@ class GammaRegression(Regression):
                              f"{column[row]:g} at row {row}", "Drop or correct it.")  # fmt: skip
         return column
 
-    def curve(self, y: Array, extra: Array | None, predictor: Array) -> Curve:
-        eta = predictor + offset_or_zero(extra)
-        ratio = y * np.exp(-eta)
-        return Curve(-ratio - eta, ratio - 1.0, ratio)
+    def curve(self, y: Array, named: Columns, predictor: Array) -> Curve:
+        ratio = y * np.exp(-predictor)
+        return Curve(-ratio - predictor, ratio - 1.0, ratio)
 
-    def first_predictor(self, y: Array, extra: Array | None, weights: Array) -> Array:
-        logs = np.log(y) if extra is None else np.log(y) - extra
+    def first_predictor(self, y: Array, named: Columns, offset: Array, weights: Array) -> Array:
+        logs = np.log(y) - offset
         # The largest keeps exp(-eta) y, of which Newton's steps are made, in range.
         largest = np.where(weights > 0, logs[:, None], -np.inf).max(axis=0)
         mean = np.where(np.isfinite(largest), largest, 0.0)
         return np.asarray(mean + np.log(_weighted_mean_exp(logs, mean, weights)))
 
     def others(
-        self, y: Array, predictor: Array, extra: Array | None, weights: Array
+        self, y: Array, named: Columns, predictor: Array, weights: Array
     ) -> dict[str, Array]:
         total = weights.sum(axis=0)
-        surplus = _excess_of_log(np.log(y)[:, None] - predictor - _column(extra))
+        surplus = _excess_of_log(np.log(y) - predictor)
         surplus = np.where(weights > 0, surplus, 0.0)
         spread = (weights * surplus).sum(axis=0) / np.where(total > 0, total, 1.0)
         smallest = log_minus_digamma(np.asarray(self.largest_shape))
@@ -155,11 +153,11 @@ class GammaRegression(Regression):
             return self
         return attrs.evolve(self, shape=np.minimum(self.shape, self.largest_shape))
 
-    def log_density(self, y: Array, extra: Array | None, predictor: Array) -> Array:
+    def log_density(self, y: Array, named: Columns, predictor: Array) -> Array:
         assert self.shape is not None
         possible = (y > 0) & np.isfinite(y)
         y = np.where(possible, y, 1.0)
-        surplus = _excess_of_log(np.log(y) - predictor - offset_or_zero(extra))
+        surplus = _excess_of_log(np.log(y) - predictor)
         return np.where(possible, stirling(self.shape) - self.shape * surplus - np.log(y), -np.inf)
 
     def directions(self) -> list[dict[str, Array]]:
@@ -175,9 +173,8 @@ class GammaRegression(Regression):
 
     def expected_value(self, inputs: Array) -> Array:
         """Return the means given covariates, ``(n, *parents)``."""
-        u, offset = self.split(inputs)
         with np.errstate(over="ignore"):
-            return np.exp(self.predictor(u, offset_or_zero(offset)))
+            return np.exp(self.predictor(inputs))
 
     def sample(self, rng: np.random.Generator, state: Array, inputs: Array) -> Array:
         """Draw a value for each parent state and covariates, ``(n,)``."""
@@ -185,10 +182,6 @@ class GammaRegression(Regression):
         mean = self.expected_value(inputs)[np.arange(len(state)), state]
         shape = self.shape[state]
         return np.maximum(mean * rng.gamma(shape) / shape, np.finfo(float).tiny)
-
-
-def _column(extra: Array | None) -> Array | float:
-    return 0.0 if extra is None else extra[:, None]
 
 
 def _excess_of_log(t: Array) -> Array:

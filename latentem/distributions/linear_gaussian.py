@@ -16,12 +16,14 @@ from latentem.distributions.checks import (
     check_floor,
     check_moments,
     check_real,
+    counted,
     naming,
 )
 from latentem.distributions.covariance import STRUCTURES, Full, Structure, exceeds
 from latentem.distributions.formulas import Formulas
 from latentem.distributions.kernels import Kernel, LinearKernel, TemplateKernel
 from latentem.distributions.linear_kernel import Lines, ResidualLinesKernel
+from latentem.distributions.named import NamesCovariates
 from latentem.distributions.records import Statistics
 from latentem.distributions.reference import SMALLEST_SCALE
 from latentem.distributions.whitening import LOG_2PI, whiten
@@ -43,13 +45,13 @@ def _noise(structure: Any) -> Structure:
 
 
 @attrs.frozen(eq=False, repr=False)
-class LinearGaussian(ExponentialFamily):
+class LinearGaussian(NamesCovariates, ExponentialFamily):
     r"""Linear regression on covariates, with Gaussian noise.
 
     .. math:: {log_density}
 
-    Together with the covariates the statistics are those of a Gaussian, :math:`T = (v, v v^\top)`
-    with :math:`v = (u, y)`. The maximiser is
+    where o is the offset, if there is one. Together with the covariates the statistics are those of
+    a Gaussian, :math:`T = (v, v v^\top)` with :math:`v = (u, y - o)`. The maximiser is
 
     .. math:: {update}
 
@@ -70,6 +72,9 @@ class LinearGaussian(ExponentialFamily):
     coefficients : array, (\*parents, m, p), optional
     covariance : array, (\*parents, m, m), optional
         Of the noise. For a single y the axis of m may be left out of all three.
+    offset : str, optional
+        The covariate, a parent of the node, that is added to the mean as it is, so that y - offset
+        is regressed on the others; it has as many columns as y.
     noise : {"full", "diagonal", "spherical"}
         The structure of the covariance.
     shared : bool
@@ -104,13 +109,13 @@ class LinearGaussian(ExponentialFamily):
             r"\log p(y \mid u, k) = -\tfrac12 "
             r"\left( m \log 2\pi + \log |\Sigma_k| "
             r"+ \epsilon_k^\top \Sigma_k^{-1} \epsilon_k \right), \qquad "
-            r"\epsilon_k = y - a_k - B_k u"
+            r"\epsilon_k = y - o - a_k - B_k u"
         ),
-        statistics=r"T(u, y) = (u, y, u u^\top, u y^\top, y y^\top)",
+        statistics=r"T(u, y) = (u, y - o, u u^\top, u (y - o)^\top, (y - o) (y - o)^\top)",
         update=(
-            r"\hat B_k = \overline{(y - \overline{y}) (u - \overline{u})^\top} "
+            r"\hat B_k = \overline{(y - o - \overline{y - o}) (u - \overline{u})^\top} "
             r"\left( \overline{(u - \overline{u}) (u - \overline{u})^\top} \right)^{-1}, \qquad "
-            r"\hat a_k = \overline{y} - \hat B_k \overline{u}, \qquad "
+            r"\hat a_k = \overline{y - o} - \hat B_k \overline{u}, \qquad "
             r"\hat\Sigma_k = \frac{\sum_i r_{ik} \epsilon_{ik} \epsilon_{ik}^\top}{\sum_i r_{ik}}"
         ),
         symbols={"a": "intercept", "B": "coefficients", r"\Sigma": "covariance"},
@@ -121,12 +126,12 @@ class LinearGaussian(ExponentialFamily):
         "coefficients": 2,
         "covariance": 2,
     }
-    takes_covariates: ClassVar[bool] = True
     holdable: ClassVar[tuple[str, ...]] = ("coefficients", "covariance")
 
     intercept: Array | None = parameter(converter=as_float_array)
     coefficients: Array | None = parameter(converter=as_float_array)
     covariance: Array | None = parameter(converter=as_float_array)
+    offset: str | None = attrs.field(default=None, kw_only=True)
     noise: Structure = attrs.field(default=Full(), kw_only=True, converter=_noise)
     shared: bool = attrs.field(default=False, kw_only=True)
     floor: float = attrs.field(default=1e-13, kw_only=True, validator=check_floor)
@@ -139,6 +144,7 @@ class LinearGaussian(ExponentialFamily):
     collinear: Array | None = attrs.field(default=None, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
+        self.check_named()
         given = [self.intercept, self.coefficients, self.covariance]
         if all(array is None for array in given):
             return
@@ -177,7 +183,10 @@ class LinearGaussian(ExponentialFamily):
                 )
         if self.covariance is not None:
             check_moments(np.zeros(self.covariance.shape[:-1]), self.covariance, "LinearGaussian")
-            if self.coefficients is not None and self.coefficients.shape[-2] != self._height:
+            if (
+                self.coefficients is not None
+                and self.coefficients.shape[-2] != self._rows_of_parameters
+            ):
                 raise ModelError(
                     "LinearGaussian: coefficients must have a row for each column of covariance, "
                     f"got {self.coefficients.shape} and {self.covariance.shape}. Give (m, p)."
@@ -192,12 +201,11 @@ class LinearGaussian(ExponentialFamily):
         return None if formulas is None else formulas.of_structure(structure, "m")
 
     def __repr__(self) -> str:
-        shared = ", shared=True" if self.shared else ""
-        if not self.is_parameterised:
-            noise = "" if self.noise == Full() else f'noise="{self.noise.name}"'
-            return f"LinearGaussian({noise or shared.removeprefix(', ')}{shared if noise else ''})"
-        known = ", ".join(f"{name}={array!r}" for name, array in self.parameters.items())
-        return f"LinearGaussian({known}{shared})"
+        known = [f"{name}={array!r}" for name, array in self.parameters.items()]
+        noise = [] if self.noise == Full() else [f'noise="{self.noise.name}"']
+        options = [] if self.offset is None else [f"offset={self.offset!r}"]
+        options += ["shared=True"] * self.shared
+        return f"LinearGaussian({', '.join((known if self.is_parameterised else noise) + options)})"
 
     # -- parameters ----------------------------------------------------------------------------
 
@@ -258,36 +266,46 @@ class LinearGaussian(ExponentialFamily):
 
     # -- data ----------------------------------------------------------------------------------
 
-    def with_inputs(self, inputs: Inputs) -> Self:
-        if self.coefficients is not None and self.coefficients.shape[-1] != inputs.width:
-            p = self.coefficients.shape[-1]
-            raise Unsuitable(
-                f"have {p} columns because its coefficients are for {p}", f"{inputs.width}"
-            )
-        return self if self.inputs == inputs else attrs.evolve(self, inputs=inputs)
-
-    def check(self, value: Array) -> Array:
-        array = check_real(value)
-        array = array[:, None] if array.ndim == 1 else array
-        m = self._height
-        if array.ndim != 2 or array.shape[1] == 0 or m not in (None, array.shape[1]):
-            wanted = "one column or more" if m is None else f"{m} columns"
-            raise Unsuitable(f"have {wanted} because {{node}} is a LinearGaussian",
-                             f"shape {value.shape}")  # fmt: skip
-        return array
+    @property
+    def named_widths(self) -> dict[str, tuple[int | None, str]]:
+        return {"offset": (self._rows_of_parameters, "y has as many")}
 
     @property
-    def _height(self) -> int | None:
+    def _rows_of_parameters(self) -> int | None:
         """The number of columns of y, if a parameter says so."""
         if self.covariance is not None:
             return int(self.covariance.shape[-1])
         return None if self.coefficients is None else int(self.coefficients.shape[-2])
 
+    def check(self, value: Array) -> Array:
+        array = check_real(value)
+        array = array[:, None] if array.ndim == 1 else array
+        m, because, remedy = self._rows_of_parameters, "{node} is a LinearGaussian", ""
+        if m is None and "offset" in self.named_columns:
+            place = self.named_columns["offset"]
+            m, because = place.stop - place.start, f"its offset '{self.offset}' has as many"
+            remedy = f"Give '{self.offset}' a column for each column of {{node}}."
+        if array.ndim != 2 or array.shape[1] == 0 or m not in (None, array.shape[1]):
+            wanted = "one column or more" if m is None else counted(m, "column")
+            raise Unsuitable(f"have {wanted} because {because}", f"shape {value.shape}", remedy)
+        return array
+
+    def without_offset(self, value: Array) -> Array:
+        """Return rows (u, y - offset) of rows of all covariates and y."""
+        if self.offset is None:
+            return value
+        p = 0 if self.inputs is None else self.inputs.width
+        u, named = self.split(value[:, :p])
+        return np.concatenate([u, value[:, p:] - named["offset"]], axis=1)
+
     def _width(self, columns: int) -> int:
-        """Return the number of covariates among the columns of values: all but y."""
-        return columns - (self._height or 1) if self.inputs is None else self.inputs.width
+        """Return the number of covariates among the columns of rows without the offset."""
+        if self.inputs is None:
+            return columns - (self._rows_of_parameters or 1)
+        return self.n_regressors
 
     def bind(self, value: Array, weights: Array | None = None) -> Self:
+        value = self.without_offset(value)
         width = self._width(value.shape[1])
         return attrs.evolve(self, reference=Lines.of(value, width, self.noise, weights))
 
@@ -296,9 +314,10 @@ class LinearGaussian(ExponentialFamily):
             return
         constant = np.flatnonzero(self.noise.common_scale(self.reference.spread) < SMALLEST_SCALE)
         if len(constant):
+            less = "" if self.offset is None else f", less its offset '{self.offset}',"
             raise Unsuitable(
-                "vary in every column because the likelihood of {node} has no maximum where the "
-                "variance is zero",
+                f"vary in every column{less} because the likelihood of {{node}} has no maximum "
+                "where the variance is zero",
                 f"a constant column ({', '.join(map(str, constant))})",
                 "Drop that column, or fix its parameters.",
             )
@@ -309,12 +328,13 @@ class LinearGaussian(ExponentialFamily):
         return self.reference or Lines.at_origin(columns, self._width(columns))
 
     def statistics(self, value: Array) -> Array:
-        n = value.shape[1]
+        n = self.without_offset(value[:1]).shape[1]
         out = np.empty((n + Full().n_moments(n), len(value)))
         self.statistics_into(out, value)
         return out.T
 
     def statistics_into(self, out: Array, value: Array) -> None:
+        value = self.without_offset(value)
         n = value.shape[1]
         self._lines(n).standardise_into(out[:n], value)
         Full().moments_into(out[n:], out[:n])
@@ -437,11 +457,14 @@ class LinearGaussian(ExponentialFamily):
         _, b, _ = self.known()
         p, m = b.shape[-1], b.shape[-2]
         value = np.asarray(value)
-        if value.ndim != 2 or value.shape[1] != p + m:
+        width = p if self.inputs is None else self.inputs.width
+        if value.ndim != 2 or value.shape[1] != width + m:
             with naming("LinearGaussian"):
                 raise Unsuitable(
-                    f"have rows of {p} covariates and {m} values", f"shape {value.shape}"
+                    f"have rows of {counted(width, 'covariate')} and {counted(m, 'value')}",
+                    f"shape {value.shape}",
                 )
+        value = self.without_offset(value)
         a, b, whitening, log_root = self.standard_form()
         z = self._lines(p + m).standardise(value)  # (p + m, n)
         residual = z[p:] - a[..., None] - b @ z[:p]
@@ -453,14 +476,19 @@ class LinearGaussian(ExponentialFamily):
     def expected_value(self, inputs: Array) -> Array:
         """Return the means given covariates ``(n, p)``, ``(n, *parents, m)``."""
         a, b, _ = self.known()
-        return np.asarray(a + np.tensordot(inputs, b, axes=([1], [-1])))
+        u, named = self.split(inputs)
+        mean = np.asarray(a + np.tensordot(u, b, axes=([1], [-1])))
+        if "offset" in named:
+            mean += named["offset"].reshape(len(u), *(1,) * (a.ndim - 1), -1)
+        return mean
 
     def sample(self, rng: np.random.Generator, state: Array, inputs: Array) -> Array:
         """Draw y for each parent state and covariates, ``(n, m)``."""
         a, b, covariance = self.known()
+        u, named = self.split(inputs)
         root = np.linalg.inv(whiten(covariance)[0])
         noise = rng.standard_normal((len(state), a.shape[-1]))
-        mean = a[state] + np.einsum("nmp,np->nm", b[state], inputs)
+        mean = a[state] + np.einsum("nmp,np->nm", b[state], u) + named.get("offset", 0.0)
         draws: Array = mean + np.einsum("nij,nj->ni", root[state], noise)
         return draws
 

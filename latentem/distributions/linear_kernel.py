@@ -174,7 +174,7 @@ class ResidualLinesKernel(Kernel):
         return self.reference.centre.size * len(self.constant)
 
     def on(self, value: Array) -> Attached:
-        z = self.reference.standardise(value)
+        z = self.reference.standardise(self.dist.without_offset(value))
         p = self.reference.width
         assert self.reference.intercept is not None
         residual = z[p:] - self.reference.intercept[..., None] - self.reference.slopes @ z[:p]

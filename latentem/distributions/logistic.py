@@ -10,12 +10,18 @@ import numpy as np
 from scipy.special import gammaln, log_expit
 
 from latentem.distributions.arrays import Array, as_float_array
-from latentem.distributions.base import Inputs, parameter
+from latentem.distributions.base import Distribution, Inputs, parameter
 from latentem.distributions.checks import check_integers
 from latentem.distributions.formulas import Formulas
 from latentem.distributions.linear_kernel import Lines
 from latentem.distributions.newton import Curve
-from latentem.distributions.regressions import Regression, listed, weighted_mean
+from latentem.distributions.regressions import (
+    Columns,
+    Regression,
+    beside_parents,
+    listed,
+    weighted_mean,
+)
 from latentem.errors import ModelError, Unsuitable
 
 #: Predictors beyond it give probabilities that are 0 to rounding.
@@ -43,6 +49,9 @@ class Logistic(Regression):
     ----------
     intercept : array, (\*parents,), optional
     coefficients : array, (\*parents, p), optional
+    offset : str, optional
+        The covariate, a parent of the node, that is added to the predictor as it is: log-odds that
+        are known.
     trials : int or str
         Number of trials, or the covariate, a parent of the node, that holds it for each row.
 
@@ -67,7 +76,7 @@ class Logistic(Regression):
             r"\log p(y \mid u, k) = \log \binom{n}{y} + y \log \pi_k + (n - y) \log (1 - \pi_k), "
             r"\qquad "
             r"\pi_k = 1 / (1 + e^{-\eta_k}), \qquad "
-            r"\eta_k = a_k + B_k u"
+            r"\eta_k = a_k + B_k u + o"
         ),
         update=(
             r"\sum_i r_{ik} (y_i - n_i \pi_{ik}) = 0, \qquad "
@@ -77,15 +86,18 @@ class Logistic(Regression):
     )
 
     trailing_axes: ClassVar[Mapping[str, int]] = {"intercept": 0, "coefficients": 1}
-    named: ClassVar[tuple[str, ...]] = ("trials",)
+    named: ClassVar[tuple[str, ...]] = ("offset", "trials")
 
     intercept: Array | None = parameter(converter=as_float_array)
     coefficients: Array | None = parameter(converter=as_float_array)
+    offset: str | None = attrs.field(default=None, kw_only=True)
     trials: int | str = attrs.field(default=1, kw_only=True)
     inputs: Inputs | None = attrs.field(default=None, kw_only=True, repr=False)
     reference: Lines | None = attrs.field(default=None, kw_only=True, repr=False)
     rounding: Array | None = attrs.field(default=None, kw_only=True, repr=False)
     separated: Array | None = attrs.field(default=None, kw_only=True, repr=False)
+    # Of renumbered states: what is added to the log-odds of one is subtracted from the other's.
+    swapped: bool = attrs.field(default=False, kw_only=True, repr=False)
 
     def __attrs_post_init__(self) -> None:
         self.check_given()
@@ -115,50 +127,59 @@ class Logistic(Regression):
         )
 
     def check(self, value: Array) -> Array:
-        largest = self.trials if isinstance(self.trials, int) else None
+        largest = None if isinstance(self.trials, str) else int(self.trials)
         return check_integers(value, 0, largest, "Logistic")
 
-    def _trials(self, extra: Array | None) -> Array | float:
-        return float(self.trials) if extra is None else extra
+    def _trials(self, named: Columns) -> Array | float:
+        return named["trials"] if "trials" in named else float(self.trials)
 
     def check_rows(self, value: Array) -> None:
         """Raise `Unsuitable` where there are more successes than trials."""
-        _, extra = self.split(value[:, :-1])
-        if extra is None:
+        _, _, named = self.parts(value[:, :-1])
+        if "trials" not in named:
             return
-        wrong = (value[:, -1] > extra) | (extra != np.floor(extra))
+        n = named["trials"]
+        wrong = (value[:, -1] > n) | (n != np.floor(n))
         if wrong.any():
             row = int(wrong.argmax())
             raise Unsuitable(
                 f"be at most the number of trials, whole numbers in '{self.trials}'",
-                f"{value[row, -1]:g} of {extra[row]:g} in row {row}",
+                f"{value[row, -1]:g} of {n[row]:g} in row {row}",
                 "Correct the counts or the trials.",
             )
+
+    def parts(self, inputs: Array) -> tuple[Array, Array, Columns]:
+        u, offset, named = super().parts(inputs)
+        return u, -offset if self.swapped else offset, named
+
+    def started_from(self, other: Distribution) -> Self:
+        started = super().started_from(other)
+        return attrs.evolve(started, swapped=getattr(other.free, "swapped", False))
 
     def bind(self, value: Array, weights: Array | None = None) -> Self:
         self.check_rows(np.asarray(value))
         return super().bind(value, weights)
 
-    def curve(self, y: Array, extra: Array | None, predictor: Array) -> Curve:
-        n = self._trials(extra)
+    def curve(self, y: Array, named: Columns, predictor: Array) -> Curve:
+        n = self._trials(named)
         log_p, log_q = log_expit(predictor), log_expit(-predictor)
         p = np.exp(log_p)
         return Curve(y * log_p + (n - y) * log_q, y - n * p, n * p * np.exp(log_q))
 
-    def first_predictor(self, y: Array, extra: Array | None, weights: Array) -> Array:
-        trials = np.full(len(y), float(self.trials)) if extra is None else extra
+    def first_predictor(self, y: Array, named: Columns, offset: Array, weights: Array) -> Array:
+        trials = np.broadcast_to(self._trials(named), y.shape)
         share = weighted_mean(y, weights) / np.maximum(weighted_mean(trials, weights), 1e-300)
         share = np.clip(share, 0.01, 0.99)
-        return np.asarray(np.log(share / (1.0 - share)))
+        return np.asarray(np.log(share / (1.0 - share)) - weighted_mean(offset, weights))
 
     def others(
-        self, y: Array, predictor: Array, extra: Array | None, weights: Array
+        self, y: Array, named: Columns, predictor: Array, weights: Array
     ) -> dict[str, Array]:
         far = np.where(weights > 0, np.abs(predictor), np.inf).min(axis=0)
         return {"separated": np.isfinite(far) & (far > FARTHEST / 2)}
 
-    def log_density(self, y: Array, extra: Array | None, predictor: Array) -> Array:
-        n = self._trials(extra)
+    def log_density(self, y: Array, named: Columns, predictor: Array) -> Array:
+        n = self._trials(named)
         possible = (y >= 0) & (y <= n) & (y == np.floor(y))
         y = np.where(possible, y, 0.0)
         choose = gammaln(n + 1.0) - gammaln(y + 1.0) - gammaln(n - y + 1.0)
@@ -173,22 +194,21 @@ class Logistic(Regression):
             for name, value in self.state_arrays.items()
             if name != "separated"
         }
-        return attrs.evolve(self, **arrays)  # type: ignore[arg-type]
+        return attrs.evolve(self, swapped=not self.swapped, **arrays)  # type: ignore[arg-type]
 
     def probabilities(self, inputs: Array) -> Array:
         """Return the probability of a success given covariates, ``(n, *parents)``."""
-        u, _ = self.split(inputs)
-        return np.exp(log_expit(self.predictor(u)))
+        return np.exp(log_expit(self.predictor(inputs)))
 
     def expected_value(self, inputs: Array) -> Array:
         """Return the means given covariates, ``(n, *parents)``."""
-        _, extra = self.split(inputs)
-        probs = self.probabilities(inputs)
-        return np.asarray(probs * np.reshape(self._trials(extra), (-1, *(1,) * (probs.ndim - 1))))
+        _, _, named = self.parts(inputs)
+        a, _ = self.known()
+        trials = beside_parents(np.broadcast_to(self._trials(named), len(inputs)), a)
+        return np.asarray(trials * self.probabilities(inputs))
 
     def sample(self, rng: np.random.Generator, state: Array, inputs: Array) -> Array:
         """Draw a number of successes for each parent state and covariates, ``(n,)``."""
-        _, extra = self.split(inputs)
+        _, _, named = self.parts(inputs)
         probs = self.probabilities(inputs)[np.arange(len(state)), state]
-        trials = int(self.trials) if extra is None else extra.astype(np.int64)
-        return rng.binomial(trials, probs)
+        return rng.binomial(np.asarray(self._trials(named)).astype(np.int64), probs)

@@ -14,7 +14,7 @@ from latentem.distributions.checks import check_integers
 from latentem.distributions.formulas import Formulas
 from latentem.distributions.linear_kernel import Lines
 from latentem.distributions.newton import Curve
-from latentem.distributions.regressions import Regression, listed, offset_or_zero, weighted_mean
+from latentem.distributions.regressions import Columns, Regression, listed, weighted_mean
 from latentem.distributions.special import stirling
 
 
@@ -67,7 +67,6 @@ class PoissonRegression(Regression):
     )
 
     trailing_axes: ClassVar[Mapping[str, int]] = {"intercept": 0, "coefficients": 1}
-    named: ClassVar[tuple[str, ...]] = ("offset",)
 
     intercept: Array | None = parameter(converter=as_float_array)
     coefficients: Array | None = parameter(converter=as_float_array)
@@ -94,36 +93,31 @@ class PoissonRegression(Regression):
         return {**super().state_arrays, "empty": self.empty}
 
     def others(
-        self, y: Array, predictor: Array, extra: Array | None, weights: Array
+        self, y: Array, named: Columns, predictor: Array, weights: Array
     ) -> dict[str, Array]:
-        return {
-            "empty": (weights.sum(axis=0) > 0) & ~((weights > 0) & (y[:, None] > 0)).any(axis=0)
-        }
+        return {"empty": (weights.sum(axis=0) > 0) & ~((weights > 0) & (y > 0)).any(axis=0)}
 
-    def curve(self, y: Array, extra: Array | None, predictor: Array) -> Curve:
-        eta = predictor + offset_or_zero(extra)
-        rate = np.exp(eta)
-        return Curve(_poisson(y, eta, rate), y - rate, rate)
+    def curve(self, y: Array, named: Columns, predictor: Array) -> Curve:
+        rate = np.exp(predictor)
+        return Curve(_poisson(y, predictor, rate), y - rate, rate)
 
-    def first_predictor(self, y: Array, extra: Array | None, weights: Array) -> Array:
-        exposure = np.ones(len(y)) if extra is None else np.exp(extra - extra.max())
-        shift = 0.0 if extra is None else extra.max()
+    def first_predictor(self, y: Array, named: Columns, offset: Array, weights: Array) -> Array:
+        largest = offset.max()
+        exposure = np.exp(offset - largest)
         mean = weighted_mean(y, weights) / weighted_mean(exposure, weights)
-        return np.asarray(np.log(np.maximum(mean, 1e-3 * max(y.mean(), 1e-3))) - shift)
+        return np.asarray(np.log(np.maximum(mean, 1e-3 * max(y.mean(), 1e-3))) - largest)
 
-    def log_density(self, y: Array, extra: Array | None, predictor: Array) -> Array:
-        eta = predictor + offset_or_zero(extra)
+    def log_density(self, y: Array, named: Columns, predictor: Array) -> Array:
         possible = (y >= 0) & (y == np.floor(y))
         y = np.where(possible, y, 0.0)
         positive = np.where(y > 0, y, 1.0)
         base = np.where(y > 0, stirling(positive) - np.log(positive), 0.0)
-        return np.where(possible, _poisson(y, eta, np.exp(eta)) + base, -np.inf)
+        return np.where(possible, _poisson(y, predictor, np.exp(predictor)) + base, -np.inf)
 
     def expected_value(self, inputs: Array) -> Array:
         """Return the means given covariates, ``(n, *parents)``."""
-        u, offset = self.split(inputs)
         with np.errstate(over="ignore"):
-            return np.exp(self.predictor(u, offset_or_zero(offset)))
+            return np.exp(self.predictor(inputs))
 
     def sample(self, rng: np.random.Generator, state: Array, inputs: Array) -> Array:
         """Draw a count for each parent state and covariates, ``(n,)``."""

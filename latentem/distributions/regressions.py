@@ -3,67 +3,64 @@
 from __future__ import annotations
 
 import abc
-from typing import ClassVar, Self
+from collections.abc import Mapping
+from typing import Self
 
 import attrs
 import numpy as np
 
 from latentem.distributions.arrays import Array, change_at
-from latentem.distributions.base import Distribution, Inputs
 from latentem.distributions.checks import naming
 from latentem.distributions.linear_kernel import Lines
+from latentem.distributions.named import NamesCovariates
 from latentem.distributions.newton import Curve, maximise_predictors
 from latentem.errors import ModelError, Unsuitable
 
+Columns = Mapping[str, Array]
 
-class Regression(Distribution):
+
+class Regression(NamesCovariates):
     r"""A family with a linear predictor for each state, eta_k = a_k + B_k u, plus an offset.
 
     A subclass says how the log-likelihood of a row depends on its predictor (`curve`), where to
-    start, and its density, mean and draws at given predictors.
+    start, and its density, mean and draws at given predictors. ``named`` are the columns that its
+    options name, but for the offset: that is in the predictor.
     """
 
     __slots__ = ()
-    takes_covariates: ClassVar[bool] = True
-    #: Options that name a covariate which is not in the predictor with a coefficient.
-    named: ClassVar[tuple[str, ...]] = ()
 
     intercept: Array | None
-    coefficients: Array | None
-    inputs: Inputs | None
     reference: Lines | None
     rounding: Array | None
 
     # -- what a subclass says ------------------------------------------------------------------
 
     @abc.abstractmethod
-    def curve(self, y: Array, extra: Array | None, predictor: Array) -> Curve:
-        """Return the log-likelihoods of y ``(n,)`` at predictors ``(n, K)``, but for constants.
+    def curve(self, y: Array, named: Columns, predictor: Array) -> Curve:
+        """Return the log-likelihoods of y ``(n, 1)`` at predictors ``(n, K)``, but for constants.
 
-        ``extra`` ``(n,)`` is the column that an option names, offset or trials.
+        The columns named are ``(n, 1)`` too.
         """
 
     @abc.abstractmethod
-    def first_predictor(self, y: Array, extra: Array | None, weights: Array) -> Array:
-        """Return a constant predictor to start from, ``(K,)``."""
+    def first_predictor(self, y: Array, named: Columns, offset: Array, weights: Array) -> Array:
+        """Return a constant to start from, ``(K,)``, which the offsets ``(n,)`` add to."""
 
     @abc.abstractmethod
-    def log_density(self, y: Array, extra: Array | None, predictor: Array) -> Array:
-        """Return log p(y) at predictors ``(n, *parents)``; y and extra are ``(n, *ones)``."""
+    def log_density(self, y: Array, named: Columns, predictor: Array) -> Array:
+        """Return log p(y) at predictors ``(n, *parents)``; y and columns are ``(n, *ones)``."""
+
+    def others(
+        self, y: Array, named: Columns, predictor: Array, weights: Array
+    ) -> dict[str, Array]:
+        """Return the maximisers of further parameters, by name, at the fitted predictors."""
+        return {}
 
     # -- parameters ----------------------------------------------------------------------------
 
     def check_given(self) -> None:
         """Raise `ModelError` unless what a user gave belongs together."""
-        for option in self.named:
-            name = getattr(self, option)
-            if not (name is None or isinstance(name, str | int | np.integer)) or (
-                option == "offset" and not isinstance(name, str | None)
-            ):
-                raise ModelError(
-                    f"{type(self).__name__}: {option} must be the name of a covariate among the "
-                    f"parents of its node, got {name!r}. Give its name."
-                )
+        self.check_named()
         given = {name: value for name, value in self.parameters.items() if value is not None}
         if not given:
             return
@@ -101,53 +98,14 @@ class Regression(Distribution):
 
     # -- data ----------------------------------------------------------------------------------
 
-    def with_inputs(self, inputs: Inputs) -> Self:
-        for option in self.named:
-            name = getattr(self, option)
-            if not isinstance(name, str):
-                continue
-            if name not in inputs.names:
-                raise Unsuitable(
-                    f"be '{name}' because {type(self).__name__} has {option}={name!r}",
-                    f"only {list(inputs.names)}",
-                    f"Add covariate({name!r}) to its parents.",
-                )
-            columns = inputs.columns(name)
-            if columns.stop - columns.start != 1:
-                raise Unsuitable(
-                    f"have one column '{name}'", f"{columns.stop - columns.start} of them"
-                )
-        made = self if self.inputs == inputs else attrs.evolve(self, inputs=inputs)  # type: ignore[misc]
-        width = inputs.width - (made._named_column() is not None)
-        if self.coefficients is not None and self.coefficients.shape[-1] != width:
-            p = self.coefficients.shape[-1]
-            raise Unsuitable(f"have {p} columns because there are {p} coefficients", f"{width}")
-        return made
-
-    def _named_column(self) -> int | None:
-        """Return the column of the covariates that an option names."""
-        for option in self.named:
-            name = getattr(self, option)
-            if isinstance(name, str) and self.inputs is not None:
-                return int(self.inputs.columns(name).start)
-        return None
-
-    def split(self, inputs: Array) -> tuple[Array, Array | None]:
-        """Return the covariates that have coefficients, ``(n, p)``, and the column named."""
-        column = self._named_column()
-        if column is None:
-            for option in self.named:
-                if isinstance(getattr(self, option), str):
-                    raise ModelError(
-                        f"{type(self).__name__}: {option}={getattr(self, option)!r} must be a "
-                        "covariate of its node because it is a column among others, got a "
-                        "distribution by itself. Use it in a model."
-                    )
-            return inputs, None
-        return np.delete(inputs, column, axis=1), inputs[:, column]
+    def parts(self, inputs: Array) -> tuple[Array, Array, Columns]:
+        """Return covariates ``(n, p)``, the offsets ``(n,)`` and the other columns named."""
+        u, named = self.split(inputs)
+        columns = {option: values[:, 0] for option, values in named.items()}
+        return u, columns.pop("offset", np.zeros(len(u))), columns
 
     def bind(self, value: Array, weights: Array | None = None) -> Self:
-        u, _ = self.split(np.asarray(value)[:, :-1])
+        u, _, _ = self.parts(np.asarray(value)[:, :-1])
         return attrs.evolve(self, reference=Lines.of_predictors(u, weights))  # type: ignore[misc]
 
     # -- the predictor -------------------------------------------------------------------------
@@ -164,63 +122,57 @@ class Regression(Distribution):
         )
         return a[..., 0], b[..., 0, :]
 
-    def predictor(self, u: Array, offset: Array | float = 0.0) -> Array:
-        """Return a + B u + offset, ``(n, *parents)``, of covariates ``(n, p)``."""
+    def predictor(self, inputs: Array) -> Array:
+        """Return a + B u + offset, ``(n, *parents)``, of all covariates."""
+        u, offset, _ = self.parts(inputs)
         a, b = self._standard(u.shape[1])
+        z = self._design(u)[:, 1:]
+        return np.asarray(a + np.tensordot(z, b, axes=([1], [-1])) + beside_parents(offset, a))
+
+    def _design(self, u: Array) -> Array:
         lines, p = self._lines(u.shape[1]), u.shape[1]
-        z = (u - lines.centre[:p]) / lines.scale[:p]
-        plain = np.reshape(offset, (-1, *(1,) * a.ndim)) if np.ndim(offset) else offset
-        return np.asarray(a + np.tensordot(z, b, axes=([1], [-1])) + plain)
+        return np.column_stack([np.ones(len(u)), (u - lines.centre[:p]) / lines.scale[:p]])
 
     def log_prob(self, value: Array) -> Array:
         """Return log p(y | u, parents), ``(n, *parents)``, of rows (u, y)."""
         a, b = self.known()
         value = np.asarray(value, dtype=float)
-        wanted = b.shape[-1] + (self._named_column() is not None) + 1
+        wanted = 1 + (b.shape[-1] if self.inputs is None else self.inputs.width)
         if value.ndim != 2 or value.shape[1] != wanted:
             with naming(type(self).__name__):
                 raise Unsuitable(f"have {wanted} columns, the last for y", f"shape {value.shape}")
-        u, named = self.split(value[:, :-1])
-        shape = (-1, *(1,) * a.ndim)
-        y = value[:, -1].reshape(shape)
-        column = None if named is None else named.reshape(shape)
-        predictor = self.predictor(u)
+        _, _, named = self.parts(value[:, :-1])
+        columns = {option: beside_parents(column, a) for option, column in named.items()}
+        predictor = self.predictor(value[:, :-1])
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            return self.log_density(y, column, predictor)
+            return self.log_density(beside_parents(value[:, -1], a), columns, predictor)
 
     def fit(self, value: Array, weights: Array) -> Self:
         value = np.asarray(value, dtype=float)
         shape = weights.shape[1:]
         flat = weights.reshape(len(weights), -1)
         bound = self if self.reference is not None else self.bind(value)
-        u, column = self.split(value[:, :-1])
-        y, lines, p = value[:, -1], bound._lines(u.shape[1]), u.shape[1]
-        design = np.column_stack([np.ones(len(u)), (u - lines.centre[:p]) / lines.scale[:p]])
+        u, offset, named = self.parts(value[:, :-1])
+        y, design = value[:, -1], bound._design(u)
         if bound.is_parameterised:
-            a, b = bound.flatten(shape)._standard(p)
+            a, b = bound.flatten(shape)._standard(u.shape[1])
             start = np.concatenate([a[:, None], b], axis=1)
         else:
-            start = np.zeros((flat.shape[1], 1 + p))
-            start[:, 0] = self.first_predictor(y, column, flat)
+            start = np.zeros((flat.shape[1], design.shape[1]))
+            start[:, 0] = self.first_predictor(y, named, offset, flat)
+        columns = {option: column[:, None] for option, column in named.items()}
         beta = maximise_predictors(
-            lambda eta: self.curve(y[:, None], None if column is None else column[:, None], eta),
-            design, flat, start,
-        )  # fmt: skip
-        a, rounding, b = lines.lines(beta[:, :1], beta[:, None, 1:])
+            lambda eta: self.curve(y[:, None], columns, eta + offset[:, None]), design, flat, start
+        )
+        a, rounding, b = bound._lines(u.shape[1]).lines(beta[:, :1], beta[:, None, 1:])
         new = attrs.evolve(  # type: ignore[misc]
             bound.flatten(shape) if bound.is_parameterised else bound,
             intercept=a[:, 0],
             coefficients=b[:, 0],
             rounding=rounding[:, 0],
-            **self.others(y, design @ beta.T, column, flat),
+            **self.others(y[:, None], columns, design @ beta.T + offset[:, None], flat),
         )
         return new.unflatten(shape)
-
-    def others(
-        self, y: Array, predictor: Array, extra: Array | None, weights: Array
-    ) -> dict[str, Array]:
-        """Return the maximisers of further parameters, by name, at the fitted predictors."""
-        return {}
 
     def directions(self) -> list[dict[str, Array]]:
         """Vary intercepts, and slopes about the centre of the covariates by their spread."""
@@ -238,9 +190,9 @@ class Regression(Distribution):
         return found
 
 
-def offset_or_zero(column: Array | None) -> Array | float:
-    """Return the offsets, 0 without any."""
-    return 0.0 if column is None else column
+def beside_parents(column: Array, parameter: Array) -> Array:
+    """Return a column ``(n,)`` with axes of one for those of a parameter, ``(n, *ones)``."""
+    return column.reshape(-1, *(1,) * parameter.ndim)
 
 
 def weighted_mean(y: Array, weights: Array) -> Array:

@@ -12,9 +12,10 @@ from scipy.special import log_softmax
 from latentem.distributions.arrays import Array, as_float_array, change_at
 from latentem.distributions.base import Distribution, Inputs, parameter
 from latentem.distributions.categorical import Categorical, as_levels
-from latentem.distributions.checks import naming
+from latentem.distributions.checks import counted, naming
 from latentem.distributions.formulas import Formulas
 from latentem.distributions.linear_kernel import Lines
+from latentem.distributions.named import NamesCovariates
 from latentem.distributions.newton import MOST_HALVINGS, MOST_STEPS, solve_singular
 from latentem.distributions.records import Choices, Record, check_finite
 from latentem.errors import ModelError, Unsuitable
@@ -24,15 +25,15 @@ FARTHEST = 30.0
 
 
 @attrs.frozen(eq=False)
-class Softmax(Distribution):
+class Softmax(NamesCovariates):
     r"""Multinomial logistic regression: states whose probabilities depend on covariates.
 
     .. math:: {log_density}
 
-    with state 0 for reference, :math:`\eta_{k0} = 0`. As the node of a latent it makes a mixture of
-    experts, or a mixture with concomitant variables (Jacobs, Jordan, Nowlan and Hinton, Adaptive
-    mixtures of local experts, Neural Computation 1991; Dayton and Macready, Concomitant-variable
-    latent-class models, JASA 1988). The maximiser solves
+    with state 0 for reference, :math:`a_{k0} = 0, B_{k0} = 0`. As the node of a latent it makes a
+    mixture of experts, or a mixture with concomitant variables (Jacobs, Jordan, Nowlan and Hinton,
+    Adaptive mixtures of local experts, Neural Computation 1991; Dayton and Macready,
+    Concomitant-variable latent-class models, JASA 1988). The maximiser solves
 
     .. math:: {update}
 
@@ -47,6 +48,10 @@ class Softmax(Distribution):
     intercept : array, (\*parents, n_states), optional
     coefficients : array, (\*parents, n_states, p), optional
         The same may be added to those of all states: what matters are differences.
+    offset : str, optional
+        The covariate, a parent of the node, that is added to the predictors as it is: known
+        log-odds, or the logarithms of prior probabilities. It has a column for each state, the
+        reference included.
     levels : sequence, optional
         Labels of the states.
 
@@ -69,7 +74,7 @@ class Softmax(Distribution):
         log_density=(
             r"\log p(z \mid u, k) = \sum_j [z = j] \log \pi_{kj}, \qquad "
             r"\pi_{kj} = e^{\eta_{kj}} / \sum_l e^{\eta_{kl}}, \qquad "
-            r"\eta_{kj} = a_{kj} + B_{kj} u"
+            r"\eta_{kj} = a_{kj} + B_{kj} u + o_j"
         ),
         update=(
             r"\sum_i r_{ik} ([z_i = j] - \pi_{ikj}) = 0, \qquad "
@@ -79,18 +84,21 @@ class Softmax(Distribution):
     )
 
     trailing_axes: ClassVar[Mapping[str, int]] = {"intercept": 1, "coefficients": 2}
-    takes_covariates: ClassVar[bool] = True
 
     n_states: int | None = attrs.field(default=None)
     intercept: Array | None = parameter(converter=as_float_array)
     coefficients: Array | None = parameter(converter=as_float_array)
+    offset: str | None = attrs.field(default=None, kw_only=True)
     levels: tuple[Any, ...] | None = attrs.field(default=None, kw_only=True, converter=as_levels)
     inputs: Inputs | None = attrs.field(default=None, kw_only=True, repr=False)
     reference: Lines | None = attrs.field(default=None, kw_only=True, repr=False)
     rounding: Array | None = attrs.field(default=None, kw_only=True, repr=False)
     separated: Array | None = attrs.field(default=None, kw_only=True, repr=False)
+    # Of renumbered states: which column of the offset is whose.
+    places: tuple[int, ...] | None = attrs.field(default=None, kw_only=True, repr=False)
 
     def __attrs_post_init__(self) -> None:
+        self.check_named()
         a, b = self.intercept, self.coefficients
         if (a is None) is not (b is None):
             raise ModelError(
@@ -154,32 +162,55 @@ class Softmax(Distribution):
         made = self._categorical().with_levels(levels)
         return attrs.evolve(self, n_states=made.n_states, levels=made.levels)
 
+    @property
+    def named_widths(self) -> dict[str, tuple[int | None, str]]:
+        return {"offset": (self.n_states, "there is one for each state, the first included")}
+
     def with_inputs(self, inputs: Inputs) -> Self:
-        if self.coefficients is not None and self.coefficients.shape[-1] != inputs.width:
-            p = self.coefficients.shape[-1]
+        made = super().with_inputs(inputs)
+        if made.n_states is not None or "offset" not in made.named_columns:
+            return made
+        place = made.named_columns["offset"]
+        if place.stop - place.start == 1:
             raise Unsuitable(
-                f"have {p} columns because its coefficients are for {p}", f"{inputs.width}"
+                f"have 2 columns '{self.offset}' or more, its offset, because there is one for "
+                "each state, the first included",
+                "1",
+                "Add a column of zeros for the first state.",
             )
-        return self if self.inputs == inputs else attrs.evolve(self, inputs=inputs)
+        return attrs.evolve(made, n_states=place.stop - place.start)
+
+    def parts(self, inputs: Array) -> tuple[Array, Array]:
+        """Return covariates ``(n, p)`` and the offsets of the states, ``(n, n_states or 1)``."""
+        u, named = self.split(inputs)
+        offset = named.get("offset", np.zeros((1, 1)))
+        return u, offset if self.places is None else offset[:, self.places]
+
+    def started_from(self, other: Distribution) -> Self:
+        started = super().started_from(other)
+        return attrs.evolve(started, places=getattr(other.free, "places", None))
 
     def check(self, value: Array) -> Array:
         return self._categorical().check(value)
 
     def bind(self, value: Array, weights: Array | None = None) -> Self:
         n_states = self._categorical().bind(value[:, -1]).n_states
-        lines = Lines.of_predictors(np.asarray(value, dtype=float)[:, :-1], weights)
-        return attrs.evolve(self, n_states=n_states, reference=lines)
+        u, _ = self.parts(np.asarray(value, dtype=float)[:, :-1])
+        return attrs.evolve(self, n_states=n_states, reference=Lines.of_predictors(u, weights))
 
     def permuted(self, order: Array) -> Self:
         """Return the same over renumbered states; the first of them is the reference."""
         levels = None if self.levels is None else tuple(self.levels[state] for state in order)
+        made = attrs.evolve(self, levels=levels)
+        if self.offset is not None:
+            old = range(len(order)) if self.places is None else self.places
+            made = attrs.evolve(made, places=tuple(old[state] for state in order))
         if self.intercept is None or self.coefficients is None:
-            return attrs.evolve(self, levels=levels)
+            return made
         a, b = self.intercept[..., order], self.coefficients[..., order, :]
         low = None if self.rounding is None else self.rounding[..., order]
         return attrs.evolve(
-            self,
-            levels=levels,
+            made,
             intercept=a - a[..., :1],
             coefficients=b - b[..., :1, :],
             rounding=None if low is None else low - low[..., :1],
@@ -216,19 +247,19 @@ class Softmax(Distribution):
     def state_log_probs(self, inputs: Array) -> Array:
         """Return log p of each state given covariates ``(n, p)``, ``(n, *parents, n_states)``."""
         a, b = self._standard()
-        p = b.shape[-1]
-        if inputs.ndim != 2 or inputs.shape[1] != p:
+        width = b.shape[-1] if self.inputs is None else self.inputs.width
+        if inputs.ndim != 2 or inputs.shape[1] != width:
             with naming("Softmax"):
-                raise Unsuitable(f"have {p} covariates", f"shape {inputs.shape}")
-        predictor = a + np.tensordot(self._design(inputs)[:, 1:], b, axes=([1], [-1]))
+                raise Unsuitable(f"have {counted(width, 'covariate')}", f"shape {inputs.shape}")
+        u, offset = self.parts(inputs)
+        predictor = a + np.tensordot(self._design(u)[:, 1:], b, axes=([1], [-1]))
+        predictor += offset.reshape(len(offset), *(1,) * (a.ndim - 1), -1)
         return np.asarray(log_softmax(predictor, axis=-1))
 
-    def _design(self, inputs: Array) -> Array:
-        p = inputs.shape[1]
+    def _design(self, u: Array) -> Array:
+        p = u.shape[1]
         lines = self.reference or Lines.at_origin(p + 1, p)
-        return np.column_stack(
-            [np.ones(len(inputs)), (inputs - lines.centre[:p]) / lines.scale[:p]]
-        )
+        return np.column_stack([np.ones(len(u)), (u - lines.centre[:p]) / lines.scale[:p]])
 
     def log_prob(self, value: Array) -> Array:
         """Return log p(z | u, parents), ``(n, *parents)``, of rows (u, z); -inf if no state."""
@@ -254,12 +285,14 @@ class Softmax(Distribution):
             return super().update(record)
         bound = self
         if self.reference is None:
-            bound = attrs.evolve(self, reference=Lines.of_predictors(record.inputs, None))
+            u, _ = self.parts(record.inputs)
+            bound = attrs.evolve(self, reference=Lines.of_predictors(u, None))
         return check_finite(bound.fit_states(record.inputs, record.weights))
 
     def fit_states(self, inputs: Array, expected: Array) -> Self:
         """Return the maximiser for expected states ``(n, K, n_states)``."""
-        design = self._design(inputs)
+        u, offset = self.parts(inputs)
+        design = self._design(u)
         q, k = design.shape[1], expected.shape[2]
         if self.is_parameterised:
             a, b = self._standard()
@@ -268,11 +301,11 @@ class Softmax(Distribution):
             start = np.zeros((expected.shape[1], k, q))
         start = start - start[:, :1]
         pairs = zip(np.moveaxis(expected, 1, 0), start, strict=True)
-        beta = np.stack([_maximum(design, own, begin) for own, begin in pairs])
+        beta = np.stack([_maximum(design, offset, own, begin) for own, begin in pairs])
         p = q - 1
         lines = self.reference or Lines.at_origin(p + 1, p)
         a, rounding, b = lines.lines(beta[..., :1], beta[..., None, 1:])
-        predictor = np.moveaxis(beta @ design.T, -1, 0)  # (n, K, states)
+        predictor = np.moveaxis(beta @ design.T, -1, 0) + offset[:, None]  # (n, K, states)
         odds = predictor - predictor.max(axis=-1, keepdims=True)
         second = np.partition(odds, -2, axis=-1)[..., -2]
         return attrs.evolve(
@@ -292,7 +325,7 @@ class Softmax(Distribution):
         return drawn
 
 
-def _maximum(design: Array, expected: Array, start: Array) -> Array:
+def _maximum(design: Array, offset: Array, expected: Array, start: Array) -> Array:
     """Return the coefficients ``(n_states, q)`` for expected states ``(n, n_states)``."""
     k, q = start.shape
     beta, weight = start.copy(), expected.sum(axis=1)
@@ -300,7 +333,7 @@ def _maximum(design: Array, expected: Array, start: Array) -> Array:
         return beta
 
     def objective(at: Array) -> tuple[float, Array]:
-        log_prob = log_softmax(design @ at.T, axis=1)
+        log_prob = log_softmax(design @ at.T + offset, axis=1)
         terms = np.multiply(expected, log_prob, where=expected > 0, out=np.zeros(expected.shape))
         return float(terms.sum()), np.exp(log_prob)
 

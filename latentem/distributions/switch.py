@@ -132,6 +132,10 @@ class Switch(Distribution):
         return any(case.takes_covariates for case in self.cases)
 
     @property
+    def named_columns(self) -> dict[str, slice]:
+        return self._named([case.named_columns for case in self.cases])
+
+    @property
     def parameters(self) -> dict[str, Array | None]:
         return self._named([case.parameters for case in self.cases])
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from latentem.data import as_columns, bind_given
+from latentem.data import as_columns, bind_given, with_inputs
 from latentem.distributions.arrays import Array
-from latentem.distributions.base import drawn
+from latentem.distributions.base import Inputs, drawn
 from latentem.em.steps import check_probability
 from latentem.errors import DataError, ModelError
 from latentem.graph import Model, Node
@@ -89,9 +89,15 @@ def draw(
         state = np.zeros(n, dtype=np.intp)
         if states:
             state = np.ravel_multi_index(tuple(s.astype(np.intp) for s in states), shape)
-        regressors = [as_columns(p.name, draws[p.name]) for p in model.regressors(node.name)]
-        inputs = np.concatenate(regressors, axis=1) if regressors else None
-        draws[node.name] = drawn(node.dist.flatten(shape), rng, state, inputs)
+        regressors = {
+            p.name: as_columns(p.name, draws[p.name]) for p in model.regressors(node.name)
+        }
+        dist, inputs = node.dist, None
+        if regressors:
+            widths = tuple(columns.shape[1] for columns in regressors.values())
+            dist = with_inputs(node, Inputs(tuple(regressors), widths))
+            inputs = np.concatenate(list(regressors.values()), axis=1)
+        draws[node.name] = drawn(dist.flatten(shape), rng, state, inputs)
     return {node.name: draws[node.name] for node in model.order}
 
 

@@ -176,9 +176,11 @@ def _labelled(
 
 
 def _regression(ax: Axes, view: View, known: Array, colours: Array) -> Axes:
-    """Draw values against their first covariate, and the components' means given it."""
+    """Draw values against a covariate, and the components' means given it."""
     assert view.inputs is not None
-    ax.scatter(view.inputs[known, 0], view.value[known, 0], s=16, c=colours, linewidths=0)
+    ax.scatter(
+        view.inputs[known, view.regressor], view.value[known, 0], s=16, c=colours, linewidths=0
+    )
     explained: list[tuple[str, Any]] = []
     if hasattr(view.dist, "expected_value"):
         u, means = view.curves(200)
@@ -187,7 +189,7 @@ def _regression(ax: Axes, view: View, known: Array, colours: Array) -> Axes:
             ax.plot(u, mean, color=colour * 0.75, linewidth=2)
         explained = [("mean", {"color": "0.25", "linewidth": 2})]
     ax = _labelled(ax, view, [0], known, explained)
-    ax.set_xlabel(view.regressors[0])
+    ax.set_xlabel(view.regressor_name)
     ax.set_ylabel(view.names[0])
     return ax
 

@@ -39,7 +39,10 @@ class View:
     has_density : bool
         Whether the parameters of a component alone say the density of a value.
     inputs : array, (n, p), or None
-        The covariates of a regression, and ``regressors`` their names.
+        The covariates of a regression.
+    regressor : int
+        The column of the first covariate that has a coefficient, if one has, and
+        ``regressor_name`` its name.
     """
 
     def __init__(self, fitted: Model | Fit, data: Any, name: str | None) -> None:
@@ -52,7 +55,7 @@ class View:
         self.inputs = bound.inputs.get(self.node.name)
         if self.inputs is not None and bound.places is not None:
             self.inputs = self.inputs[bound.places]
-        self.regressors = [parent.name for parent in model.regressors(self.node.name)]
+        self.regressor, self.regressor_name = _first_regressor(model, bound, self.node)
         self.event_shape = values.shape[1:]
         self.value = values.reshape(len(values), math.prod(self.event_shape))
         self.names = _column_names(self.node, data, self.value.shape[1])
@@ -127,15 +130,16 @@ class View:
         return np.asarray(table).reshape(len(self.value), -1)
 
     def curves(self, n: int) -> tuple[Array, Array]:
-        """Return n values of the first covariate, and the means of the components, (n, K).
+        """Return n values of the covariate drawn against, and the means of the components, (n, K).
 
         Other covariates stand at their means.
         """
         assert self.inputs is not None
         grid = np.tile(self.inputs.mean(axis=0), (n, 1))
-        grid[:, 0] = np.linspace(self.inputs[:, 0].min(), self.inputs[:, 0].max(), n)
+        own = self.inputs[:, self.regressor]
+        grid[:, self.regressor] = np.linspace(own.min(), own.max(), n)
         means = np.asarray(self.dist.expected_value(grid))
-        return grid[:, 0], means.reshape(n, -1)
+        return grid[:, self.regressor], means.reshape(n, -1)
 
     def state_names(self) -> list[str]:
         """Return what each combination of the latent parents' states is called, K strings."""
@@ -171,6 +175,20 @@ def _inferred(fitted: Model | Fit, data: Any) -> tuple[Model, Posterior]:
         assign = hard if fitted.requires_hard else soft
         return fitted, e_step(fitted, data, assign=assign)
     return fitted.model, fitted.posterior(data)
+
+
+def _first_regressor(model: Model, bound: Data, node: Node) -> tuple[int, str]:
+    """Return the first column of the covariates that is no offset or the like, and its name."""
+    names = []
+    for parent in model.regressors(node.name):
+        values = bound.covariates.get(parent.name, bound.values.get(parent.name, np.empty((1, 1))))
+        names += [parent.name] * math.prod(values.shape[1:])
+    assert node.dist is not None
+    named = {
+        i for place in node.dist.named_columns.values() for i in range(*place.indices(len(names)))
+    }
+    column = next((i for i in range(len(names)) if i not in named), 0)
+    return column, names[column] if names else ""
 
 
 def _drawn(model: Model, name: str | None) -> Node:

@@ -6,7 +6,7 @@ import functools
 import itertools
 import math
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -32,7 +32,11 @@ QUADRATURE = 1e-6
 
 
 def check_distribution(
-    dist: Distribution, value: ArrayLike, *, inputs: ArrayLike | None = None, seed: int = 0
+    dist: Distribution,
+    value: ArrayLike,
+    *,
+    inputs: ArrayLike | Mapping[str, ArrayLike] | None = None,
+    seed: int = 0,
 ) -> None:
     r"""Run the laws of a distribution against ``dist`` on the values ``value``.
 
@@ -62,8 +66,9 @@ def check_distribution(
         Template or parameterised distribution.
     value : array_like, (n, *event)
         At least 8 values, typical of the family and not all equal.
-    inputs : array_like, (n, p), optional
-        Covariates of a regression. Without them, all columns of ``value`` but the last are.
+    inputs : array_like, (n, p), or mapping of str to such, optional
+        Covariates of a regression, by name if an option names one of them: an offset, say. Without
+        them, all columns of ``value`` but the last are.
     seed : int
         Seed of the random weights and draws.
 
@@ -88,11 +93,11 @@ def check_distribution(
     subject = type(dist).__name__
     given = None
     if dist.takes_covariates:
-        given, values = _apart(values, inputs)
+        given, values, names = _apart(values, inputs)
     # Whatever a plug-in raises is a finding to report, so every kind of exception is caught.
     try:
         if given is not None and getattr(dist, "inputs", None) is None:
-            dist = dist.with_inputs(Inputs(("inputs",), (given.shape[1],)))
+            dist = dist.with_inputs(names)
         case = Case.of(dist, dist.check(values), given, np.random.default_rng(seed))
     except Exception as error:
         raise AssertionError(f"{subject}: fit {raised(error)}") from error
@@ -101,17 +106,21 @@ def check_distribution(
     report(subject, failures(case, _LAWS))
 
 
-def _apart(values: Array, inputs: ArrayLike | None) -> tuple[Array, Array]:
-    """Return the covariates ``(n, p)`` and the values of a regression."""
+def _apart(
+    values: Array, inputs: ArrayLike | Mapping[str, ArrayLike] | None
+) -> tuple[Array, Array, Inputs]:
+    """Return the covariates ``(n, p)`` and the values of a regression, and their names."""
     if inputs is None:
         if values.ndim != 2 or values.shape[1] < 2:
             raise ValueError(
                 "check_distribution: value must have the covariates' columns before its own "
                 f"because it is for a regression, got shape {values.shape}. Pass inputs=..."
             )
-        return values[:, :-1].astype(float), values[:, -1]
-    given = np.array(inputs, dtype=float).reshape(len(values), -1)
-    return given, values
+        inputs, values = values[:, :-1], values[:, -1]
+    by_name = inputs if isinstance(inputs, Mapping) else {"inputs": inputs}
+    given = [np.array(own, dtype=float).reshape(len(values), -1) for own in by_name.values()]
+    widths = tuple(own.shape[1] for own in given)
+    return np.concatenate(given, axis=1), values, Inputs(tuple(by_name), widths)
 
 
 # -- the laws --------------------------------------------------------------------------------
