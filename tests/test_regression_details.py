@@ -387,3 +387,116 @@ def test_a_covariate_whose_squares_would_overflow_is_refused() -> None:
     model = lem.Model([U, lem.observed("y", lem.LinearGaussian(), given=U)])
     with pytest.raises(lem.DataError, match="data\\['u'\\] must be below 1e\\+150"):
         lem.fit(model, {"u": [1.0, 2.0, 1e300], "y": [1.0, 2.0, 3.0]})
+
+
+# -- faults that a fit must name -------------------------------------------------------------------
+
+REGRESSIONS = [
+    lem.LinearGaussian(),
+    lem.PoissonRegression(),
+    lem.GammaRegression(),
+    lem.Logistic(trials=3),
+    lem.Softmax(levels=[1, 2, 3]),
+]
+every_family = pytest.mark.parametrize("dist", REGRESSIONS, ids=lambda dist: type(dist).__name__)
+
+
+def _positive(n: int = 60) -> tuple[np.ndarray, np.ndarray]:
+    """Values that any of the families takes."""
+    rng = np.random.default_rng(0)
+    u = rng.normal(size=n)
+    return u, np.clip(rng.poisson(np.exp(0.5 + 0.3 * u)), 1, 3)
+
+
+@every_family
+def test_of_collinear_coefficients_the_smallest_are_found_and_said(dist: Any) -> None:
+    u, y = _positive()
+    model = _beside(dist, U)
+    alone = lem.fit(model, {"u": u, "y": y})
+    assert not alone.events
+    fit = lem.fit(model, {"u": np.column_stack([u, 3 - 2 * u, np.full(60, 7.0)]), "y": y})
+    assert fit.log_likelihood == pytest.approx(alone.log_likelihood, abs=1e-9)
+    # In units of the spread the slope is shared: half of it each, and none for a constant.
+    slope = alone.model["y"].coefficients
+    expected = np.concatenate([slope / 2, -slope / 4, 0 * slope], axis=-1)
+    np.testing.assert_allclose(fit.model["y"].coefficients, expected, atol=1e-7)
+    assert any("covariates of state 0 are collinear" in event for event in fit.events)
+
+
+@pytest.mark.parametrize("dist", REGRESSIONS[1:4], ids=lambda dist: type(dist).__name__)
+def test_collinear_covariates_of_a_state_do_not_lower_the_objective(dist: Any) -> None:
+    u, y = _positive(40)
+    data = {"u": np.column_stack([u, -u, u > 0.5]), "y": y}
+    _never_falls(_mixture(dist), data, restarts=1, tol=1e-3)
+
+
+@every_family
+@pytest.mark.parametrize("scale", [1e-149, 1e-151, 1e-300, 0.0])
+def test_a_covariate_too_small_to_square_is_as_good_as_constant(dist: Any, scale: float) -> None:
+    u, y = _positive()
+    fit = lem.fit(_beside(dist, U), {"u": np.column_stack([u * scale, u]), "y": y})
+    alone = lem.fit(_beside(dist, U), {"u": u, "y": y})
+    assert fit.log_likelihood == pytest.approx(alone.log_likelihood, abs=1e-9)
+    assert np.isfinite(fit.model["y"].coefficients).all()
+    assert any("collinear" in event for event in fit.events)
+
+
+@pytest.mark.parametrize(
+    ("dist", "data", "message"),
+    [
+        (lem.Softmax(3), {}, r"must be integers from 0 to 2 because Node 'y' is Softmax\(3\), got"),
+        (lem.Softmax(), {"y": [0, 1, 2, 10**6]}, r"or say Softmax\(n_states\)\."),
+        (
+            lem.Softmax(2, [0.0, 1.0], [[0.0], [1.0]]),
+            {"y": ["a", "b", "a", "b"]},
+            r"no labels, got 'a'\. .* or give Softmax its levels",
+        ),
+        (lem.Softmax(2), {"y": ["a", "b", "c", "b"]}, "must have at most 2 different levels"),
+    ],
+)
+def test_a_softmax_is_called_by_its_name(dist: Any, data: dict[str, Any], message: str) -> None:
+    whole = {"u": [0.0, 1.0, 2.0, 5.0], "y": [1, 2, 4, 4], **data}
+    with pytest.raises(lem.DataError, match=message):
+        lem.fit(_beside(dist, U), whole)
+
+
+def test_a_softmax_starts_from_its_own_levels() -> None:
+    data = {"u": [0.0, 1.0, 2.0, 5.0], "y": ["a", "b", "b", "a"]}
+    fit = lem.fit(_beside(lem.Softmax(), U), data)
+    other = _beside(lem.Softmax(levels=["b", "a"]), U)
+    with pytest.raises(lem.ModelError, match="Node 'y' must start from the levels"):
+        lem.fit(other, data, init=fit.model)
+    for make in (lambda: lem.Softmax(2.5), lambda: lem.Softmax(2, levels="abc")):
+        with pytest.raises(lem.ModelError, match=r"^Softmax: (n_states|levels) must be"):
+            make()
+
+
+def test_equal_states_get_a_remedy_that_works() -> None:
+    u, y = _positive()
+    model = _mixture(lem.PoissonRegression())
+    alike = {
+        "z": lem.Categorical(probs=[0.5, 0.5]),
+        "y": lem.PoissonRegression([0, 0.0], [[1.0]] * 2),
+    }
+    with pytest.raises(lem.ModelError, match=r"init\.random, lem\.init\.from_labels\(\.\.\.\) or"):
+        lem.fit(model, {"u": u, "y": y}, init=model.replace(alike))
+    with pytest.raises(lem.ModelError, match="One state may be all that these rows show: declare"):
+        lem.fit(model, {"u": u, "y": np.ones(60)}, seed=0)
+    mixture = lem.models.gaussian_mixture(2)
+    start = lem.fit(mixture, np.column_stack([u, y]), seed=0, restarts=1).model
+    x = lem.Gaussian(start["x"].mean[[0, 0]], start["x"].covariance[[0, 0]])
+    with pytest.raises(lem.ModelError, match=r"init\.random, lem\.init\.plus_plus or"):
+        lem.fit(mixture, np.column_stack([u, y]), init=start.replace({"x": x}))
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (lem.PoissonRegression(0.0, [1.0]), "must have 2 columns, the last for y, got shape"),
+        (lem.LinearGaussian([0.0], [[1.0]], [[1.0]]), "rows of 1 covariate and 1 value, got shape"),
+        (lem.Softmax(2, [0.0, 1.0], [[0.0], [1.0]]), "must have 1 covariate, got shape"),
+    ],
+)
+def test_one_of_a_thing_is_not_called_several(value: Any, message: str) -> None:
+    with pytest.raises(lem.DataError, match=message):
+        value.log_prob(np.ones((9, 4)))

@@ -45,6 +45,78 @@ def as_levels(value: Any) -> tuple[Any, ...] | None:
     return None if value is None else tuple(value)
 
 
+def states_declared(family: str, n_states: Any, levels: tuple[Any, ...] | None) -> int | None:
+    """Return the number of states, of which there may be levels, or raise `ModelError`."""
+    if levels is not None:
+        n_states = len(levels) if n_states is None else n_states
+        if len(set(levels)) != n_states:
+            raise ModelError(
+                f"{family}: levels must be {n_states} different labels, got {list(levels)}. "
+                "Give one for each state."
+            )
+    if n_states is None:
+        return None
+    whole = isinstance(n_states, int | np.integer) and not isinstance(n_states, bool)
+    if not whole or n_states < 1:
+        raise ModelError(
+            f"{family}: n_states must be a whole number of at least 1, got {n_states!r}. "
+            "Give the number of states, or its parameters."
+        )
+    return int(n_states)
+
+
+def check_states(family: str, value: Array, n_states: int | None) -> Array:
+    """Return states as integers, or raise `Unsuitable`."""
+    if n_states is None:
+        return check_integers(value, 0, None, family)
+    return check_integers(value, 0, n_states - 1, f"{family}({n_states})")
+
+
+def states_in(family: str, value: Array) -> int:
+    """Return the number of states that data have, or raise `Unsuitable`."""
+    n_states = int(value.max(initial=0)) + 1
+    if n_states > 1000 + 10 * len(value):
+        raise Unsuitable(
+            "be levels 0, 1, 2, ... because {node} takes their number from the data",
+            f"{len(value)} values up to {n_states - 1}",
+            f"Number the levels that occur, or say {family}(n_states).",
+        )
+    return n_states
+
+
+def levels_of_states(
+    family: str, n_states: int | None, known: bool, levels: tuple[Any, ...]
+) -> tuple[Any, ...]:
+    """Return labels of all states, or raise `Unsuitable`; ``known`` if there are parameters."""
+    n_states = len(levels) if n_states is None else n_states
+    if known:
+        raise Unsuitable(
+            f"be states from 0 to {n_states - 1} because {{node}} has probabilities for these "
+            "and no labels",
+            f"{levels[0]!r}",
+            f"Encode them as 0 to {n_states - 1} and use -1 or NaN for unknown ones, or give "
+            f"{family} its levels=[...].",
+        )
+    if len(levels) > n_states:
+        raise Unsuitable(
+            f"have at most {n_states} different levels because {{node}} has that many states",
+            f"{len(levels)}: {list(levels)[: n_states + 1]}",
+            "Declare more states, or merge levels.",
+        )
+    return (*levels, *(f"state {state}" for state in range(len(levels), n_states)))
+
+
+def common_levels(own: tuple[Any, ...] | None, other: tuple[Any, ...] | None) -> Any:
+    """Return the levels of a declaration and of what it starts from, or raise `Unsuitable`."""
+    if own is not None and other is not None and own != other:
+        raise Unsuitable(
+            f"start from the levels {list(own)}",
+            f"{list(other)}",
+            "Declare the same levels in the same order.",
+        )
+    return own or other
+
+
 def _known(family: str, probs: Array | None) -> Array:
     if probs is None:
         raise ModelError(
@@ -124,23 +196,8 @@ class Categorical(ExponentialFamily):
                     f"Categorical: prior must have one concentration, or one for each of "
                     f"{self.n_states} states, got {counts.shape[-1]}. Give one for each."
                 )
-        if self.levels is not None:
-            n_states = len(self.levels) if self.n_states is None else self.n_states
-            if len(set(self.levels)) != n_states:
-                raise ModelError(
-                    f"Categorical: levels must be {n_states} different labels, got "
-                    f"{list(self.levels)}. Give one for each state."
-                )
-            object.__setattr__(self, "n_states", n_states)
-        if self.n_states is not None and (
-            isinstance(self.n_states, bool)
-            or not isinstance(self.n_states, int | np.integer)
-            or self.n_states < 1
-        ):
-            raise ModelError(
-                f"Categorical: n_states must be a whole number of at least 1, "
-                f"got {self.n_states!r}. Give the number of states, or probs=..."
-            )
+        n_states = states_declared("Categorical", self.n_states, self.levels)
+        object.__setattr__(self, "n_states", n_states)
         if self.probs is None:
             return
         if self.probs.ndim == 0:
@@ -176,50 +233,21 @@ class Categorical(ExponentialFamily):
     def with_levels(self, levels: tuple[Any, ...]) -> Self:
         if self.levels is not None:
             return self
-        n_states = len(levels) if self.n_states is None else self.n_states
-        if self.probs is not None:
-            raise Unsuitable(
-                f"be states from 0 to {n_states - 1} because {{node}} has probabilities for these "
-                "and no labels",
-                f"{levels[0]!r}",
-                f"Encode them as 0 to {n_states - 1} and use -1 or NaN for unknown ones, or give "
-                "Categorical its levels=[...].",
-            )
-        if len(levels) > n_states:
-            raise Unsuitable(
-                f"have at most {n_states} different levels because {{node}} has that many states",
-                f"{len(levels)}: {list(levels)[: n_states + 1]}",
-                "Declare more states, or merge levels.",
-            )
-        unnamed = (f"state {state}" for state in range(len(levels), n_states))
-        return attrs.evolve(self, n_states=n_states, levels=(*levels, *unnamed))
+        known = self.probs is not None
+        levels = levels_of_states("Categorical", self.n_states, known, levels)
+        return attrs.evolve(self, n_states=len(levels), levels=levels)
 
     def started_from(self, other: Distribution) -> Self:
-        if None not in (self.levels, other.levels) and self.levels != other.levels:
-            raise Unsuitable(
-                f"start from the levels {list(self.levels or ())}",
-                f"{list(other.levels or ())}",
-                "Declare the same levels in the same order.",
-            )
-        started = super().started_from(other)
-        return attrs.evolve(started, levels=self.levels or other.levels)
+        levels = common_levels(self.levels, other.levels)
+        return attrs.evolve(super().started_from(other), levels=levels)
 
     def check(self, value: Array) -> Array:
-        high = None if self.n_states is None else self.n_states - 1
-        states = "" if self.n_states is None else f"({self.n_states})"
-        return check_integers(value, 0, high, f"Categorical{states}")
+        return check_states("Categorical", value, self.n_states)
 
     def bind(self, value: Array, weights: Array | None = None) -> Self:
         if self.n_states is not None:
             return self
-        n_states = int(value.max(initial=0)) + 1
-        if n_states > 1000 + 10 * len(value):
-            raise Unsuitable(
-                "be levels 0, 1, 2, ... because {node} takes their number from the data",
-                f"{len(value)} values up to {n_states - 1}",
-                "Number the levels that occur, or say Categorical(n_states).",
-            )
-        return attrs.evolve(self, n_states=n_states)
+        return attrs.evolve(self, n_states=states_in("Categorical", value))
 
     def dissimilarity(self, value: Array, other: Array) -> Array:
         differs: Array = value[:, None] != other

@@ -30,6 +30,11 @@ def counted(n: int, noun: str) -> str:
     return f"{n} {noun}{'' if n == 1 else 's'}"
 
 
+def listed(states: Array) -> str:
+    """Return the states of a mask, as text."""
+    return ", ".join(map(str, np.flatnonzero(states)))
+
+
 def check_floor(instance: Any, attribute: Any, value: float) -> None:
     """Raise `ModelError` unless a floor of variances is one that double precision can keep."""
     if not SMALLEST_FLOOR <= value < np.inf:

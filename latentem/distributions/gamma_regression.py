@@ -10,13 +10,13 @@ import numpy as np
 
 from latentem.distributions.arrays import Array, as_float_array, change_at
 from latentem.distributions.base import Inputs, parameter
-from latentem.distributions.checks import check_column
+from latentem.distributions.checks import check_column, listed
 from latentem.distributions.formulas import Formulas
 from latentem.distributions.gamma import shape_of_excess
 from latentem.distributions.linear_kernel import Lines
 from latentem.distributions.newton import Curve
 from latentem.distributions.positive import check_limit
-from latentem.distributions.regressions import Columns, Regression, listed
+from latentem.distributions.regressions import Columns, Regression
 from latentem.distributions.special import log_minus_digamma, stirling
 from latentem.errors import ModelError, Unsuitable
 
@@ -85,6 +85,7 @@ class GammaRegression(Regression):
     inputs: Inputs | None = attrs.field(default=None, kw_only=True, repr=False)
     reference: Lines | None = attrs.field(default=None, kw_only=True, repr=False)
     rounding: Array | None = attrs.field(default=None, kw_only=True, repr=False)
+    collinear: Array | None = attrs.field(default=None, kw_only=True, repr=False)
     at_limit: Array | None = attrs.field(default=None, kw_only=True, repr=False)
 
     def __attrs_post_init__(self) -> None:
@@ -112,10 +113,11 @@ class GammaRegression(Regression):
     @property
     def events(self) -> tuple[str, ...]:
         if not self.at_constraint:
-            return ()
+            return super().events
         assert self.at_limit is not None
-        return (f"the shape of state {listed(self.at_limit)} is at its largest, "
-                f"{self.largest_shape:g}",)  # fmt: skip
+        states = listed(self.at_limit)
+        limit = f"the shape of state {states} is at its largest, {self.largest_shape:g}"
+        return (limit, *super().events)
 
     def check(self, value: Array) -> Array:
         column = check_column(value, "GammaRegression").astype(float)

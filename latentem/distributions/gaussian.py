@@ -15,6 +15,7 @@ from latentem.distributions.checks import (
     check_floor,
     check_moments,
     check_real,
+    counted,
     naming,
 )
 from latentem.distributions.covariance import LETTERS, STRUCTURES, Full, Structure, exceeds
@@ -353,8 +354,7 @@ class Gaussian(ExponentialFamily):
         if known is not None and array.shape[1] != known.shape[-1]:
             d = known.shape[-1]
             raise Unsuitable(
-                f"have {d} column{'s' if d > 1 else ''} because {{node}} is a Gaussian of "
-                f"dimension {d}",
+                f"have {counted(d, 'column')} because {{node}} is a Gaussian of dimension {d}",
                 f"shape {value.shape}",
             )
         return array

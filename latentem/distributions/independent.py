@@ -10,6 +10,7 @@ import numpy as np
 
 from latentem.distributions.arrays import Array
 from latentem.distributions.base import Distribution
+from latentem.distributions.checks import counted
 from latentem.distributions.formulas import Formulas, composed
 from latentem.distributions.side_by_side import SideBySide
 from latentem.errors import ModelError, Unsuitable
@@ -221,7 +222,7 @@ def _cut(dist: Distribution, m: int | None) -> tuple[Distribution, ...]:
         for name, array in known.items()
     }
     if len(lengths) > 1 or 0 in lengths or (m is not None and lengths != {m}):
-        wanted = "the columns" if m is None else f"{m} columns"
+        wanted = "the columns" if m is None else counted(m, "column")
         shapes = {name: array.shape for name, array in known.items()}
         raise ModelError(
             f"Independent: parameters must have {wanted} as an axis after the parents' ones, got "

@@ -17,6 +17,7 @@ from latentem.distributions.checks import (
     check_moments,
     check_real,
     counted,
+    listed,
     naming,
 )
 from latentem.distributions.covariance import STRUCTURES, Full, Structure, exceeds
@@ -251,18 +252,11 @@ class LinearGaussian(NamesCovariates, ExponentialFamily):
     def events(self) -> tuple[str, ...]:
         found = []
         if self.at_floor is not None and self.at_floor.any():
-            states = ", ".join(map(str, np.flatnonzero(self.at_floor)))
             found.append(
-                f"the covariance of state {states} is at its floor, {self.floor:g} of the "
-                "variance of the data"
+                f"the covariance of state {listed(self.at_floor)} is at its floor, "
+                f"{self.floor:g} of the variance of the data"
             )
-        if self.collinear is not None and self.collinear.any():
-            states = ", ".join(map(str, np.flatnonzero(self.collinear)))
-            found.append(
-                f"the covariates of state {states} are collinear, so of all coefficients that fit "
-                "alike these are the smallest"
-            )
-        return tuple(found)
+        return (*found, *super().events)
 
     # -- data ----------------------------------------------------------------------------------
 
@@ -463,6 +457,7 @@ class LinearGaussian(NamesCovariates, ExponentialFamily):
                 raise Unsuitable(
                     f"have rows of {counted(width, 'covariate')} and {counted(m, 'value')}",
                     f"shape {value.shape}",
+                    "Pass rows of the covariates and y.",
                 )
         value = self.without_offset(value)
         a, b, whitening, log_root = self.standard_form()

@@ -11,7 +11,7 @@ from scipy.special import gammaln, log_expit
 
 from latentem.distributions.arrays import Array, as_float_array
 from latentem.distributions.base import Distribution, Inputs, parameter
-from latentem.distributions.checks import check_integers
+from latentem.distributions.checks import check_integers, listed
 from latentem.distributions.formulas import Formulas
 from latentem.distributions.linear_kernel import Lines
 from latentem.distributions.newton import Curve
@@ -19,7 +19,6 @@ from latentem.distributions.regressions import (
     Columns,
     Regression,
     beside_parents,
-    listed,
     weighted_mean,
 )
 from latentem.errors import ModelError, Unsuitable
@@ -95,6 +94,7 @@ class Logistic(Regression):
     inputs: Inputs | None = attrs.field(default=None, kw_only=True, repr=False)
     reference: Lines | None = attrs.field(default=None, kw_only=True, repr=False)
     rounding: Array | None = attrs.field(default=None, kw_only=True, repr=False)
+    collinear: Array | None = attrs.field(default=None, kw_only=True, repr=False)
     separated: Array | None = attrs.field(default=None, kw_only=True, repr=False)
     # Of renumbered states: what is added to the log-odds of one is subtracted from the other's.
     swapped: bool = attrs.field(default=False, kw_only=True, repr=False)
@@ -120,11 +120,12 @@ class Logistic(Regression):
     @property
     def events(self) -> tuple[str, ...]:
         if self.separated is None or not self.separated.any():
-            return ()
-        return (
+            return super().events
+        separated = (
             f"the covariates separate the rows of state {listed(self.separated)}: its "
-            "coefficients grow without end, and stop where the likelihood gains nothing more",
+            "coefficients grow without end, and stop where the likelihood gains nothing more"
         )
+        return (separated, *super().events)
 
     def check(self, value: Array) -> Array:
         largest = None if isinstance(self.trials, str) else int(self.trials)
@@ -190,9 +191,9 @@ class Logistic(Regression):
         if tuple(order) == (0, 1):
             return self
         arrays = {
-            name: None if value is None else -value
+            name: -value
             for name, value in self.state_arrays.items()
-            if name != "separated"
+            if value is not None and value.dtype != bool
         }
         return attrs.evolve(self, swapped=not self.swapped, **arrays)  # type: ignore[arg-type]
 

@@ -10,15 +10,15 @@ import numpy as np
 
 from latentem.distributions.arrays import Array
 from latentem.distributions.base import Distribution, Inputs
-from latentem.distributions.checks import counted
+from latentem.distributions.checks import counted, listed
 from latentem.errors import ModelError, Unsuitable
 
 
 class NamesCovariates(Distribution):
     """A regression of which options may name covariates: these have no coefficients.
 
-    A subclass has the field ``inputs``, and a field for each option. It says in `named_widths` how
-    many columns the covariate of an option must have.
+    A subclass has the fields ``inputs`` and ``collinear``, and one for each option. It says in
+    `named_widths` how many columns the covariate of an option must have.
     """
 
     __slots__ = ()
@@ -28,6 +28,17 @@ class NamesCovariates(Distribution):
 
     coefficients: Array | None
     inputs: Inputs | None
+    #: The states (a mask) whose coefficients are the smallest of many that fit alike.
+    collinear: Array | None
+
+    @property
+    def events(self) -> tuple[str, ...]:
+        if self.collinear is None or not self.collinear.any():
+            return ()
+        return (
+            f"the covariates of state {listed(self.collinear)} are collinear, so of all "
+            "coefficients that fit alike these are the smallest",
+        )
 
     @property
     def named_widths(self) -> Mapping[str, tuple[int | None, str]]:

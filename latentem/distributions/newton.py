@@ -41,9 +41,45 @@ def solve_singular(square: Array, right: Array) -> Array:
     return solution
 
 
+def smallest(design: Array, weights: Array, beta: Array) -> tuple[Array, Array]:
+    """Return the smallest slopes with the same predictors, and for which states there are others.
+
+    Parameters
+    ----------
+    design : array, (n, q)
+        Ones, and standardised covariates.
+    weights : array, (n, K)
+        Predictors are to stay in the rows that have some.
+    beta : array, (K, ..., q)
+        An intercept, and slopes.
+
+    Returns
+    -------
+    array, (K, ..., q)
+    array, (K,)
+    """
+    made, collinear = np.array(beta), np.zeros(len(beta), dtype=bool)
+    z, p = design[:, 1:], design.shape[1] - 1
+    for k, weight in enumerate(weights.T):
+        if not weight.any() or not p:
+            continue
+        share = weight / weight.sum()
+        centre = share @ z
+        apart = z - centre
+        values, vectors = np.linalg.eigh(apart.T @ (share[:, None] * apart))
+        # Moments of covariates, whose spread is 1, are rounded: smaller eigenvalues may be 0.
+        kept = values > 4 * p * np.finfo(float).eps * max(1.0, values.sum() + centre @ centre)
+        collinear[k] = not kept.all()
+        slopes = beta[k, ..., 1:] @ vectors[:, kept] @ vectors[:, kept].T
+        if collinear[k]:
+            made[k, ..., 0] += (beta[k, ..., 1:] - slopes) @ centre
+            made[k, ..., 1:] = slopes
+    return made, collinear
+
+
 def maximise_predictors(
     curve: Callable[[Array], Curve], design: Array, weights: Array, start: Array
-) -> Array:
+) -> tuple[Array, Array]:
     r"""Return the coefficients of linear predictors that maximise weighted log-likelihoods.
 
     Newton's method, which for canonical links is iteratively reweighted least squares,
@@ -52,7 +88,8 @@ def maximise_predictors(
               W = \mathrm{diag}(-r \ell'')
 
     with t = 1, halved until the log-likelihood does not fall: it never does. It ends where a step
-    gains nothing but rounding, so also where the maximum is at infinity.
+    gains nothing but rounding, so also where the maximum is at infinity. Where covariates are
+    collinear the smallest of all maxima is returned.
 
     Parameters
     ----------
@@ -65,49 +102,72 @@ def maximise_predictors(
     Returns
     -------
     array, (K, q)
+    array, (K,)
+        Where covariates are collinear.
 
     References
     ----------
     McCullagh and Nelder, Generalized Linear Models, 2nd ed., 1989, section 2.5.
     """
-    beta = np.array(start, dtype=float)
 
     def total(at: Curve) -> Array:
         terms = np.multiply(weights, at.value, where=weights > 0, out=np.zeros(weights.shape))
         return np.asarray(terms.sum(axis=0))
 
-    size = weights.sum(axis=0)
     with np.errstate(over="ignore", invalid="ignore"):
-        here = curve(design @ beta.T)
-        objective = total(here)
-        for _ in range(MOST_STEPS):
-            gradient = (design.T @ (weights * here.slope)).T
-            information = np.stack([design.T @ (w[:, None] * design)
-                                    for w in (weights * here.curvature).T])  # fmt: skip
-            step = solve_singular(information, gradient)
-            gain = 0.5 * np.einsum("kq,kq->k", gradient, step)
-            allowed = 4 * np.finfo(float).eps * (size + np.abs(objective))
-            moving = gain > allowed
-            if not moving.any():
-                # What rounding hides from the likelihood the gradient still sees.
-                last = beta + np.where(np.isfinite(step), step, 0.0)
-                fine = total(curve(design @ last.T)) >= objective - allowed
-                return np.where(fine[:, None], last, beta)
-            t = np.where(moving, 1.0, 0.0)
-            for _ in range(MOST_HALVINGS):
-                trial = beta + t[:, None] * step
-                there = curve(design @ trial.T)
-                reached = total(there)
-                worse = ~(reached >= objective) & (t > 0)
-                if not worse.any():
-                    break
-                t[worse] *= 0.5
-            else:
-                t[worse] = 0.0
-                trial = beta + t[:, None] * step
-                there = curve(design @ trial.T)
-                reached = total(there)
-            if not (t > 0).any():
+        beta = _climbed(curve, total, design, weights, np.array(start, dtype=float))
+        smaller, collinear = smallest(design, weights, beta)
+        if collinear.any():
+            before, after = (total(curve(design @ each.T)) for each in (beta, smaller))
+            fine = after >= before - _rounding(weights, before)
+            collinear &= fine
+            beta = np.where(collinear[:, None], smaller, beta)
+    return beta, collinear
+
+
+def _rounding(weights: Array, objective: Array) -> Array:
+    """Return by how much log-likelihoods may differ from rounding alone."""
+    return np.asarray(4 * np.finfo(float).eps * (weights.sum(axis=0) + np.abs(objective)))
+
+
+def _climbed(
+    curve: Callable[[Array], Curve],
+    total: Callable[[Curve], Array],
+    design: Array,
+    weights: Array,
+    beta: Array,
+) -> Array:
+    """Return the coefficients at which Newton's method ends."""
+    here = curve(design @ beta.T)
+    objective = total(here)
+    for _ in range(MOST_STEPS):
+        gradient = (design.T @ (weights * here.slope)).T
+        information = np.stack([design.T @ (w[:, None] * design)
+                                for w in (weights * here.curvature).T])  # fmt: skip
+        step = solve_singular(information, gradient)
+        gain = 0.5 * np.einsum("kq,kq->k", gradient, step)
+        allowed = _rounding(weights, objective)
+        moving = gain > allowed
+        if not moving.any():
+            # What rounding hides from the likelihood the gradient still sees.
+            last = beta + np.where(np.isfinite(step), step, 0.0)
+            fine = total(curve(design @ last.T)) >= objective - allowed
+            return np.where(fine[:, None], last, beta)
+        t = np.where(moving, 1.0, 0.0)
+        for _ in range(MOST_HALVINGS):
+            trial = beta + t[:, None] * step
+            there = curve(design @ trial.T)
+            reached = total(there)
+            worse = ~(reached >= objective) & (t > 0)
+            if not worse.any():
                 break
-            beta, here, objective = trial, there, reached
+            t[worse] *= 0.5
+        else:
+            t[worse] = 0.0
+            trial = beta + t[:, None] * step
+            there = curve(design @ trial.T)
+            reached = total(there)
+        if not (t > 0).any():
+            break
+        beta, here, objective = trial, there, reached
     return beta

@@ -10,11 +10,11 @@ import numpy as np
 
 from latentem.distributions.arrays import Array, as_float_array
 from latentem.distributions.base import Inputs, parameter
-from latentem.distributions.checks import check_integers
+from latentem.distributions.checks import check_integers, listed
 from latentem.distributions.formulas import Formulas
 from latentem.distributions.linear_kernel import Lines
 from latentem.distributions.newton import Curve
-from latentem.distributions.regressions import Columns, Regression, listed, weighted_mean
+from latentem.distributions.regressions import Columns, Regression, weighted_mean
 from latentem.distributions.special import stirling
 
 
@@ -74,6 +74,7 @@ class PoissonRegression(Regression):
     inputs: Inputs | None = attrs.field(default=None, kw_only=True, repr=False)
     reference: Lines | None = attrs.field(default=None, kw_only=True, repr=False)
     rounding: Array | None = attrs.field(default=None, kw_only=True, repr=False)
+    collinear: Array | None = attrs.field(default=None, kw_only=True, repr=False)
     empty: Array | None = attrs.field(default=None, kw_only=True, repr=False)
 
     def __attrs_post_init__(self) -> None:
@@ -85,8 +86,9 @@ class PoissonRegression(Regression):
     @property
     def events(self) -> tuple[str, ...]:
         if self.empty is None or not self.empty.any():
-            return ()
-        return (f"all counts of state {listed(self.empty)} are 0: its rate tends to 0",)
+            return super().events
+        empty = f"all counts of state {listed(self.empty)} are 0: its rate tends to 0"
+        return (empty, *super().events)
 
     @property
     def state_arrays(self) -> dict[str, Array | None]:

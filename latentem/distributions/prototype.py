@@ -10,7 +10,7 @@ import numpy as np
 
 from latentem.distributions.arrays import Array, as_float_array
 from latentem.distributions.base import ExponentialFamily
-from latentem.distributions.checks import check_real, naming
+from latentem.distributions.checks import check_real, counted, naming
 from latentem.distributions.covariance import Spherical
 from latentem.distributions.dissimilarity import (
     Cosine,
@@ -150,7 +150,7 @@ class Prototype(ExponentialFamily):
         d = array.shape[1] if self.prototypes is None else self.prototypes.shape[-1]
         if array.shape[1] != d:
             raise Unsuitable(
-                f"have {d} columns because {{node}} has prototypes of dimension {d}",
+                f"have {counted(d, 'column')} because {{node}} has prototypes of dimension {d}",
                 f"shape {value.shape}",
             )
         self.dissimilarity_.check(array)

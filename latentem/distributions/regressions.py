@@ -10,7 +10,7 @@ import attrs
 import numpy as np
 
 from latentem.distributions.arrays import Array, change_at
-from latentem.distributions.checks import naming
+from latentem.distributions.checks import counted, naming
 from latentem.distributions.linear_kernel import Lines
 from latentem.distributions.named import NamesCovariates
 from latentem.distributions.newton import Curve, maximise_predictors
@@ -88,7 +88,7 @@ class Regression(NamesCovariates):
 
     @property
     def state_arrays(self) -> dict[str, Array | None]:
-        return {**self.parameters, "rounding": self.rounding}
+        return {**self.parameters, "rounding": self.rounding, "collinear": self.collinear}
 
     @property
     def n_parameters(self) -> int:
@@ -140,7 +140,11 @@ class Regression(NamesCovariates):
         wanted = 1 + (b.shape[-1] if self.inputs is None else self.inputs.width)
         if value.ndim != 2 or value.shape[1] != wanted:
             with naming(type(self).__name__):
-                raise Unsuitable(f"have {wanted} columns, the last for y", f"shape {value.shape}")
+                raise Unsuitable(
+                    f"have {counted(wanted, 'column')}, the last for y",
+                    f"shape {value.shape}",
+                    "Pass rows of the covariates and y.",
+                )
         _, _, named = self.parts(value[:, :-1])
         columns = {option: beside_parents(column, a) for option, column in named.items()}
         predictor = self.predictor(value[:, :-1])
@@ -161,7 +165,7 @@ class Regression(NamesCovariates):
             start = np.zeros((flat.shape[1], design.shape[1]))
             start[:, 0] = self.first_predictor(y, named, offset, flat)
         columns = {option: column[:, None] for option, column in named.items()}
-        beta = maximise_predictors(
+        beta, collinear = maximise_predictors(
             lambda eta: self.curve(y[:, None], columns, eta + offset[:, None]), design, flat, start
         )
         a, rounding, b = bound._lines(u.shape[1]).lines(beta[:, :1], beta[:, None, 1:])
@@ -170,6 +174,7 @@ class Regression(NamesCovariates):
             intercept=a[:, 0],
             coefficients=b[:, 0],
             rounding=rounding[:, 0],
+            collinear=collinear,
             **self.others(y[:, None], columns, design @ beta.T + offset[:, None], flat),
         )
         return new.unflatten(shape)
@@ -199,8 +204,3 @@ def weighted_mean(y: Array, weights: Array) -> Array:
     """Return the weighted means of y, ``(K,)``; 0 for a state without weight."""
     total = weights.sum(axis=0)
     return np.asarray(y @ weights / np.where(total > 0, total, 1.0))
-
-
-def listed(mask: Array) -> str:
-    """Return the states of a mask, as text."""
-    return ", ".join(map(str, np.flatnonzero(mask)))

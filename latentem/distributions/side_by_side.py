@@ -21,6 +21,7 @@ from latentem.distributions.base import (
     mixed_mean,
     sampler,
 )
+from latentem.distributions.checks import counted
 from latentem.distributions.kernels import Kernel, not_parameterised
 from latentem.distributions.product_kernel import (
     ColumnsKernel,
@@ -173,7 +174,7 @@ class SideBySide(ExponentialFamily):
         width = self.n_columns
         if value.ndim != 2 or value.shape[1] != width:
             raise Unsuitable(
-                f"have {width} column{'s' if width > 1 else ''} because {{node}} is {self!r}",
+                f"have {counted(width, 'column')} because {{node}} is {self!r}",
                 f"shape {value.shape}",
                 "Give a column for each component.",
             )

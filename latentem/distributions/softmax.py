@@ -11,12 +11,19 @@ from scipy.special import log_softmax
 
 from latentem.distributions.arrays import Array, as_float_array, change_at
 from latentem.distributions.base import Distribution, Inputs, parameter
-from latentem.distributions.categorical import Categorical, as_levels
+from latentem.distributions.categorical import (
+    as_levels,
+    check_states,
+    common_levels,
+    levels_of_states,
+    states_declared,
+    states_in,
+)
 from latentem.distributions.checks import counted, naming
 from latentem.distributions.formulas import Formulas
 from latentem.distributions.linear_kernel import Lines
 from latentem.distributions.named import NamesCovariates
-from latentem.distributions.newton import MOST_HALVINGS, MOST_STEPS, solve_singular
+from latentem.distributions.newton import MOST_HALVINGS, MOST_STEPS, smallest, solve_singular
 from latentem.distributions.records import Choices, Record, check_finite
 from latentem.errors import ModelError, Unsuitable
 
@@ -93,6 +100,7 @@ class Softmax(NamesCovariates):
     inputs: Inputs | None = attrs.field(default=None, kw_only=True, repr=False)
     reference: Lines | None = attrs.field(default=None, kw_only=True, repr=False)
     rounding: Array | None = attrs.field(default=None, kw_only=True, repr=False)
+    collinear: Array | None = attrs.field(default=None, kw_only=True, repr=False)
     separated: Array | None = attrs.field(default=None, kw_only=True, repr=False)
     # Of renumbered states: which column of the offset is whose.
     places: tuple[int, ...] | None = attrs.field(default=None, kw_only=True, repr=False)
@@ -117,12 +125,12 @@ class Softmax(NamesCovariates):
                 )
             if self.n_states is None:
                 object.__setattr__(self, "n_states", a.shape[-1])
-        made = Categorical(self.n_states, levels=self.levels)  # which checks both
-        object.__setattr__(self, "n_states", made.n_states)
-        if made.n_states == 1 or (a is not None and a.shape[-1] != made.n_states):
+        n_states = states_declared("Softmax", self.n_states, self.levels)
+        object.__setattr__(self, "n_states", n_states)
+        if n_states == 1 or (a is not None and a.shape[-1] != n_states):
             raise ModelError(
                 "Softmax: n_states must be at least 2, and the last axis of intercept, got "
-                f"{made.n_states}. Give parameters for each state."
+                f"{n_states}. Give parameters for each state."
             )
 
     # -- parameters ----------------------------------------------------------------------------
@@ -138,7 +146,8 @@ class Softmax(NamesCovariates):
 
     @property
     def state_arrays(self) -> dict[str, Array | None]:
-        return {**self.parameters, "rounding": self.rounding, "separated": self.separated}
+        masks = {"separated": self.separated, "collinear": self.collinear}
+        return {**self.parameters, "rounding": self.rounding, **masks}
 
     @property
     def n_parameters(self) -> int:
@@ -149,18 +158,18 @@ class Softmax(NamesCovariates):
     @property
     def events(self) -> tuple[str, ...]:
         if self.separated is None or not self.separated.any():
-            return ()
-        return (
+            return super().events
+        separated = (
             "the covariates separate the states: the coefficients grow without end, and stop "
-            "where the likelihood gains nothing more",
+            "where the likelihood gains nothing more"
         )
-
-    def _categorical(self) -> Categorical:
-        return Categorical(self.n_states, levels=self.levels)
+        return (separated, *super().events)
 
     def with_levels(self, levels: tuple[Any, ...]) -> Self:
-        made = self._categorical().with_levels(levels)
-        return attrs.evolve(self, n_states=made.n_states, levels=made.levels)
+        if self.levels is not None:
+            return self
+        levels = levels_of_states("Softmax", self.n_states, self.is_parameterised, levels)
+        return attrs.evolve(self, n_states=len(levels), levels=levels)
 
     @property
     def named_widths(self) -> dict[str, tuple[int | None, str]]:
@@ -187,14 +196,15 @@ class Softmax(NamesCovariates):
         return u, offset if self.places is None else offset[:, self.places]
 
     def started_from(self, other: Distribution) -> Self:
+        levels = common_levels(self.levels, other.levels)
         started = super().started_from(other)
-        return attrs.evolve(started, places=getattr(other.free, "places", None))
+        return attrs.evolve(started, levels=levels, places=getattr(other.free, "places", None))
 
     def check(self, value: Array) -> Array:
-        return self._categorical().check(value)
+        return check_states("Softmax", value, self.n_states)
 
     def bind(self, value: Array, weights: Array | None = None) -> Self:
-        n_states = self._categorical().bind(value[:, -1]).n_states
+        n_states = self.n_states or states_in("Softmax", value[:, -1])
         u, _ = self.parts(np.asarray(value, dtype=float)[:, :-1])
         return attrs.evolve(self, n_states=n_states, reference=Lines.of_predictors(u, weights))
 
@@ -250,7 +260,11 @@ class Softmax(NamesCovariates):
         width = b.shape[-1] if self.inputs is None else self.inputs.width
         if inputs.ndim != 2 or inputs.shape[1] != width:
             with naming("Softmax"):
-                raise Unsuitable(f"have {counted(width, 'covariate')}", f"shape {inputs.shape}")
+                raise Unsuitable(
+                    f"have {counted(width, 'covariate')}",
+                    f"shape {inputs.shape}",
+                    "Pass rows of the covariates, and of the state.",
+                )
         u, offset = self.parts(inputs)
         predictor = a + np.tensordot(self._design(u)[:, 1:], b, axes=([1], [-1]))
         predictor += offset.reshape(len(offset), *(1,) * (a.ndim - 1), -1)
@@ -300,8 +314,17 @@ class Softmax(NamesCovariates):
         else:
             start = np.zeros((expected.shape[1], k, q))
         start = start - start[:, :1]
-        pairs = zip(np.moveaxis(expected, 1, 0), start, strict=True)
+        by_parents = np.moveaxis(expected, 1, 0)
+        pairs = zip(by_parents, start, strict=True)
         beta = np.stack([_maximum(design, offset, own, begin) for own, begin in pairs])
+        smaller, collinear = smallest(design, expected.sum(axis=2), beta)
+        for k in np.flatnonzero(collinear):
+            before, after = (
+                _log_likelihood(design, offset, by_parents[k], each[k])[0]
+                for each in (beta, smaller)
+            )
+            collinear[k] = after >= before - _rounding(by_parents[k], before)
+            beta[k] = smaller[k] if collinear[k] else beta[k]
         p = q - 1
         lines = self.reference or Lines.at_origin(p + 1, p)
         a, rounding, b = lines.lines(beta[..., :1], beta[..., None, 1:])
@@ -313,6 +336,7 @@ class Softmax(NamesCovariates):
             intercept=a[..., 0],
             coefficients=b[..., 0, :],
             rounding=rounding[..., 0],
+            collinear=collinear,
             separated=np.asarray((second < -0.5 * FARTHEST).all(axis=0)),
         )
 
@@ -325,6 +349,20 @@ class Softmax(NamesCovariates):
         return drawn
 
 
+def _log_likelihood(
+    design: Array, offset: Array, expected: Array, beta: Array
+) -> tuple[float, Array]:
+    """Return the log-likelihood of expected states, and the probabilities ``(n, n_states)``."""
+    log_prob = log_softmax(design @ beta.T + offset, axis=1)
+    terms = np.multiply(expected, log_prob, where=expected > 0, out=np.zeros(expected.shape))
+    return float(terms.sum()), np.exp(log_prob)
+
+
+def _rounding(expected: Array, objective: float) -> float:
+    """Return by how much log-likelihoods may differ from rounding alone."""
+    return float(4 * np.finfo(float).eps * (expected.sum() + abs(objective)))
+
+
 def _maximum(design: Array, offset: Array, expected: Array, start: Array) -> Array:
     """Return the coefficients ``(n_states, q)`` for expected states ``(n, n_states)``."""
     k, q = start.shape
@@ -333,9 +371,7 @@ def _maximum(design: Array, offset: Array, expected: Array, start: Array) -> Arr
         return beta
 
     def objective(at: Array) -> tuple[float, Array]:
-        log_prob = log_softmax(design @ at.T + offset, axis=1)
-        terms = np.multiply(expected, log_prob, where=expected > 0, out=np.zeros(expected.shape))
-        return float(terms.sum()), np.exp(log_prob)
+        return _log_likelihood(design, offset, expected, at)
 
     best, probs = objective(beta)
     for _ in range(MOST_STEPS):
@@ -349,7 +385,7 @@ def _maximum(design: Array, offset: Array, expected: Array, start: Array) -> Arr
         step = solve_singular(information.reshape(len(gradient), -1), gradient)
         gain = 0.5 * float(gradient @ step)
         move = np.concatenate([np.zeros((1, q)), step.reshape(k - 1, q)])
-        allowed = 4 * np.finfo(float).eps * (weight.sum() + abs(best))
+        allowed = _rounding(expected, best)
         if not gain > allowed:
             # What rounding hides from the likelihood the gradient still sees.
             fine = np.isfinite(move).all() and objective(beta + move)[0] >= best - allowed

@@ -11,7 +11,7 @@ import numpy as np
 from latentem.distributions.arrays import Array, as_float_array
 from latentem.distributions.auxiliary import AuxiliaryFamily
 from latentem.distributions.base import Distribution
-from latentem.distributions.checks import check_floor, check_moments, check_real, naming
+from latentem.distributions.checks import check_floor, check_moments, check_real, counted, naming
 from latentem.distributions.covariance import Full, Structure
 from latentem.distributions.formulas import Formulas
 from latentem.distributions.gaussian import Gaussian
@@ -395,8 +395,7 @@ class StudentT(AuxiliaryFamily):
         if self.mean is not None and array.shape[1] != self.mean.shape[-1]:
             d = self.mean.shape[-1]
             raise Unsuitable(
-                f"have {d} column{'s' if d > 1 else ''} because {{node}} is a StudentT of "
-                f"dimension {d}",
+                f"have {counted(d, 'column')} because {{node}} is a StudentT of dimension {d}",
                 f"shape {value.shape}",
             )
         return array

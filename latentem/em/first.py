@@ -10,7 +10,7 @@ from latentem.data import Data, bound
 from latentem.distributions.arrays import LOG_ZERO, Array
 from latentem.distributions.records import Record
 from latentem.em.assign import Soft
-from latentem.em.init import Start, default_start, plus_plus, random
+from latentem.em.init import Start, default_start, plus_plus, random, seedable
 from latentem.em.problem import Beliefs, Problem
 from latentem.em.theta import Theta
 from latentem.errors import DataError, DegenerateError, EqualStatesError, ModelError, Unsuitable
@@ -49,7 +49,7 @@ def first_theta(problem: Problem, start: Start | Model | None, rng: np.random.Ge
             theta = attrs.evolve(
                 _first_m_step(complete, template, rows, posterior), layout=problem.layout
             )
-    _refuse_equal_states(problem, theta)
+    _refuse_equal_states(problem, theta, by_chance=start in (random, plus_plus))
     return theta
 
 
@@ -220,8 +220,11 @@ def _check_entries(name: str, data: Data, counted: Array) -> None:
     )
 
 
-def _refuse_equal_states(problem: Problem, theta: Theta) -> None:
-    """Raise if the data say nothing about some latent: its states are equal, and would stay so."""
+def _refuse_equal_states(problem: Problem, theta: Theta, *, by_chance: bool) -> None:
+    """Raise if the data say nothing about some latent: its states are equal, and would stay so.
+
+    A start that was drawn has told them apart as far as the data let it.
+    """
     if not problem.model.observed or problem.model.requires_hard:
         return
     rows = np.unique(np.linspace(0, problem.data.n - 1, min(problem.data.n, 1000)).astype(int))
@@ -235,11 +238,17 @@ def _refuse_equal_states(problem: Problem, theta: Theta) -> None:
     ]
     if not stuck and watched and not problem.layout.regressed and _posterior_is_prior(part, theta):
         stuck = [name for name in sizes if name in watched and sizes[name] > 1]
+    drawn = "lem.init.plus_plus" if seedable(problem) else "lem.init.from_labels(...)"
+    remedy = f"Start from lem.init.random, {drawn} or other parameters."
+    if by_chance:
+        remedy = (
+            "One state may be all that these rows show: declare fewer, or start from parameters "
+            "that differ."
+        )
     for name in stuck:
         raise EqualStatesError(
             f"Node '{name}': the states must differ at the start because EM never tells equal "
-            "states apart, got the same density under all of them in every row. "
-            "Start from lem.init.random, lem.init.plus_plus or other parameters.",
+            f"states apart, got the same density under all of them in every row. {remedy}",
             node=name,
         )
 

@@ -123,13 +123,13 @@ def plus_plus(problem: Problem, rng: np.random.Generator) -> tuple[Array | None,
     """
     data, sizes = problem.data, problem.layout.elimination.sizes
     states: dict[str, Array] = {}
-    seedable = _seedable(problem)
-    if not seedable:
+    seeded = seedable(problem)
+    if not seeded:
         raise ModelError(
             "plus_plus must have an observed node with a latent parent and a method "
             f"'dissimilarity(value, other)', got none in {problem.model}. Use lem.init.random."
         )
-    for scope, names in seedable.items():
+    for scope, names in seeded.items():
         shape = tuple(sizes[name] for name in scope)
         dissimilarity = _dissimilarity(problem, names)
         known = _known(data, scope, shape)
@@ -206,7 +206,7 @@ def _share_for_others(problem: Problem, name: str) -> float:
     return 0.2 if any(f.observed for f in families if name in (*f.scope, *f.names)) else 0.0
 
 
-def _seedable(problem: Problem) -> dict[tuple[str, ...], list[str]]:
+def seedable(problem: Problem) -> dict[tuple[str, ...], list[str]]:
     """Return the nodes with a dissimilarity, by their latent parents."""
     found: dict[tuple[str, ...], list[str]] = {}
     for family in problem.layout.observed:
@@ -395,4 +395,4 @@ def some_rows(data: Data, count: int, rng: np.random.Generator) -> Array:
 
 def default_start(problem: Problem) -> Start:
     """Return k-means++ seeding where a node allows it, else random responsibilities."""
-    return plus_plus if _seedable(problem) else random
+    return plus_plus if seedable(problem) else random
