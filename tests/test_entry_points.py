@@ -131,7 +131,9 @@ def installed(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_library_has_its_own() -> None:
     found = lem.families()
     assert found["Normal"] is lem.Normal
-    assert {"Gaussian", "Categorical", "Uniform", "LinearGaussian"} <= set(found)
+    assert {"Gaussian", "Categorical", "Uniform"} <= set(found)
+    assert {"LinearGaussian", "Logistic", "PoissonRegression", "GammaRegression"} <= set(found)
+    assert found["Softmax"] is lem.Softmax
     assert not {"Distribution", "ExponentialFamily", "AuxiliaryFamily", "Fixed"} & set(found)
     assert len(found) == len(list(found))
 

@@ -328,6 +328,17 @@ def test_docstrings_show_the_formulas(family: type[lem.Distribution]) -> None:
     assert directives[0].startswith(formulas.log_density)
 
 
+# These hold others, whose sources are their own.
+HOLDERS = {lem.Switch, lem.distributions.Fixed}
+
+
+@pytest.mark.parametrize(
+    "family", sorted(FAMILY_CLASSES - HOLDERS, key=lambda f: f.__name__), ids=lambda f: f.__name__
+)
+def test_docstrings_name_a_source(family: type[lem.Distribution]) -> None:
+    assert re.search(r"\b(19|20)\d\d\b", pydoc.getdoc(family))
+
+
 # -- what is made of others ------------------------------------------------------------------------
 
 

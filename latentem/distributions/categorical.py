@@ -144,8 +144,8 @@ class Categorical(ExponentialFamily):
     .. math:: {log_density}, \qquad
               {update}
 
-    The statistics are the indicators of the states, so probabilities of exactly zero are allowed,
-    and stay zero.
+    (Bishop, Pattern Recognition and Machine Learning, 2006, section 2.2.) The statistics are the
+    indicators of the states, so probabilities of exactly zero are allowed, and stay zero.
 
     Parameters
     ----------

@@ -37,8 +37,9 @@ class Normal(ExponentialFamily):
 
     .. math:: {update}
 
-    It is the `Gaussian` of dimension one with the matrix axes left out, and shares its algebra and
-    its care for digits.
+    (Johnson, Kotz and Balakrishnan, Continuous Univariate Distributions 1, 1994, chapter 13;
+    Bishop, Pattern Recognition and Machine Learning, 2006, section 2.3.4). It is the `Gaussian` of
+    dimension one with the matrix axes left out, and shares its algebra and its care for digits.
 
     Parameters
     ----------

@@ -30,7 +30,9 @@ class PointMass(ExponentialFamily):
 
     .. math:: {log_density}
 
-    It has nothing to fit. Within a `Switch` it makes zero inflation and the like.
+    It has nothing to fit. Within a `Switch` it makes zero inflation and the like (Lambert,
+    Zero-inflated Poisson regression, with an application to defects in manufacturing, Technometrics
+    34, 1992).
 
     The statistics are the indicators of the values of all states, and of none of them.
 

@@ -38,6 +38,8 @@ class Poisson(ExponentialFamily):
     .. math:: {log_density}, \qquad
               {update}
 
+    (Johnson, Kemp and Kotz, Univariate Discrete Distributions, 3rd ed., 2005, chapter 4.)
+
     Parameters
     ----------
     rate : array, (\*parents,), optional
