@@ -140,6 +140,24 @@ def test_graph_shows_latents_open_observed_shaded_and_the_plate() -> None:
     assert drawn["title"] == str(model)
 
 
+def test_graph_has_room_for_the_names_of_all_families() -> None:
+    known = lem.fixed(lem.Categorical(probs=[0.5, 0.5]))
+    z = lem.latent("z", known)
+    part = lem.latent("part", lem.Switch([known, lem.Categorical(2)]), given=z)
+    x = lem.observed("x", lem.fixed(lem.DiscreteUniform(low=[0, 1], high=[3, 4])), given=part)
+    for nodes in ([z, part, x], [z], [z, lem.observed("y", lem.StudentT(), given=z)]):
+        _, ax = plt.subplots(figsize=(2.5, 4))
+        lem.plot.graph(lem.Model(nodes), ax)
+        ax.figure.canvas.draw()
+        (plate,) = [p for p in ax.patches if isinstance(p, patches.FancyBboxPatch)]
+        left, right = plate.get_window_extent().intervalx
+        assert len(ax.texts) > len(nodes)
+        spare = 0.04 * (right - left)  # layouts shrink axes after their text has been drawn
+        for text in ax.texts:
+            start, end = text.get_window_extent().intervalx
+            assert left + spare <= start <= end <= right - spare, text.get_text()
+
+
 def test_graph_draws_into_the_axes_given() -> None:
     ax = plt.figure().add_subplot()
     assert lem.plot.graph(mixture(), ax) is ax

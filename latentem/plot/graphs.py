@@ -43,11 +43,10 @@ def graph(model: Model, ax: Axes | None = None) -> Axes:
     # A node between others has its distribution's name beside it: that takes room.
     stretch = 1.4 if any(n.given and n.name in parents for n in model.nodes) else 1.0
     places = layered({n.name: [p.name for p in n.given] for n in model.nodes}, stretch)
-    x, y = np.array(list(places.nodes.values())).T
-    left, right, bottom, top = x.min() - 0.6, x.max() + 0.6, y.min() - 0.6, y.max() + 0.5
-    beside = [n for n in model.nodes if n.given and n.name in parents]
-    ends = [places.nodes[n.name][0] + 1.4 * RADIUS + 0.08 * len(_family(n)) for n in beside]
-    right = max([right, *ends])
+    x, y = np.array([places.nodes[n.name] for n in model.nodes]).T
+    to_left, to_right = np.array([_room(n, is_parent=n.name in parents) for n in model.nodes]).T
+    left, right = (x - to_left).min(), (x + to_right).max()
+    bottom, top = y.min() - 0.6, y.max() + 0.5
     ax = axes_or_new(ax, (1.3 * (right - left) + 0.4, 1.3 * (top - bottom) + 0.6))
     ax.set(xlim=(left - 0.1, right + 0.1), ylim=(bottom - 0.1, top + 0.1), aspect="equal")
     ax.axis("off")
@@ -135,6 +134,14 @@ def _family(node: Node) -> str:
     name = type(node.dist.free).__name__
     name = name if node.n_states is None else f"{name}({node.n_states})"
     return name if node.dist.free is node.dist else f"{name}, fixed"
+
+
+def _room(node: Node, *, is_parent: bool) -> tuple[float, float]:
+    """Return how far from its centre a node and its words reach to the left and to the right."""
+    length = len(_family(node))
+    if is_parent and node.given:
+        return 0.6, max(0.6, 1.4 * RADIUS + 0.08 * length)
+    return (max(0.6, 0.1 + 0.035 * length),) * 2
 
 
 def _draw_node(
