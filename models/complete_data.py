@@ -36,8 +36,8 @@ def declare() -> lem.Model:
     return lem.models.gaussian_mixture(3)
 
 
-def fit() -> lem.Fit:
-    return lem.fit(declare(), DATA)
+def fit(seed: int = 0) -> lem.Fit:
+    return lem.fit(declare(), DATA, seed=seed)
 
 
 def main(folder: str = "pictures") -> None:

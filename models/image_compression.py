@@ -24,8 +24,8 @@ def declare(k: int = 10) -> lem.Model:
     return lem.models.kmeans(k)
 
 
-def fit(k: int = 10) -> lem.Fit:
-    return lem.fit(declare(k), PIXELS, assign=lem.hard, restarts=5, seed=0)
+def fit(seed: int = 0, k: int = 10) -> lem.Fit:
+    return lem.fit(declare(k), PIXELS, assign=lem.hard, restarts=5, seed=seed)
 
 
 def write(file: Path, code_book: np.ndarray, numbers: np.ndarray) -> None:
@@ -50,7 +50,7 @@ def main(folder: str = "pictures") -> None:
     axes[0, 0].imshow(PHOTOGRAPH)
     axes[0, 0].set_title(f"before: {24 * len(PIXELS):,} bits")
     for ax, (k, wanted) in zip(axes.flat[1:], BITS.items(), strict=True):
-        result = fit(k)
+        result = fit(k=k)
         code_book = result.model["x"].prototypes.round().astype(np.uint8)  # (k, 3)
         numbers = result.predict(PIXELS)  # (43200,)
         file = Path(folder) / f"pagoda_{k}.bits"

@@ -24,15 +24,15 @@ def declare(k: int = 3) -> lem.Model:
     return lem.models.kmeans(k)
 
 
-def fit(k: int = 3) -> lem.Fit:
-    return lem.fit(declare(k), PIXELS, assign=lem.hard, restarts=5, seed=0)
+def fit(seed: int = 0, k: int = 3) -> lem.Fit:
+    return lem.fit(declare(k), PIXELS, assign=lem.hard, restarts=5, seed=seed)
 
 
 def main(folder: str = "pictures") -> None:
     figure, axes = plt.subplots(1, 4, figsize=(11, 2.3), layout="constrained")
     before = np.inf
     for ax, k in zip(axes, (2, 3, 10), strict=False):
-        result = fit(k)
+        result = fit(k=k)
         colours, z = result.model["x"].prototypes, result.predict(PIXELS)
         copy = colours[z]
         squares = ((PIXELS[:, None] - colours) ** 2).sum(axis=2)  # (43200, k)

@@ -37,15 +37,15 @@ def declare(name: str = "absolute distance") -> lem.Model:
     return lem.models.kmeans(2, dissimilarity=DISSIMILARITIES[name])
 
 
-def fit(name: str = "absolute distance") -> lem.Fit:
-    return lem.fit(declare(name), X, assign=lem.hard, seed=0)
+def fit(seed: int = 0, name: str = "absolute distance") -> lem.Fit:
+    return lem.fit(declare(name), X, assign=lem.hard, seed=seed)
 
 
 def main(folder: str = "pictures") -> None:
     figure, axes = plt.subplots(1, 3, figsize=(11, 3.6), layout="constrained", sharey=True)
     found = {}
     for ax, name in zip(axes, DISSIMILARITIES, strict=True):
-        result = fit(name)
+        result = fit(name=name)
         centres, z = result.model["x"].prototypes, result.predict(X)
         found[name] = centres[centres[:, 1].argsort()]
         print(f"{name}: J = {result.distortion:.4f}, centres {found[name].round(2).tolist()}")

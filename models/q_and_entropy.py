@@ -27,8 +27,8 @@ def declare(first: float = 74.0) -> lem.Model:
     return lem.Model([z, x])
 
 
-def fit() -> lem.Fit:
-    return lem.fit(declare(), X)
+def fit(seed: int = 0) -> lem.Fit:
+    return lem.fit(declare(), X, seed=seed)
 
 
 def bound(old: lem.Model) -> tuple[np.ndarray, lem.Model]:

@@ -32,9 +32,9 @@ def declare() -> lem.Model:
     return lem.Model([z, x])
 
 
-def fit() -> lem.Fit:
+def fit(seed: int = 0) -> lem.Fit:
     X = lem.sample(declare(), 500, seed=0)["x"]
-    return lem.fit(lem.models.gaussian_mixture(3), X, seed=0)
+    return lem.fit(lem.models.gaussian_mixture(3), X, seed=seed)
 
 
 def main(folder: str = "pictures") -> None:

@@ -31,9 +31,9 @@ def declare() -> lem.Model:
     return lem.Model([a, b, x])
 
 
-def fit(n: int = 600) -> lem.Fit:
+def fit(seed: int = 0) -> lem.Fit:
     """Fit the same graph, from the truth, to simulated data."""
-    return lem.fit(declare(), lem.sample(declare(), n, seed=0)["x"])
+    return lem.fit(declare(), lem.sample(declare(), 600, seed=0)["x"], seed=seed)
 
 
 def oracle(row: np.ndarray) -> tuple[list[list[float]], float]:
