@@ -92,6 +92,27 @@ def demo(out: Folder = Path("latentem-demo"), seed: Seed = 0) -> None:
     _end(mixture, k_means)
 
 
+@app.command()
+def gallery(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="The problem to run; without, a list.")
+    ] = None,
+    out: Folder = Path("pictures"),
+) -> None:
+    """List the gallery of textbook problems, or run one and draw its picture."""
+    from latentem.gallery import lessons, run
+
+    if name is not None:
+        typer.echo(f"Picture in {run(name, out)}")
+        return
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(no_wrap=True)
+    for problem, lesson in lessons().items():
+        table.add_row(problem, lesson)
+    Console(highlight=False, markup=False).print(table)
+    typer.echo("Run one with: latentem gallery NAME")
+
+
 @fit_commands.command("gmm")
 def fit_gmm(
     csv: CsvFile,

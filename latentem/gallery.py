@@ -1,0 +1,119 @@
+"""The gallery: textbook problems as runnable files, which the package carries.
+
+In a checkout they are the folder ``models/``, in an installed package ``latentem/_gallery/``.
+"""
+
+from __future__ import annotations
+
+import ast
+import runpy
+import warnings
+from difflib import get_close_matches
+from pathlib import Path
+
+from latentem.errors import ConvergenceWarning, DataError, require
+
+__all__ = ["lessons", "path", "run"]
+
+
+def lessons() -> dict[str, str]:
+    """Return the one-line lesson of each file, the first line of its docstring, by its name.
+
+    Returns
+    -------
+    dict of str to str
+
+    Raises
+    ------
+    DataError
+        If the files are not where they were installed.
+
+    Examples
+    --------
+    >>> from latentem import gallery
+    >>> gallery.lessons()["coins"]
+    'Two coins, five sets of tosses: EM counts every set for both coins, in part.'
+    """
+    return {file.stem: _story(file).partition("\n")[0] for file in _files()}
+
+
+def path(name: str) -> Path:
+    """Return the file of a problem.
+
+    Parameters
+    ----------
+    name : str
+        One of those that `lessons` returns.
+
+    Raises
+    ------
+    DataError
+        If there is none of that name.
+
+    Examples
+    --------
+    >>> from latentem import gallery
+    >>> gallery.path("coins").name
+    'coins.py'
+    """
+    files = {file.stem: file for file in _files()}
+    if name not in files:
+        texts = {problem: f"{problem} {lesson}".lower() for problem, lesson in lessons().items()}
+        close = [problem for problem, text in texts.items() if name and name.lower() in text]
+        close = close[:3] or get_close_matches(name, files, n=3)
+        which = " or ".join(map(repr, close))
+        remedy = f"Did you mean {which}?" if close else "'latentem gallery' lists them."
+        raise DataError(
+            f"gallery: name must be one of its {len(files)} problems, got {name!r}. {remedy}"
+        )
+    return files[name]
+
+
+def run(name: str, folder: Path) -> Path:
+    """Run a problem: declare, fit, check the published figure, draw.
+
+    Parameters
+    ----------
+    name : str
+        One of those that `lessons` returns.
+    folder : Path
+        Where the picture goes.
+
+    Returns
+    -------
+    Path
+        The picture.
+
+    Raises
+    ------
+    DataError
+        If there is no problem of that name.
+    KeyboardInterrupt
+        If it was interrupted: the best of an unfinished search is not what the problem is about.
+    """
+    file = path(name)
+    require("matplotlib", extra="plot").use("agg")
+    folder.mkdir(parents=True, exist_ok=True)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "Interrupted", ConvergenceWarning)
+        try:
+            runpy.run_path(str(file))["main"](str(folder))
+        except ConvergenceWarning as interruption:
+            raise KeyboardInterrupt from interruption
+    return folder / f"{name}.png"
+
+
+def _files() -> list[Path]:
+    """Return the files of the installed package, or else those of the checkout."""
+    package = Path(__file__).parent
+    folders = [package / "_gallery", package.parent / "models"]
+    for folder in folders:
+        if files := sorted(folder.glob("*.py")):
+            return files
+    raise DataError(
+        f"gallery: its files must be in {folders[0]}, got none. Install latentem again."
+    )
+
+
+def _story(file: Path) -> str:
+    return ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
