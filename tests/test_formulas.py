@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pydoc
 import re
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -13,10 +14,12 @@ import numpy as np
 import pytest
 from latex import Scope, definition, read, statements
 from registry import FAMILIES, Family
+from scipy import integrate, stats
 
 import latentem as lem
 from latentem.distributions.base import Inputs
 from latentem.distributions.formulas import AND, Formulas
+from latentem.distributions.structure_formulas import SHARED
 
 Array = lem.Array
 
@@ -33,6 +36,7 @@ def _more_families() -> list[Family]:
     counts = rng.poisson(np.exp(predictor))
     mixing = np.array([[1.0, 0.3], [-0.5, 2.0]])
     heavy = rng.standard_t(3.0, size=(60, 2))
+    three = rng.normal(size=(60, 3)) @ [[2.0, 0.5, 0.0], [0.0, 0.6, 1.0], [0.3, 0.0, 1.0]]
     two = Inputs(("u",), (2,))
     trials = lem.Binomial("n").with_inputs(Inputs(("n",), (1,)))
 
@@ -56,6 +60,11 @@ def _more_families() -> list[Family]:
             "gamma-regression",
             lem.GammaRegression(),
             column([u, rng.gamma(2.0, np.exp(predictor))]),
+        ),
+        Family(
+            "gamma-regression-with-offset",
+            lem.GammaRegression(offset="o").with_inputs(Inputs(("u", "o"), (2, 1))),
+            column([u, noise[:, 0], rng.gamma(2.0, np.exp(predictor))]),
         ),
         Family("softmax", lem.Softmax(3), column([u, rng.integers(0, 3, size=30)])),
         Family(
@@ -88,6 +97,12 @@ def _more_families() -> list[Family]:
         Family("normal-of-known-variance", lem.Normal(variance=2.0), noise[:, 0]),
         Family("gaussian-of-known-mean", lem.Gaussian(mean=[0.3, 0.1]), noise),
         Family("gaussian-of-known-covariance", lem.Gaussian(covariance=np.eye(2)), noise),
+        Family("discrete-uniform-above-zero", lem.DiscreteUniform(), counts + 2),
+        Family(
+            "von-mises-fisher-in-space",
+            lem.VonMisesFisher(),
+            three / np.linalg.norm(three, axis=1, keepdims=True),
+        ),
         Family("gamma-of-known-rate", lem.Gamma(rate=2.0), np.exp(noise[:, 0])),
         Family("gamma-of-known-shape", lem.Gamma(shape=2.0), np.exp(noise[:, 0])),
         Family("poisson-with-prior", lem.Poisson(prior=lem.Gamma(2.0, 3.0)), counts),
@@ -104,6 +119,14 @@ def _more_families() -> list[Family]:
         Family("student-t-diagonal", lem.StudentT(scale="diagonal"), heavy),
         Family("student-t-of-one-df", lem.StudentT(shared_df=True), heavy),
         Family("student-t-shared", lem.StudentT(scale="EEE"), heavy),
+        *(
+            Family(f"student-t-{letters}", lem.StudentT(df=4.0, scale=letters), heavy)
+            for letters in ("VEI", "EVE", "VEV")
+        ),
+        *(
+            Family(f"gaussian-{letters}-of-three-columns", lem.Gaussian(covariance=letters), three)
+            for letters in SHARED
+        ),
     ]
 
 
@@ -128,10 +151,15 @@ def weights_of(n: int) -> Array:
     return np.random.default_rng(5).gamma(0.7, size=(n, 2))
 
 
+FITTED: dict[str, lem.Distribution] = {}
+
+
 def fitted(case: Family) -> lem.Distribution:
     if case.dist.is_parameterised:
         return case.dist
-    return case.dist.fit(case.value, weights_of(len(case.value)))
+    if case.name not in FITTED:
+        FITTED[case.name] = case.dist.fit(case.value, weights_of(len(case.value)))
+    return FITTED[case.name]
 
 
 def scope(dist: lem.Distribution, value: Array, weights: Array) -> Scope:
@@ -160,6 +188,9 @@ def scope(dist: lem.Distribution, value: Array, weights: Array) -> Scope:
             root = number[:, None, :]  # of a scalar: a row
         where = parameters if number.ndim else constants
         where[symbol.removesuffix("^2")] = root
+    form = getattr(dist, "form", None)
+    if form is not None and not form.is_linear:
+        parameters |= factors(parameters[r"\Sigma"], form.letters)
     definitions = {}
     for text in statements(formulas.log_density)[1:] + statements(formulas.update):
         defined = definition(text)
@@ -169,6 +200,22 @@ def scope(dist: lem.Distribution, value: Array, weights: Array) -> Scope:
             definitions[defined[0]] = (defined[1], side)
     sizes = {"i": len(value), "k": weights.shape[1], "j": d, "l": d}
     return Scope(rows, parameters, sizes, constants, definitions)
+
+
+def factors(covariance: Array, letters: str) -> dict[str, Array]:
+    r"""The volume, shape and orientation of matrices, and all but the volume: what is shared."""
+    volume = np.linalg.det(covariance) ** (1 / covariance.shape[-1])
+    unit = covariance / volume[:, None, None]
+    orientation = np.broadcast_to(np.eye(covariance.shape[-1]), covariance.shape)
+    if letters[2] == "V":
+        orientation = np.linalg.eigh(unit)[1][:, :, ::-1]
+    elif letters[2] == "E":  # of any mean of theirs: what is no axis of all would show
+        orientation = np.broadcast_to(
+            np.linalg.eigh(np.average(unit, axis=0, weights=1 + np.arange(len(unit))))[1],
+            covariance.shape,
+        )
+    shape = np.swapaxes(orientation, 1, 2) @ unit @ orientation
+    return {r"\lambda": volume, "A": shape, "D": orientation, "C": unit}
 
 
 def check_log_density(dist: lem.Distribution, value: Array) -> None:
@@ -196,18 +243,24 @@ def check_log_density(dist: lem.Distribution, value: Array) -> None:
 
 
 def check_statistics(dist: lem.ExponentialFamily, value: Array) -> None:
-    """Those stated and those of the code are affine functions of each other."""
+    """Those stated and those of the code are affine functions of each other.
+
+    Expected ones in a state: the family may take them in units of its parameters.
+    """
     _, right = dist.own_formulas.statistics.split(" = ", 1)
     (side,), _ = read(right)
     symbols = scope(dist, value, np.ones((len(value), 1)))
-    entries = "j" if "T_j" in dist.own_formulas.statistics else ""
+    entries = "j" if re.search("[Tx]_j", dist.own_formulas.statistics) else ""
     stated = np.array(
         [
             np.concatenate([flat(side(at)) for at in row.at(k=0).over(entries)])
             for row in symbols.over("i")
         ]
     )
-    code = dist.statistics(value)
+    if isinstance(dist, lem.AuxiliaryFamily):
+        code = dist.expected_statistics(value)[0][:, 0]
+    else:
+        code = dist.statistics(value)
     for a, b in ((stated, code), (code, stated)):
         a = np.column_stack([np.ones(len(a)), a])
         _, _, rank, _ = np.linalg.lstsq(a, b, rcond=1e-10)
@@ -254,6 +307,38 @@ def test_statistics_are_those_stated(case: Family) -> None:
     check_statistics(fitted(case), case.value)
 
 
+def student_and_its_gamma(dist: lem.StudentT, x: float, u: float) -> tuple[float, Array]:
+    """The density of x and u, and what is expected of both."""
+    (df,), ((mean,),), (((scale,),),) = dist.parameters.values()
+    density = stats.norm.pdf(x, mean, np.sqrt(scale / u)) * stats.gamma.pdf(u, df / 2, scale=2 / df)
+    return density, np.array([u, u * x, u * x**2, np.log(u)])
+
+
+AUXILIARY = [(lem.StudentT(2.5, mean=[0.5], scale=[[2.0]]).flatten(()), student_and_its_gamma)]
+
+
+@pytest.mark.parametrize("x", [-4.0, 0.1, 9.0])
+@pytest.mark.parametrize(("dist", "joint"), AUXILIARY, ids=["student-t"])
+def test_expected_statistics_are_means_given_x(dist: Any, joint: Any, x: float) -> None:
+    total, _ = integrate.quad(lambda u: joint(dist, x, u)[0], 0, np.inf)
+    expected = integrate.quad_vec(lambda u: np.multiply(*joint(dist, x, u)), 0, np.inf)[0] / total
+
+    def stated(formulas: Formulas) -> Array:
+        (side,), _ = read(formulas.statistics.split(" = ", 1)[1])
+        claim = Claim(dist, formulas)
+        with np.errstate(invalid="ignore"):
+            return flat(side(scope(claim, np.array([[x]]), np.ones((1, 1))).at(i=0, k=0)))
+
+    own = dist.own_formulas
+    np.testing.assert_allclose(stated(own), expected, rtol=1e-7)
+    for wrong in flips(own.statistics):
+        assert not np.allclose(stated(attrs.evolve(own, statistics=wrong)), expected, rtol=1e-3)
+    definitions, equations = own.update.split(r"\hat", 1)
+    for wrong in flips(definitions):
+        other = attrs.evolve(own, update=rf"{wrong}\hat{equations}")
+        assert not np.allclose(stated(other), expected, rtol=1e-3)
+
+
 UPDATED = [
     case for case in CASES if case.dist.own_formulas.update and not case.dist.is_parameterised
 ]
@@ -270,7 +355,8 @@ def test_notebooks_show_the_formulas_and_the_parameters(case: Family) -> None:
     shown = dist._repr_latex_()
     assert re.fullmatch(r"\$\$.*\$\$", shown)
     assert dist.own_formulas.log_density in shown
-    assert dist.own_formulas.update in shown
+    update = dist.own_formulas.update
+    assert not update or all(rf"\\ {line} " in shown for line in update.split(AND))
     for symbol, name in dist.own_formulas.symbols.items():
         if isinstance(getattr(dist, name), np.ndarray):
             assert re.search(rf"{re.escape(symbol)} (=|\\in) ", shown)
@@ -380,7 +466,14 @@ def test_fixed_parameters_have_no_update() -> None:
 
 def test_a_prior_takes_the_update_away() -> None:
     assert lem.Poisson(prior=lem.Gamma(2.0, 3.0)).own_formulas.update == ""
-    assert lem.Gaussian(covariance="VEV").own_formulas.update == r"\hat\mu_k = \overline{x}"
+    diagonal = lem.Gaussian(prior=lem.NormalInverseWishart([0.0], 1.0, 3.0, [[1.0]]))
+    assert diagonal.own_formulas.update == ""
+
+
+@pytest.mark.parametrize("letters", SHARED)
+def test_what_is_held_has_no_estimate_that_shares(letters: str) -> None:
+    held = lem.Gaussian(covariance=np.eye(2), structure=letters)
+    assert held.own_formulas.update == r"\hat\mu_k = \overline{x}"
 
 
 # -- the check itself ------------------------------------------------------------------------------
@@ -407,6 +500,50 @@ def test_a_log_density_of_the_wrong_sign_is_noticed(case: Family) -> None:
     claim = Claim(fitted(case), attrs.evolve(formulas, log_density=AND.join(turned)))
     with pytest.raises(AssertionError):
         check_log_density(claim, case.value[:5])
+
+
+def flips(text: str) -> Iterator[str]:
+    """The text with one sign turned; both of a product of deviations, or its mean stays."""
+    deviation = r"\([^()]* - [^()]*\)"
+    product = re.compile(rf"{deviation} {deviation}\^\\top")
+    for match in re.finditer(rf"{product.pattern}|[+-]", text):
+        turned = match.group().translate(str.maketrans("+-", "-+"))
+        yield text[: match.start()] + turned + text[match.end() :]
+
+
+def by_text(cases: list[Family], name: str) -> list[Any]:
+    """Families with the values that their formulas are evaluated at, for each formula once."""
+    texts: dict[str, list[Family]] = {}
+    for case in cases:
+        texts.setdefault(getattr(fitted(case).own_formulas, name), []).append(case)
+    return [pytest.param(group, id=group[0].name) for group in texts.values()]
+
+
+def holds(case: Family, name: str, text: str) -> bool:
+    dist = fitted(case)
+    claim = Claim(dist, attrs.evolve(dist.own_formulas, **{name: text}))
+    try:
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)
+            if name == "update":
+                check_update(claim, case.value, weights_of(len(case.value)))
+            else:
+                check_log_density(claim, case.value[:5])
+    except AssertionError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("group", by_text(UPDATED, "update"))
+def test_every_turned_sign_in_an_update_is_noticed(group: list[Family]) -> None:
+    for wrong in flips(fitted(group[0]).own_formulas.update):
+        assert not all(holds(case, "update", wrong) for case in group), wrong
+
+
+@pytest.mark.parametrize("group", by_text(CASES, "log_density"))
+def test_every_turned_sign_in_a_log_density_is_noticed(group: list[Family]) -> None:
+    for wrong in flips(fitted(group[0]).own_formulas.log_density):
+        assert not all(holds(case, "log_density", wrong) for case in group), wrong
 
 
 @pytest.mark.parametrize("case", UPDATED, ids=str)

@@ -19,7 +19,7 @@ import attrs
 import numpy as np
 
 from latentem.distributions.arrays import LOG_ZERO, Array
-from latentem.distributions.formulas import Formulas, displayed, equation
+from latentem.distributions.formulas import AND, Formulas, displayed, equation
 from latentem.distributions.kernels import Kernel, LinearKernel, RowKernel, TemplateKernel
 from latentem.distributions.priors import renumbered
 from latentem.distributions.records import Record, Statistics, check_finite, nothing_to_fit
@@ -217,7 +217,8 @@ class Distribution(metaclass=_ReadOnlyArrays):
         formulas = self.own_formulas
         if formulas is None:
             return None
-        return displayed([formulas.log_density, formulas.update, *self.known_symbols])
+        updates = formulas.update.split(AND)
+        return displayed([formulas.log_density, *updates, *self.known_symbols])
 
     @property
     def has_prior(self) -> bool:

@@ -8,7 +8,8 @@ Every covariance is a volume, a shape and an orientation,
 and a structure says of each whether it is equal in all states or varies between them. `Full` has
 any orientation, `Diagonal` that of the columns, `Spherical` has no shape. The fourteen structures
 have names of three letters, for volume, shape and orientation: E for equal, V for varying, I for
-the identity. How each is fitted says `latentem.distributions.spectra`.
+the identity. How each is fitted says `latentem.distributions.spectra`, to which equations
+`latentem.distributions.structure_formulas`.
 
 References
 ----------

@@ -16,6 +16,7 @@ import numpy as np
 
 from latentem.distributions.arrays import Array
 from latentem.distributions.structure import Structure
+from latentem.distributions.structure_formulas import SHARED
 
 #: Between two equations.
 AND = r", \qquad "
@@ -32,7 +33,8 @@ class Formulas:
     log_density : str
         The log-density, then the definitions that it needs, and the support.
     statistics : str
-        The sufficient statistics; empty if no finite number of them is sufficient.
+        The sufficient statistics, of a family with an auxiliary variable as expected given x; empty
+        if no finite number of them is sufficient.
     update : str
         The maximiser, or the equations that it solves; empty if nothing is fitted.
     symbols : mapping of str to str
@@ -67,20 +69,20 @@ class Formulas:
 
     def pooled(self, name: str) -> Formulas:
         """Return these with one parameter for all states: sums over rows are over states, too."""
-        return self._with_estimate(name, lambda right: right.replace(r"\sum_i", r"\sum_{ik}"))
+        return self._with_right_side(name, lambda right: right.replace(r"\sum_i", r"\sum_{ik}"))
 
     def of_structure(self, structure: Structure, dimension: str = "d") -> Formulas:
-        r"""Return these for a structure of :math:`\Sigma`; an iterated estimate is left out."""
+        r"""Return these for a structure of :math:`\Sigma`."""
         name = self.symbols[r"\Sigma"]
         if not structure.is_linear:
-            return self.without_update([name])
+            return self._with_estimate(name, SHARED[structure.letters])
         around = {
             "full": "{}",
             "diagonal": r"\operatorname{{diag}} \left( {} \right)",
             "spherical": rf"\tfrac1{dimension} \operatorname{{{{tr}}}} \left( {{}} \right) I",
         }[structure.word]
         formulas = self.pooled(name) if structure.volume == "equal" else self
-        return formulas._with_estimate(name, around.format)
+        return formulas._with_right_side(name, around.format)
 
     def _parameter(self, equation: str) -> str | None:
         r"""Return the parameter that an equation is for, whose symbol is the first with a hat."""
@@ -88,12 +90,23 @@ class Formulas:
         symbols = {symbol.partition("^")[0]: name for symbol, name in self.symbols.items()}
         return None if first is None else symbols.get(first.group(1))
 
-    def _with_estimate(self, name: str, change: Callable[[str], str]) -> Formulas:
+    def _with_right_side(self, name: str, change: Callable[[str], str]) -> Formulas:
         def changed(equation: str) -> str:
             if self._parameter(equation) != name:
                 return equation
             left, right = equation.split(" = ", 1)
             return f"{left} = {change(right)}"
+
+        return attrs.evolve(self, update=AND.join(map(changed, self.update.split(AND))))
+
+    def _with_estimate(self, name: str, shared: str) -> Formulas:
+        """Return these with the estimate of matrices that share something, made of their own."""
+
+        def changed(equation: str) -> str:
+            if self._parameter(equation) != name:
+                return equation
+            _, scatter = equation.split(" = ", 1)
+            return AND.join([r"n_k = \sum_i r_{ik}", f"S_k = {scatter}", shared])
 
         return attrs.evolve(self, update=AND.join(map(changed, self.update.split(AND))))
 

@@ -118,7 +118,8 @@ class Gaussian(ExponentialFamily):
     ----------
     Celeux and Govaert, Gaussian parsimonious clustering models, Pattern Recognition 28, 1995, for
     the structures. Where these share something there may be no closed form: volumes and shapes, and
-    common axes, are then iterated to convergence within an M-step (see `latentem.covariance`).
+    common axes, are then iterated to convergence within an M-step (see `latentem.covariance`). The
+    equations are in the `own_formulas` of the declaration, ``Gaussian(covariance="VEI")``.
 
     Examples
     --------

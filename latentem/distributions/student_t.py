@@ -58,9 +58,13 @@ class StudentT(AuxiliaryFamily):
     .. math:: {log_density}
 
     It is a Gaussian with covariance :math:`\Sigma_k / u`, u having a Gamma distribution with shape
-    and rate :math:`\nu_k / 2`. In an M-step a row therefore weighs :math:`r_{ik} \bar u_{ik}`, u
-    being replaced by its mean, which is small for outliers. The maximiser is where this changes
-    nothing,
+    and rate :math:`\nu_k / 2`. What an M-step sees of a row are means given x, the last of
+    :math:`\log u`:
+
+    .. math:: {statistics}
+
+    A row therefore weighs :math:`r_{ik} \bar u_{ik}`, which is small for outliers. The maximiser is
+    where this changes nothing,
 
     .. math:: {update}
 
@@ -134,13 +138,17 @@ class StudentT(AuxiliaryFamily):
             r"- \frac{\nu_k + d}{2} \log \left( 1 + \frac{\delta_k}{\nu_k} \right), \qquad "
             r"\delta_k = (x - \mu_k)^\top \Sigma_k^{-1} (x - \mu_k)"
         ),
+        statistics=(
+            r"E[T(x, u) \mid x, k] = \left( \bar u_k, \bar u_k x, \bar u_k x x^\top, "
+            r"\psi\left( \frac{\nu_k + d}{2} \right) - \log \frac{\nu_k + \delta_k}{2} \right)"
+        ),
         update=(
             r"\bar u_{ik} = \frac{\nu_k + d}{\nu_k + \delta_{ik}}, \qquad "
             r"\hat\mu_k = \frac{\sum_i r_{ik} \bar u_{ik} x_i}{\sum_i r_{ik} \bar u_{ik}}, \qquad "
             r"\hat\Sigma_k = \frac{\sum_i r_{ik} \bar u_{ik} (x_i - \hat\mu_k) "
             r"(x_i - \hat\mu_k)^\top}{\sum_i r_{ik}}, \qquad "
             r"\log \frac{\hat\nu_k}{2} - \psi\left( \frac{\hat\nu_k}{2} \right) "
-            r"= \overline{\bar u_k - \log \bar u_k - 1} "
+            r"= \frac{\sum_i r_{ik} (\bar u_{ik} - \log \bar u_{ik} - 1)}{\sum_i r_{ik}} "
             r"+ \log \frac{\hat\nu_k + d}{2} - \psi\left( \frac{\hat\nu_k + d}{2} \right)"
         ),
         symbols={r"\nu": "df", r"\mu": "mean", r"\Sigma": "scale"},
@@ -220,8 +228,12 @@ class StudentT(AuxiliaryFamily):
         formulas = super().own_formulas
         if formulas is None:
             return None
-        iterated = ("df",) if self.shared_df or not self.fit_df else ()
-        return formulas.of_structure(self.form).without_update(iterated)
+        formulas = formulas.of_structure(self.form)
+        formulas = formulas.pooled("df") if self.shared_df else formulas
+        squares = {"diagonal": "x_j^2", "spherical": r"x^\top x"}.get(self.form.word, r"x x^\top")
+        statistics = formulas.statistics.replace(r"x x^\top", squares)
+        formulas = attrs.evolve(formulas, statistics=statistics)
+        return formulas.without_update(() if self.fit_df else ("df",))
 
     def __repr__(self) -> str:
         options = ", shared_df=True" if self.shared_df else ""
