@@ -491,6 +491,8 @@ def test_seeds_do_not_depend_on_the_unit() -> None:
         ({"df": 3.0, "mean": 0.0, "scale": 1.0}, "mean must be a vector"),
         ({"df": [3.0], "mean": [[0.0]], "scale": [[[-1.0]]]}, "scale must be positive"),
         ({"scale": "round"}, "StudentT: scale must be one of"),
+        ({"scale": None}, "StudentT: scale must be one of .*, or an array of matrices, got None"),
+        ({"structure": "round"}, "StudentT: structure must be one of .*, got 'round'"),
         ({"smallest_df": 5.0, "largest_df": 2.0}, "smallest_df must be positive and at most"),
     ],
 )

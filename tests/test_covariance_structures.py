@@ -258,6 +258,18 @@ def test_structures_have_words_and_letters() -> None:
     ("make", "words"),
     [
         (lambda: lem.Gaussian(covariance="EIV"), "covariance must be one of .*'VVV'.* got 'EIV'"),
+        (
+            lambda: lem.Gaussian(structure="EIV"),
+            "^Gaussian: structure must be one of .*'VVV', got 'EIV'",
+        ),
+        (
+            lambda: lem.Gaussian(structure=[[1.0]]),
+            "^Gaussian: structure must be one of .*got \\[\\[",
+        ),
+        (
+            lambda: lem.Gaussian(covariance=None),
+            "covariance must be one of .*, or an array of .*None",
+        ),
         (lambda: lem.Gaussian(covariance="VVV", shared=True), "shared must be left out .*'VVV'"),
         (lambda: lem.covariance.Full(shape="E"), "shape must be 'equal' or 'varying'.* got 'E'"),
         (

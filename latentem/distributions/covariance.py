@@ -22,15 +22,26 @@ Classification 8, 2014.
 from __future__ import annotations
 
 import functools
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import attrs
 import numpy as np
 
-from latentem.distributions.arrays import Array
+from latentem.distributions.arrays import Array, as_float_array
 from latentem.distributions.structure import Feature, Structure, root_mean_square, row_norms
+from latentem.errors import ModelError
 
-__all__ = ["LETTERS", "STRUCTURES", "Diagonal", "Full", "Spherical", "Structure", "exceeds"]
+__all__ = [
+    "LETTERS",
+    "STRUCTURES",
+    "Diagonal",
+    "Full",
+    "Spherical",
+    "Structure",
+    "exceeds",
+    "structure_named",
+    "structure_or_matrices",
+]
 
 
 @functools.cache
@@ -235,3 +246,34 @@ _EVERY: list[Structure] = [
 ]
 #: All fourteen by their letters.
 LETTERS: dict[str, Structure] = {s.letters: s for s in _EVERY}
+#: All by either name.
+NAMED = STRUCTURES | LETTERS
+
+
+def structure_or_matrices(given: Any, what: str) -> Structure | Array | None:
+    """Return a structure, by its name too, or the matrices that were given instead.
+
+    Raises
+    ------
+    ModelError
+        If it is no name of a structure. ``what`` says whose it is: ``"Gaussian: covariance"``.
+    """
+    if isinstance(given, Structure):
+        return given
+    if given is None or isinstance(given, str):
+        return _named(given, what, ", or an array of matrices")
+    return as_float_array(given)
+
+
+def structure_named(given: Any, what: str) -> Structure | None:
+    """Return a structure, by its name too, or None; see `structure_or_matrices`."""
+    return given if given is None or isinstance(given, Structure) else _named(given, what)
+
+
+def _named(name: object, what: str, also: str = "") -> Structure:
+    if not isinstance(name, str) or name not in NAMED:
+        raise ModelError(
+            f"{what} must be one of {', '.join(map(repr, NAMED))}{also}, got {name!r}. "
+            "Choose one of these."
+        )
+    return NAMED[name]

@@ -18,7 +18,13 @@ from latentem.distributions.checks import (
     counted,
     naming,
 )
-from latentem.distributions.covariance import LETTERS, STRUCTURES, Full, Structure, exceeds
+from latentem.distributions.covariance import (
+    Full,
+    Structure,
+    exceeds,
+    structure_named,
+    structure_or_matrices,
+)
 from latentem.distributions.formulas import Formulas
 from latentem.distributions.gaps import GappedKernel
 from latentem.distributions.gaussian_kernel import ResidualKernel
@@ -38,30 +44,12 @@ MOST_LISTED = 10
 MANY_STATISTICS = 1000
 
 
-NAMED = STRUCTURES | LETTERS
+def _covariance(given: Any) -> Structure | Array | None:
+    return structure_or_matrices(given, "Gaussian: covariance")
 
 
-def _covariance_or_structure(covariance: Any) -> Array | Structure | None:
-    if isinstance(covariance, Structure):
-        return covariance
-    if covariance is None or isinstance(covariance, str):
-        if covariance not in NAMED:
-            raise ModelError(
-                f"Gaussian: covariance must be one of {', '.join(map(repr, NAMED))}, or an array "
-                f"of matrices, got {covariance!r}. Choose one of these."
-            )
-        return NAMED[covariance]
-    return as_float_array(covariance)
-
-
-def _structure(structure: Any) -> Structure | None:
-    chosen = None if structure is None else _covariance_or_structure(structure)
-    if chosen is not None and not isinstance(chosen, Structure):
-        raise ModelError(
-            f"Gaussian: structure must be one of {', '.join(map(repr, NAMED))}, "
-            f"got {structure!r}. Choose one of these."
-        )
-    return chosen
+def _structure(given: Any) -> Structure | None:
+    return structure_named(given, "Gaussian: structure")
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -165,7 +153,7 @@ class Gaussian(ExponentialFamily):
     takes_gaps: ClassVar[bool] = True
 
     mean: Array | None = attrs.field(default=None, converter=as_float_array)
-    covariance: Any = attrs.field(default="full", converter=_covariance_or_structure)
+    covariance: Any = attrs.field(default="full", converter=_covariance)
     shared: bool = attrs.field(default=False, kw_only=True)
     floor: float = attrs.field(default=1e-13, kw_only=True, validator=check_floor)
     structure: Structure | None = attrs.field(default=None, kw_only=True, converter=_structure)
@@ -461,17 +449,18 @@ class Gaussian(ExponentialFamily):
         is the sum of log s_i + l_i / s_i over eigenvalues s_i, which under s_i >= floor is least at
         s_i = max(l_i, floor); for what the states share see `latentem.distributions.spectra`.
         """
-        reference = self.reference
-        root = _root(scatter)
-        if reference is not None and reference.root is not None:
-            root = reference.root @ root
-            first = (reference.root @ first[..., None])[..., 0]
+        first, root = self._unrooted(first, _root(scatter))
         old = None
         if self.is_parameterised and not self.form.is_linear:
             old = self._eigen()
             own = old[0] * old[1][..., None, :]
             root = np.where((weight > 0)[..., None, None], root, own)
         return self._at(first, self._of_eigen(*self.form.maximum(root, weight, self.floor, old)))
+
+    def _unrooted(self, first: Array, root: Array) -> tuple[Array, Array]:
+        """Return means and roots of moments of y, z = root y, as those of z."""
+        own = None if self.reference is None else self.reference.root
+        return (first, root) if own is None else ((own @ first[..., None])[..., 0], own @ root)
 
     def _in_units(self, z_covariance: Array) -> Array:
         """Return a covariance in units of the data."""
@@ -571,57 +560,60 @@ class Gaussian(ExponentialFamily):
     def _constrained(self, record: Statistics) -> Self:
         """Return the maximiser where there is a prior, or the mean or covariance is held.
 
-        With N rows of mean z and scatter N R R', deviations from a mean that is held are added to
+        With N rows of mean z and scatter N R R', the deviations of z from other means are added to
         the scatter, as are those from the prior's, and its scale; all by further columns of R.
         """
         n = record.weight
         empty = ~(n > 0)
         moments = record.total / np.where(empty, 1.0, n)[:, None]
         d = self.reference.centre.size if self.reference else _dimension(moments, self.form)
-        first, root = moments[:, :d], _root(self.form.covariance(moments[:, d:], moments[:, :d]))
+        scatter = self.form.covariance(moments[:, d:], moments[:, :d])
+        first, root = self._unrooted(moments[:, :d], _root(scatter))
         root = np.where(empty[:, None, None], 0.0, root)
-        reference = self.reference
-        if reference is not None and reference.root is not None:
-            root = reference.root @ root
-            first = (reference.root @ first[..., None])[..., 0]
         old = self.mean if self.mean is None else self._standard_mean(self.mean, self.rounding)
         if empty.any() and old is None and (self.prior is None or not self.prior.weight):
             raise DegenerateError(nothing_to_fit(empty))
         if old is not None:
             first = np.where(empty[:, None], old, first)
-        mean, weight = first, n
-        columns = [root * np.sqrt(n)[:, None, None]]
-        if "mean" in self.held:
-            assert old is not None
-            mean = old
-            columns.append((np.sqrt(n)[:, None] * (first - mean))[..., None])
+        mean = old if old is not None and "mean" in self.held else first
+        weight, columns = n, list[Array]()
         if self.prior is not None:
-            prior, scale = self.prior, 1.0 if reference is None else reference.scale
-            if prior.mean.size != d:
-                raise ModelError(
-                    f"Gaussian: prior must be of dimension {d} because the values are, got one of "
-                    f"dimension {prior.mean.size}. Give a mean of {d} numbers and a scale."
-                )
-            kappa, expected = prior.weight, self._standard_mean(prior.mean, None)
-            if "mean" not in self.held:
-                mean = first + (kappa / np.where(n + kappa > 0, n + kappa, 1.0))[:, None] * (
-                    expected - first
-                )
-                columns.append((np.sqrt(n)[:, None] * (first - mean))[..., None])
-            columns.append((np.sqrt(kappa) * (mean - expected))[..., None])
-            once = 1.0 / len(n) if self.form.volume == "equal" else 1.0  # for each, or for all
-            own = np.linalg.cholesky(prior.scale / np.outer(scale, scale))
-            columns.append(np.broadcast_to(np.sqrt(once) * own, (len(n), d, d)))
-            weight = n + (kappa > 0) + once * (prior.df + d + 1)
+            mean, weight, columns = self._under(self.prior, mean, n)
         if "covariance" in self.held:
             return self._at(mean, {"covariance": self.covariance})
-        share = np.where(weight > 0, weight, 1.0)
-        whole = np.concatenate(columns, axis=-1) / np.sqrt(share)[:, None, None]
-        new = self._at(mean, self._of_eigen(*self.form.maximum(whole, weight, self.floor)))
+        rows = np.concatenate([root, (first - mean)[..., None]], axis=-1)
+        whole = np.concatenate([np.sqrt(n)[:, None, None] * rows, *columns], axis=-1)
+        share = np.where(weight > 0, weight, 1.0)[:, None, None]
+        new = self._at(
+            mean, self._of_eigen(*self.form.maximum(whole / np.sqrt(share), weight, self.floor))
+        )
         unknown = ~(weight > 0)
         if unknown.any() and not self.is_parameterised:
             raise DegenerateError(nothing_to_fit(unknown))
         return new.keep(self, unknown) if unknown.any() else new
+
+    def _under(
+        self, prior: NormalInverseWishart, mean: Array, n: Array
+    ) -> tuple[Array, Array, list[Array]]:
+        """Return the means under a prior, how many rows count with it, and what it adds to roots.
+
+        ``mean`` is that of n rows, or held. What is added is how far the means are from the
+        prior's, and the prior's scale: whole for each state, or shared out where all have one.
+        """
+        d, scale = mean.shape[-1], 1.0 if self.reference is None else self.reference.scale
+        if prior.mean.size != d:
+            raise ModelError(
+                f"Gaussian: prior must be of dimension {d} because the values are, got one of "
+                f"dimension {prior.mean.size}. Give a mean of {d} numbers and a scale."
+            )
+        kappa, expected = prior.weight, self._standard_mean(prior.mean, None)
+        if "mean" not in self.held:
+            pull = kappa / np.where(n + kappa > 0, n + kappa, 1.0)
+            mean = mean + pull[:, None] * (expected - mean)
+        once = 1.0 / len(n) if self.form.volume == "equal" else 1.0
+        own = np.sqrt(once) * np.linalg.cholesky(prior.scale / np.outer(scale, scale))
+        roots = [(np.sqrt(kappa) * (mean - expected))[..., None], np.tile(own, (len(n), 1, 1))]
+        return mean, n + (kappa > 0) + once * (prior.df + d + 1), roots
 
     def _standard_mean(self, mean: Array, rounding: Array | None) -> Array:
         """Return means in units of the reference."""

@@ -12,7 +12,12 @@ from latentem.distributions.arrays import Array, as_float_array
 from latentem.distributions.auxiliary import AuxiliaryFamily
 from latentem.distributions.base import Distribution
 from latentem.distributions.checks import check_floor, check_moments, check_real, counted, naming
-from latentem.distributions.covariance import Full, Structure
+from latentem.distributions.covariance import (
+    Full,
+    Structure,
+    structure_named,
+    structure_or_matrices,
+)
 from latentem.distributions.formulas import Formulas
 from latentem.distributions.gaussian import Gaussian
 from latentem.distributions.kernels import Kernel, TemplateKernel
@@ -31,24 +36,12 @@ START = 4.0
 LARGEST_DF = 1e12
 
 
-def _scale_or_structure(scale: Any) -> Array | Structure:
-    if not (scale is None or isinstance(scale, str | Structure)):
-        return np.array(scale, dtype=float)
-    try:
-        return Gaussian(covariance=scale).form  # named as a Gaussian's
-    except ModelError as error:
-        message = str(error).replace("Gaussian: covariance", "StudentT: scale")
-        raise ModelError(message) from None
+def _scale(given: Any) -> Structure | Array | None:
+    return structure_or_matrices(given, "StudentT: scale")
 
 
-def _structure(structure: Any) -> Structure | None:
-    chosen = None if structure is None else _scale_or_structure(structure)
-    if chosen is not None and not isinstance(chosen, Structure):
-        raise ModelError(
-            f"StudentT: structure must be the name of a structure, got {structure!r}. "
-            "Name one, such as 'full', or leave it out."
-        )
-    return chosen
+def _structure(given: Any) -> Structure | None:
+    return structure_named(given, "StudentT: structure")
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -159,7 +152,7 @@ class StudentT(AuxiliaryFamily):
 
     df: Array | None = attrs.field(default=None, converter=as_float_array)
     mean: Array | None = attrs.field(default=None, kw_only=True, converter=as_float_array)
-    scale: Any = attrs.field(default="full", kw_only=True, converter=_scale_or_structure)
+    scale: Any = attrs.field(default="full", kw_only=True, converter=_scale)
     fit_df: bool | None = attrs.field(default=None, kw_only=True)
     shared_df: bool = attrs.field(default=False, kw_only=True)
     smallest_df: float = attrs.field(default=1.0, kw_only=True)
