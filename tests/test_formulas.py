@@ -37,7 +37,6 @@ def _more_families() -> list[Family]:
     mixing = np.array([[1.0, 0.3], [-0.5, 2.0]])
     heavy = rng.standard_t(3.0, size=(60, 2))
     three = rng.normal(size=(60, 3)) @ [[2.0, 0.5, 0.0], [0.0, 0.6, 1.0], [0.3, 0.0, 1.0]]
-    two = Inputs(("u",), (2,))
     trials = lem.Binomial("n").with_inputs(Inputs(("n",), (1,)))
 
     def with_offset(dist: lem.Distribution, *widths: int) -> lem.Distribution:
@@ -61,11 +60,6 @@ def _more_families() -> list[Family]:
             lem.GammaRegression(),
             column([u, rng.gamma(2.0, np.exp(predictor))]),
         ),
-        Family(
-            "gamma-regression-with-offset",
-            lem.GammaRegression(offset="o").with_inputs(Inputs(("u", "o"), (2, 1))),
-            column([u, noise[:, 0], rng.gamma(2.0, np.exp(predictor))]),
-        ),
         Family("softmax", lem.Softmax(3), column([u, rng.integers(0, 3, size=30)])),
         Family(
             "poisson-regression-with-offset",
@@ -81,11 +75,6 @@ def _more_families() -> list[Family]:
             "gamma-regression-with-offset",
             with_offset(lem.GammaRegression(offset="o"), 1),
             column([u, noise[:, 0], rng.gamma(2.0, np.exp(predictor))]),
-        ),
-        Family(
-            "linear-gaussian-with-offset",
-            with_offset(lem.LinearGaussian(offset="o"), 2),
-            column([u, 3 * noise, u @ mixing + rng.normal(size=(30, 2))]),
         ),
         Family(
             "softmax-with-offset",
@@ -109,12 +98,11 @@ def _more_families() -> list[Family]:
         *(
             Family(
                 f"linear-gaussian-{noise_}{'-shared' * shared}",
-                dist,
-                column([u, u @ mixing + noise]),
+                with_offset(lem.LinearGaussian(noise=noise_, shared=shared, offset="o"), 2),
+                column([u, 3 * noise, u @ mixing + rng.normal(size=(30, 2))]),
             )
             for noise_ in ("full", "diagonal", "spherical")
             for shared in (False, True)
-            for dist in [lem.LinearGaussian(noise=noise_, shared=shared).with_inputs(two)]
         ),
         Family("student-t-diagonal", lem.StudentT(scale="diagonal"), heavy),
         Family("student-t-of-one-df", lem.StudentT(shared_df=True), heavy),
