@@ -39,7 +39,7 @@ def declare_kmeans() -> lem.Model:
 
 
 def main(folder: str = "pictures") -> None:
-    em = lem.fit(declare(), X, tol=1e-10)
+    em = lem.fit(declare(), X, tol=1e-10, accelerate=None)
     kmeans = lem.fit(declare_kmeans(), X, assign=lem.hard)
     final = em.log_likelihood
     needed = int(np.argmax(em.trace["log_likelihood"][em.trace["phase"] == "E"] > final - 1e-4))
