@@ -485,9 +485,10 @@ def test_seeds_do_not_depend_on_the_unit() -> None:
     ("arguments", "message"),
     [
         ({"df": -1.0}, "df must be positive"),
-        ({"df": [3.0, 4.0]}, "without means give one number"),
-        ({"mean": [[0.0]], "scale": [[[1.0]]]}, "df must be given with mean and scale"),
-        ({"df": [3.0], "mean": [[0.0]]}, "mean and scale must be given both or neither"),
+        ({"df": [3.0, 4.0]}, "without means or scales give one number"),
+        ({"df": [3.0], "mean": [[0.0]]}, "without means or scales give one number"),
+        ({"held": ("scale",)}, "held must name some of the parameters that are given"),
+        ({"scale": 2.0}, "scale must be matrices"),
         ({"df": 3.0, "mean": 0.0, "scale": 1.0}, "mean must be a vector"),
         ({"df": [3.0], "mean": [[0.0]], "scale": [[[-1.0]]]}, "scale must be positive"),
         ({"scale": "round"}, "StudentT: scale must be one of"),

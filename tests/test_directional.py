@@ -438,7 +438,7 @@ def test_unsuitable_data_are_refused(dist: Any, value: Any, message: str) -> Non
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: lem.VonMises(mean=[1.0]), "given both or neither, got only a mean"),
+        (lambda: lem.VonMises([1.0], held=("kappa",)), "held must name some of the parameters"),
         (lambda: lem.VonMises([1.0, 2.0], [1.0]), "one entry for each mean"),
         (lambda: lem.VonMises([1.0], [-1.0]), "must be finite and not negative"),
         (lambda: lem.VonMises([np.inf], [1.0]), "mean must be finite"),

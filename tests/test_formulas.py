@@ -37,6 +37,8 @@ def _more_families() -> list[Family]:
     mixing = np.array([[1.0, 0.3], [-0.5, 2.0]])
     heavy = rng.standard_t(3.0, size=(60, 2))
     three = rng.normal(size=(60, 3)) @ [[2.0, 0.5, 0.0], [0.0, 0.6, 1.0], [0.3, 0.0, 1.0]]
+    angle = rng.vonmises(0.7, 2.0, size=30)
+    directions = np.stack([np.cos(angle), np.sin(angle)], axis=1)
     trials = lem.Binomial("n").with_inputs(Inputs(("n",), (1,)))
 
     def with_offset(dist: lem.Distribution, *widths: int) -> lem.Distribution:
@@ -94,6 +96,26 @@ def _more_families() -> list[Family]:
         ),
         Family("gamma-of-known-rate", lem.Gamma(rate=2.0), np.exp(noise[:, 0])),
         Family("gamma-of-known-shape", lem.Gamma(shape=2.0), np.exp(noise[:, 0])),
+        *(
+            Family(f"{type(dist).__name__}-of-known-{dist.held[0]}", dist, value)
+            for value, dists in (
+                (np.exp(noise[:, 0]), [lem.Weibull(shape=1.5), lem.Weibull(scale=0.7)]),
+                (
+                    np.exp(noise[:, 0]),
+                    [lem.InverseGaussian(mean=1.3), lem.InverseGaussian(shape=2)],
+                ),
+                (1 / (1 + np.exp(noise[:, 0])), [lem.Beta(a=1.5), lem.Beta(b=0.6)]),
+                (noise[:, 0], [lem.Laplace(location=0.2), lem.Laplace(scale=1.3)]),
+                (noise[:, 0], [lem.VonMises(mean=0.2), lem.VonMises(concentration=1.3)]),
+                (noise[:, 0], [lem.Uniform(low=-9.0), lem.Uniform(high=9.0)]),
+                (directions, [lem.VonMisesFisher(mean=[0.6, 0.8])]),
+                (directions, [lem.VonMisesFisher(concentration=1.3)]),
+                (counts**2, [lem.NegativeBinomial(mean=3.0), lem.NegativeBinomial(size=1.3)]),
+                (counts, [lem.DiscreteUniform(low=-1), lem.DiscreteUniform(high=99)]),
+                (heavy, [lem.StudentT(mean=[0.2, 0.1]), lem.StudentT(df=3, scale=np.eye(2))]),
+            )
+            for dist in dists
+        ),
         Family("poisson-with-prior", lem.Poisson(prior=lem.Gamma(2.0, 3.0)), counts),
         *(
             Family(

@@ -365,7 +365,9 @@ def test_unsuitable_data_are_refused(dist: Any, value: Any, message: str) -> Non
 
 
 WRONG = [
-    (lambda: lem.Weibull(shape=[1.0]), "must be given all or none, got only shape"),
+    (lambda: lem.Weibull(shape=1.0, held=("scale",)), "held must name some of the parameters"),
+    (lambda: lem.Gamma(1.0, 2.0, held=("shape", "rate")), "not all of .* use fixed"),
+    (lambda: lem.Beta(a=1e9), "a must be below largest_sum"),
     (lambda: lem.Gamma([1.0, 2.0], [1.0]), "one entry each for each state"),
     (lambda: lem.Beta(-1, 1), "a must be positive and finite"),
     (lambda: lem.Exponential(np.inf), "rate must be positive and finite"),
@@ -373,7 +375,7 @@ WRONG = [
     (lambda: lem.Pareto(0), "minimum must be positive"),
     (lambda: lem.LogNormal([0.0], [-1.0]), "variance must be positive"),
     (lambda: lem.Uniform(1, 1), "low must be below high"),
-    (lambda: lem.Uniform(low=1), "given both or neither, got only a low"),
+    (lambda: lem.Uniform(low=np.inf), "low must be finite"),
     (lambda: lem.Uniform([1], [[2]]), "one entry each"),
     (lambda: lem.Gamma(largest_shape=1e20), "largest_shape must be between"),
     (lambda: lem.Gamma().log_prob([1.0]), "must have a shape and a rate .* got a template"),

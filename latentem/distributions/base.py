@@ -198,7 +198,7 @@ class Distribution(metaclass=_ReadOnlyArrays):
         formulas = self.formulas
         if formulas is None:
             return None
-        return formulas.without_update(None if self.has_prior else self.held)
+        return formulas.without_update(None) if self.has_prior else formulas.holding(self.held)
 
     @property
     def known_symbols(self) -> tuple[str, ...]:
@@ -328,6 +328,11 @@ class Distribution(metaclass=_ReadOnlyArrays):
         """Whether `dissimilarity` is provided."""
         return type(self).dissimilarity is not Distribution.dissimilarity
 
+    def _held_value(self, name: str) -> Array | None:
+        """Return a parameter that is held, None if it is free."""
+        value: Array | None = getattr(self, name) if name in self.held else None
+        return value
+
     def _is_for_all(self, name: str, value: Array) -> bool:
         """Return whether a parameter that is held has one value for all states."""
         return name in self.held and value.ndim == self.trailing_axes.get(name)
@@ -400,6 +405,12 @@ class Distribution(metaclass=_ReadOnlyArrays):
             for name, value in other.state_arrays.items()
             if value is not None and name not in self.held
         }
+        for name in self.held:
+            own, theirs = self.parameters[name], other.parameters[name]
+            if own is not None and theirs is not None and self._is_for_all(name, own):
+                arrays[name] = np.broadcast_to(
+                    own, theirs.shape[: theirs.ndim - own.ndim] + own.shape
+                )
         return attrs.evolve(self, **arrays) if arrays else self  # type: ignore[misc]
 
     def feasible(self) -> Self:
@@ -534,6 +545,12 @@ def count_parameters(dist: Distribution) -> int:
             f"got none. Add a property 'n_parameters' to {name}."
         )
     return int(count() if callable(count) else count)
+
+
+def free_entries(dist: Distribution) -> int:
+    """Return the number of entries of the parameters that are known and not held."""
+    known = dist.parameters.items()
+    return sum(array.size for name, array in known if array is not None and name not in dist.held)
 
 
 def sampler(dist: Distribution) -> Callable[[np.random.Generator, Array], Array]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import attrs
 import numpy as np
 
 from latentem.distributions.arrays import Array, as_float_array
 from latentem.distributions.base import parameter
+from latentem.distributions.checks import as_names
 from latentem.distributions.composition import (
     Composition,
     concentration_moves,
@@ -17,7 +18,13 @@ from latentem.distributions.composition import (
     log_density,
 )
 from latentem.distributions.formulas import Formulas
-from latentem.distributions.positive import PositiveFamily, check_limit
+from latentem.distributions.positive import (
+    PositiveFamily,
+    check_limit,
+    single_state_moves,
+)
+from latentem.distributions.special import digamma_difference, inverse_digamma_difference
+from latentem.errors import ModelError
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -32,7 +39,8 @@ class Beta(PositiveFamily):
 
     the means being weighted by the responsibilities (Johnson, Kotz and Balakrishnan, Continuous
     Univariate Distributions 2, 1995, section 25.4). It is the `Dirichlet` distribution of
-    (x, 1 - x), and shares its algebra and its care for digits.
+    (x, 1 - x), and shares its algebra and its care for digits. Where a or b is held, its equation
+    is left out; the left side of the other rises with the other.
 
     Parameters
     ----------
@@ -41,11 +49,15 @@ class Beta(PositiveFamily):
     largest_sum : float
         Largest allowed a + b: that of a state whose values are all equal would grow without bound.
         The fit is the exact maximiser under this constraint, and says when it is active.
+    held : tuple of str
+        What is held at its value while the other is fitted, ``("a",)`` or ``("b",)``. Follows from
+        giving only one of them, which may be one for all states.
 
     Raises
     ------
     ModelError
-        If a parameter is not positive and finite, only one is given, or shapes disagree.
+        If a parameter is not positive and finite, shapes disagree, or what is held is not below the
+        largest sum.
 
     Examples
     --------
@@ -54,6 +66,8 @@ class Beta(PositiveFamily):
     >>> d = lem.Beta().fit(np.array([0.1, 0.3, 0.4]), np.ones(3))
     >>> print(d.a.round(4), d.b.round(4))
     2.7737 7.7313
+    >>> print(lem.Beta(a=1.0).fit(np.array([0.1, 0.3, 0.4]), np.ones(3)).b.round(4))
+    3.0837
     """
 
     formulas = Formulas(
@@ -70,6 +84,7 @@ class Beta(PositiveFamily):
     )
 
     trailing_axes: ClassVar[Mapping[str, int]] = {"a": 0, "b": 0}
+    holdable: ClassVar[tuple[str, ...]] = ("a", "b")
     limit: ClassVar[str] = "the sum of a and b is at its largest, {self.largest_sum:g}"
     remedy: ClassVar[str] = (
         "Divide counts by their totals; move proportions of exactly 0 and 1 inwards, or drop them."
@@ -78,6 +93,17 @@ class Beta(PositiveFamily):
     a: Array | None = parameter(converter=as_float_array)
     b: Array | None = parameter(converter=as_float_array)
     largest_sum: float = attrs.field(default=1e8, kw_only=True, validator=check_limit)
+    held: tuple[str, ...] = attrs.field(default=(), kw_only=True, converter=as_names)
+
+    def __attrs_post_init__(self) -> None:
+        super().__attrs_post_init__()
+        for name in self.held:
+            value = getattr(self, name)
+            if not np.all(value < self.largest_sum):
+                raise ModelError(
+                    f"Beta: {name} must be below largest_sum ({self.largest_sum:g}) because it is "
+                    f"held, got {value}. Give less, or a larger sum."
+                )
 
     @property
     def support(self) -> str:
@@ -117,21 +143,48 @@ class Beta(PositiveFamily):
         return self.composition.natural_parameters(self.concentration())
 
     def from_mean(self, mean: Array, weight: Array) -> Self:
+        if self.held:
+            known = np.asarray(getattr(self, self.held[0]))
+            most = self.largest_sum - known
+            wanted = -self.composition.mean_logs(mean)[..., ["a", "b"].index(self._free)]
+            least = digamma_difference(most, known)
+            found = inverse_digamma_difference(np.maximum(wanted, least), known)
+            return self._beside(found, wanted < least)
         alpha, at_limit = self.composition.maximum(mean, self.largest_sum)
         return self._of(alpha, at_limit)
 
     def _of(self, alpha: Array, at_limit: Array | None) -> Self:
         return attrs.evolve(self, a=alpha[..., 0], b=alpha[..., 1], at_limit=at_limit)
 
+    @property
+    def _free(self) -> str:
+        """The one that is free where the other is held."""
+        return "b" if "a" in self.held else "a"
+
+    def _beside(self, value: Array, at_limit: Array | None) -> Self:
+        """Return the distribution with these values beside what is held, none too large."""
+        most = self.largest_sum - np.asarray(getattr(self, self.held[0]))
+        changes: dict[str, Any] = {self._free: np.minimum(value, most), "at_limit": at_limit}
+        return attrs.evolve(self, **changes)
+
     def feasible(self) -> Self:
         if not self.is_parameterised:
             return self
+        if self.held:
+            return self._beside(getattr(self, self._free), self.at_limit)
         return self._of(limited(self.concentration(), self.largest_sum), self.at_limit)
 
     def directions(self) -> list[dict[str, Array]]:
-        """Vary both together, keeping the mean, and one against the other, keeping the sum."""
-        moves = concentration_moves(self.concentration(), self.at_limit)
-        return [{"a": move[..., 0], "b": move[..., 1]} for move in moves]
+        """Vary both together, keeping the mean, and one against the other, keeping the sum.
+
+        One by itself where the other is held.
+        """
+        if self.held:
+            moves = single_state_moves({self._free: getattr(self, self._free)})
+            held = np.zeros(len(moves), bool) if self.at_limit is None else self.at_limit
+            return [move for move, fixed in zip(moves, held.ravel(), strict=True) if not fixed]
+        pairs = concentration_moves(self.concentration(), self.at_limit)
+        return [{"a": move[..., 0], "b": move[..., 1]} for move in pairs]
 
     def expected_value(self) -> Array:
         """Return the means a / (a + b), ``(*parents,)``."""

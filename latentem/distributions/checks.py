@@ -50,6 +50,21 @@ def as_names(names: Any) -> tuple[str, ...]:
     return tuple(names)
 
 
+def check_held(dist: Any) -> None:
+    """Hold what a user gave alone; raise `ModelError` unless what is held is given."""
+    name, parameters = type(dist).__name__, dist.parameters
+    given = tuple(field for field, array in parameters.items() if array is not None)
+    if not dist.held and len(given) < len(parameters):
+        object.__setattr__(dist, "held", given)
+    wrong = [field for field in dist.held if field not in given or field not in dist.holdable]
+    if wrong or set(dist.held) == set(parameters):
+        raise ModelError(
+            f"{name}: held must name some of the parameters that are given, {list(given)}, and not "
+            f"all of {list(parameters)}, got {list(dist.held)}. Give what is to be held, or use "
+            f"fixed({name}(...)) to hold all."
+        )
+
+
 def check_real(value: Array) -> Array:
     """Return real-valued data, or raise `Unsuitable`; the type of the numbers is kept."""
     if value.dtype.kind not in "fiub":
@@ -89,7 +104,11 @@ def check_moments(
     if not np.all(np.isfinite(mean)):
         refuse("mean must be finite", mean, "Give finite means.")
     if covariance.ndim < 2 or covariance.shape[-1] != covariance.shape[-2]:
-        refuse("covariance must be matrices (*parents, d, d)", f"shape {covariance.shape}", "")
+        refuse(
+            f"{what} must be matrices (*parents, d, d)",
+            f"shape {covariance.shape}",
+            "Give [[...]] for one column.",
+        )
     if covariance.shape != (*mean.shape, mean.shape[-1]):
         refuse(
             f"{what} must have one entry (a d x d matrix for vectors) for each mean",

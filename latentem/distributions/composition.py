@@ -67,6 +67,16 @@ class Composition:
         divergence = excess(self.centre, alpha / total[..., None])
         return eta, (alpha * divergence - stirling(alpha)).sum(axis=-1) + stirling(total)
 
+    def mean_logs(self, mean: Array) -> Array:
+        """Return the means of log x_j, ``(*parents, d)``, of mean statistics."""
+        return np.log(self.centre) + self._mean_ratios(mean)
+
+    def _mean_ratios(self, mean: Array) -> Array:
+        """Return the means of u_1, ..., u_d."""
+        w, u = mean[..., 0], mean[..., 1:]
+        last = -(w + u @ self.centre[:-1]) / self.centre[-1]
+        return np.concatenate([u, last[..., None]], axis=-1)
+
     def maximum(self, mean: Array, largest: float) -> tuple[Array, Array]:
         r"""Return the concentrations whose mean statistics these are, and whether at the limit.
 
@@ -80,9 +90,7 @@ class Composition:
         small there, and made of w without loss. If the root is beyond the largest sum, the maximum
         is where the sum is the largest, with :math:`\psi(\alpha_j) = G_j + \lambda` for some λ.
         """
-        w, u = mean[..., 0], mean[..., 1:]
-        last = -(w + u @ self.centre[:-1]) / self.centre[-1]
-        u = np.concatenate([u, last[..., None]], axis=-1)
+        w, u = mean[..., 0], self._mean_ratios(mean)
         weight = self.centre * np.exp(u)  # e^G
         deficit = w - (np.expm1(u) - u) @ self.centre
         logs = np.log(self.centre) + u

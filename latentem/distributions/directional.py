@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from typing import Self
+from typing import ClassVar, Self
 
 import attrs
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from latentem.distributions.arrays import Array, as_float_array
 from latentem.distributions.base import ExponentialFamily, parameter, single_moves
 from latentem.distributions.bessel import concentration_of, mean_length
+from latentem.distributions.checks import as_names, check_held
 from latentem.distributions.positive import check_limit
 from latentem.errors import ModelError, Unsuitable
 
@@ -35,41 +36,37 @@ class Pole:
 class Directional(ExponentialFamily):
     """What both share: a mean direction and a concentration for each state."""
 
+    holdable: ClassVar[tuple[str, ...]] = ("mean", "concentration")
+
     mean: Array | None = parameter(converter=as_float_array)
     concentration: Array | None = parameter(converter=as_float_array)
     largest_concentration: float = attrs.field(default=1e8, kw_only=True, validator=check_limit)
+    held: tuple[str, ...] = attrs.field(default=(), kw_only=True, converter=as_names)
     reference: Pole | None = attrs.field(default=None, kw_only=True)
     at_limit: Array | None = attrs.field(default=None, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
         name = type(self).__name__
-        if self.mean is None and self.concentration is None:
+        check_held(self)
+        mean, kappa = self.mean, self.concentration
+        if mean is not None and not np.all(np.isfinite(mean)):
+            raise ModelError(f"{name}: mean must be finite, got {mean}. Give directions.")
+        if kappa is None:
             return
-        if self.mean is None or self.concentration is None:
+        if not (np.all(np.isfinite(kappa)) and np.all(kappa >= 0)):
             raise ModelError(
-                f"{name}: mean and concentration must be given both or neither, got only a "
-                f"{'mean' if self.concentration is None else 'concentration'}. Give both, or "
-                "neither to fit them."
+                f"{name}: concentration must be finite and not negative, got {kappa}. "
+                "Give 0 for the uniform distribution."
             )
-        states = self.mean.shape[: self.mean.ndim - self.trailing_axes["mean"]]
-        if self.concentration.shape != states:
+        if mean is not None and kappa.shape != mean.shape[: mean.ndim - self.trailing_axes["mean"]]:
             raise ModelError(
                 f"{name}: concentration must have one entry for each mean, got shapes "
-                f"{self.concentration.shape} and {self.mean.shape}. Repeat one that is shared."
+                f"{kappa.shape} and {mean.shape}. Repeat one that is shared."
             )
-        if not (np.all(np.isfinite(self.concentration)) and np.all(self.concentration >= 0)):
-            raise ModelError(
-                f"{name}: concentration must be finite and not negative, got "
-                f"{self.concentration}. Give 0 for the uniform distribution."
-            )
-        if not np.all(np.isfinite(self.mean)):
-            raise ModelError(f"{name}: mean must be finite, got {self.mean}. Give directions.")
 
     def __repr__(self) -> str:
-        name = type(self).__name__
-        if not self.is_parameterised:
-            return f"{name}()"
-        return f"{name}(mean={self.mean!r}, concentration={self.concentration!r})"
+        known = {name: array for name, array in self.parameters.items() if array is not None}
+        return f"{type(self).__name__}({', '.join(f'{name}={a!r}' for name, a in known.items())})"
 
     def known(self) -> tuple[Array, Array]:
         """Return the mean directions and the concentrations, or raise `ModelError`."""
@@ -112,7 +109,7 @@ class Directional(ExponentialFamily):
         return attrs.evolve(self, reference=Pole(self.direction(mean), spread))
 
     def check_fit(self) -> None:
-        if self.reference is not None and not self.reference.spread:
+        if self.reference is not None and not self.reference.spread and not self.held:
             raise Unsuitable(
                 "vary because the likelihood of {node} has no maximum where all values are equal",
                 "a constant direction",
@@ -131,10 +128,16 @@ class Directional(ExponentialFamily):
         distances: Array = np.stack(squares, axis=1) / spread
         return distances
 
-    def at_maximum(self, mean: Array, length: Array, square: Array, d: int) -> Self:
+    def towards(self, mean: Array, length: Array, square: Array, d: int) -> Self:
         """Return the maximiser for mean vectors of length R, given also 1 - R^2."""
+        if "concentration" in self.held:
+            return attrs.evolve(self, mean=mean)
         length = np.minimum(length, 1.0)
-        rest = square / (1.0 + length)
+        return self.about_mean(mean, length, square / (1.0 + length), d)
+
+    def about_mean(self, mean: Array, length: Array, rest: Array, d: int) -> Self:
+        """Return the best about these directions for the mean of mu.x, given also 1 minus it."""
+        length = np.maximum(length, 0.0)
         _, smallest = mean_length(np.asarray(self.largest_concentration), d)
         at_limit = rest < smallest
         kappa = concentration_of(length, np.maximum(rest, smallest), d)
@@ -143,7 +146,7 @@ class Directional(ExponentialFamily):
         return attrs.evolve(self, mean=mean, concentration=kappa, at_limit=at_limit)
 
     def feasible(self) -> Self:
-        if self.concentration is None:
+        if self.concentration is None or "concentration" in self.held:
             return self
         most = np.minimum(self.concentration, self.largest_concentration)
         return attrs.evolve(self, concentration=most)
@@ -151,5 +154,7 @@ class Directional(ExponentialFamily):
     def concentration_moves(self) -> list[dict[str, Array]]:
         """Return the moves of the concentrations that are between 0 and the largest."""
         _, kappa = self.known()
+        if "concentration" in self.held:
+            return []
         held = False if self.at_limit is None else self.at_limit
         return [{"concentration": move} for move in single_moves(np.where(held, 0.0, kappa))]

@@ -9,8 +9,8 @@ import attrs
 import numpy as np
 
 from latentem.distributions.arrays import Array
-from latentem.distributions.base import Distribution, parameter
-from latentem.distributions.checks import check_column, naming
+from latentem.distributions.base import Distribution, free_entries, parameter
+from latentem.distributions.checks import as_names, check_column, check_held, naming
 from latentem.distributions.formulas import Formulas
 from latentem.errors import ModelError, Unsuitable
 
@@ -53,12 +53,14 @@ class DiscreteUniform(Distribution):
     ----------
     low, high : array of int, (\*parents,), optional
         The ends of the range, both included.
+    held : tuple of str
+        The end that is held at its value while the other is fitted, ``("low",)`` or ``("high",)``.
+        Follows from giving only one of them, which may be one for all states.
 
     Raises
     ------
     ModelError
-        If an end is no integer, a low end is above its high end, only one is given, or shapes
-        disagree.
+        If an end is no integer, a low end is above its high end, or shapes disagree.
 
     Examples
     --------
@@ -66,6 +68,11 @@ class DiscreteUniform(Distribution):
     >>> import latentem as lem
     >>> lem.DiscreteUniform().fit(np.array([1, 4, 9]), np.array([1.0, 1.0, 0.0]))
     DiscreteUniform(low=array(1), high=array(4))
+
+    Numbers that count from 1, of which some have been seen:
+
+    >>> lem.DiscreteUniform(low=1).fit(np.array([19, 40, 42, 60]), np.ones(4))
+    DiscreteUniform(low=array(1), high=array(60))
     """
 
     formulas = Formulas(
@@ -81,21 +88,19 @@ class DiscreteUniform(Distribution):
     )
 
     trailing_axes: ClassVar[Mapping[str, int]] = {"low": 0, "high": 0}
+    holdable: ClassVar[tuple[str, ...]] = ("low", "high")
     bounds_support: ClassVar[bool] = True
 
     low: Array | None = parameter(converter=_integers)
     high: Array | None = parameter(converter=_integers)
+    held: tuple[str, ...] = attrs.field(default=(), kw_only=True, converter=as_names)
     #: The range of the data, in units of which seeds are compared.
     width: float | None = attrs.field(default=None, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
-        if self.low is None and self.high is None:
-            return
+        check_held(self)
         if self.low is None or self.high is None:
-            raise ModelError(
-                "DiscreteUniform: low and high must be given both or neither, got only a "
-                f"{'low' if self.high is None else 'high'}. Give both, or neither to fit them."
-            )
+            return
         if self.low.shape != self.high.shape:
             raise ModelError(
                 "DiscreteUniform: low and high must have one entry each for each state, got shapes "
@@ -108,8 +113,8 @@ class DiscreteUniform(Distribution):
             )
 
     def __repr__(self) -> str:
-        known = "" if self.low is None else f"low={self.low!r}, high={self.high!r}"
-        return f"DiscreteUniform({known})"
+        known = {name: array for name, array in self.parameters.items() if array is not None}
+        return f"DiscreteUniform({', '.join(f'{name}={a!r}' for name, a in known.items())})"
 
     def known(self) -> tuple[Array, Array]:
         """Return the ends, or raise `ModelError`."""
@@ -122,8 +127,8 @@ class DiscreteUniform(Distribution):
 
     @property
     def n_parameters(self) -> int:
-        """The ends of all ranges."""
-        return 0 if self.low is None else 2 * self.low.size
+        """The ends of all ranges, less those that are held."""
+        return free_entries(self)
 
     def check(self, value: Array) -> Array:
         value = check_column(value, "DiscreteUniform")
@@ -163,6 +168,12 @@ class DiscreteUniform(Distribution):
         x = value.reshape(-1, *(1,) * (weights.ndim - 1))
         low = np.where(counted, x, LARGEST_INTEGER).min(axis=0)
         high = np.where(counted, x, -LARGEST_INTEGER).max(axis=0)
+        if "low" in self.held:
+            low = np.broadcast_to(np.asarray(self.low), low.shape)
+            high = np.maximum(low, high)
+        if "high" in self.held:
+            high = np.broadcast_to(np.asarray(self.high), high.shape)
+            low = np.minimum(low, high)
         return attrs.evolve(self, low=low, high=high)
 
     def directions(self) -> list[dict[str, Array]]:

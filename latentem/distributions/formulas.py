@@ -39,6 +39,9 @@ class Formulas:
         The maximiser, or the equations that it solves; empty if nothing is fitted.
     symbols : mapping of str to str
         From the LaTeX of a symbol to the name of the parameter.
+    held : mapping of str to str
+        The update of the others where one parameter is held, by its name. For those that are not
+        here it is `update` without the equations for them.
 
     Examples
     --------
@@ -53,12 +56,19 @@ class Formulas:
     statistics: str = ""
     update: str = ""
     symbols: Mapping[str, str] = attrs.field(factory=dict)
+    held: Mapping[str, str] = attrs.field(factory=dict)
 
     def written_into(self, text: str) -> str:
         """Return a docstring with its ``{log_density}`` and the like filled in."""
         for name in ("log_density", "statistics", "update"):
             text = text.replace(f"{{{name}}}", getattr(self, name))
         return text
+
+    def holding(self, names: Collection[str]) -> Formulas:
+        """Return these with the update of what is free where some parameters are held."""
+        changed = [self.held[name] for name in names if name in self.held]
+        formulas = attrs.evolve(self, update=changed[0]) if changed else self
+        return formulas.without_update(names)
 
     def without_update(self, names: Collection[str] | None) -> Formulas:
         """Return these without the equations for some parameters, all if None."""

@@ -39,7 +39,9 @@ class Gamma(PositiveFamily):
 
     (Johnson, Kotz and Balakrishnan, Continuous Univariate Distributions 1, 1994, section 17.7),
     found by Newton's method in 1 / a, in which the left side is nearly a straight line (Minka,
-    Estimating a Gamma distribution, 2002), within the bracket from 1 to 2 times the right side.
+    Estimating a Gamma distribution, 2002), within the bracket from 1 to 2 times the right side. A
+    shape that is held leaves the first; of a rate b that is held the shape is the root of
+    :math:`\psi(a) = \log b + \overline{\log x}`.
 
     The right side is small for large shapes. The statistics are therefore z = x / c and
     z - 1 - log z, c being the mean of the data, of which it is made without loss where a state is
@@ -81,6 +83,7 @@ class Gamma(PositiveFamily):
             r"\log \hat a_k - \psi(\hat a_k) = \log \overline{x} - \overline{\log x}"
         ),
         symbols={"a": "shape", "b": "rate"},
+        held={"rate": r"\psi(\hat a_k) = \log b_k + \overline{\log x}"},
     )
 
     trailing_axes: ClassVar[Mapping[str, int]] = {"shape": 0, "rate": 0}
@@ -91,13 +94,6 @@ class Gamma(PositiveFamily):
     rate: Array | None = parameter(converter=as_float_array)
     largest_shape: float = attrs.field(default=1e8, kw_only=True, validator=check_limit)
     held: tuple[str, ...] = attrs.field(default=(), kw_only=True, converter=as_names)
-
-    @property
-    def own_formulas(self) -> Formulas | None:
-        formulas = super().own_formulas
-        if formulas is None or "rate" not in self.held or "shape" in self.held:
-            return formulas
-        return attrs.evolve(formulas, update=r"\psi(\hat a_k) = \log b_k + \overline{\log x}")
 
     def log_density(self, x: Array) -> Array:
         a, b = self.known()
@@ -116,12 +112,15 @@ class Gamma(PositiveFamily):
 
     def from_mean(self, mean: Array, weight: Array) -> Self:
         share, surplus = mean[..., 0], mean[..., 1]
-        if self.shape is not None and "shape" in self.held:
-            return attrs.evolve(self, rate=self.shape / (share * self.centre), at_limit=None)
-        if self.rate is not None and "rate" in self.held:
+        shape, rate = self._held_value("shape"), self._held_value("rate")
+        if shape is not None:
+            return attrs.evolve(self, rate=shape / (share * self.centre), at_limit=None)
+        if rate is not None:
             # digamma(a) = log b + the mean of log x
             mean_log = np.log(self.centre) + share - 1.0 - surplus
-            a = inverse_digamma(np.log(self.rate) + mean_log)
+            # Of more, the root is beyond the limit anyway.
+            most = np.log(self.largest_shape) + 1.0
+            a = inverse_digamma(np.minimum(np.log(rate) + mean_log, most))
             at_limit = a > self.largest_shape
             return attrs.evolve(self, shape=np.minimum(a, self.largest_shape), at_limit=at_limit)
         spread = surplus - excess(share, 1.0)  # log of the mean - mean of the logs
@@ -131,11 +130,12 @@ class Gamma(PositiveFamily):
         return attrs.evolve(self, shape=a, rate=a / (share * self.centre), at_limit=at_limit)
 
     def feasible(self) -> Self:
-        if not self.is_parameterised:
+        if not self.is_parameterised or "shape" in self.held:
             return self
         a, b = self.known()
         shape = np.minimum(a, self.largest_shape)
-        return attrs.evolve(self, shape=shape, rate=np.where(shape < a, b * shape / a, b))
+        rate = b if "rate" in self.held else np.where(shape < a, b * shape / a, b)
+        return attrs.evolve(self, shape=shape, rate=rate)
 
     def directions(self) -> list[dict[str, Array]]:
         """Vary the rate by itself, and both together, keeping the mean."""

@@ -13,6 +13,7 @@ from latentem.distributions.base import Distribution, ExponentialFamily
 from latentem.distributions.checks import (
     as_names,
     check_floor,
+    check_held,
     check_moments,
     check_real,
     counted,
@@ -184,6 +185,8 @@ class Gaussian(ExponentialFamily):
         if structure is None:
             structure = self.covariance if isinstance(self.covariance, Structure) else Full()
         object.__setattr__(self, "structure", structure.pooled if self.shared else structure)
+        if "mean" in self.held and self.rounding is not None:  # what is held is exact
+            object.__setattr__(self, "rounding", None)
         _, covariance = self.parameters.values()
         if self.reference is None:  # given by a user, not by a maximiser
             self._check_given(covariance)
@@ -197,15 +200,14 @@ class Gaussian(ExponentialFamily):
 
     def _check_given(self, covariance: Array | None) -> None:
         """Raise `ModelError` unless what a user gave makes a Gaussian; hold what is given alone."""
+        check_held(self)
         mean = self.mean
-        if (mean is None) is not (covariance is None) and not self.held:
-            object.__setattr__(self, "held", ("mean",) if covariance is None else ("covariance",))
         if mean is not None and covariance is None:
             d = mean.shape[-1] if mean.ndim else 1
             unit = np.eye(d) if mean.ndim else np.ones(())
             check_moments(mean, np.broadcast_to(unit, (*mean.shape, d) if mean.ndim else ()))
         elif covariance is not None and mean is None:
-            check_moments(np.zeros(covariance.shape[:-1]), covariance)
+            check_moments(np.zeros(covariance.shape[:-1] or 1), covariance)
         else:
             check_moments(mean, covariance)
         if self.prior is not None and not isinstance(self.prior, NormalInverseWishart):
@@ -306,7 +308,7 @@ class Gaussian(ExponentialFamily):
         return super().started_from(other)
 
     def feasible(self) -> Self:
-        if self.reference is None or not self.is_parameterised:
+        if self.reference is None or not self.is_parameterised or "covariance" in self.held:
             return self
         z_mean, _, _ = self.standard_form()
         _, covariance = self.known()
@@ -499,10 +501,13 @@ class Gaussian(ExponentialFamily):
         """Return the distribution with these means in units of the reference, and covariances."""
         changes: dict[str, Any] = {"at_floor": None, "whitening": None, **covariances}
         if self.reference is None:
-            return attrs.evolve(self, mean=z_mean, **changes)
-        mean, rounding = self.reference.means(z_mean)
+            if "mean" not in self.held:
+                changes["mean"] = z_mean
+            return attrs.evolve(self, **changes)
+        if "mean" not in self.held:
+            changes["mean"], changes["rounding"] = self.reference.means(z_mean)
         reference = self.reference.base or self.reference
-        return attrs.evolve(self, mean=mean, rounding=rounding, reference=reference, **changes)
+        return attrs.evolve(self, reference=reference, **changes)
 
     def directions(self) -> list[dict[str, Array]]:
         """Means and covariances in units of the covariance's root L: mu + L e, Sigma + L E L'.
@@ -614,6 +619,14 @@ class Gaussian(ExponentialFamily):
         own = np.sqrt(once) * np.linalg.cholesky(prior.scale / np.outer(scale, scale))
         roots = [(np.sqrt(kappa) * (mean - expected))[..., None], np.tile(own, (len(n), 1, 1))]
         return mean, n + (kappa > 0) + once * (prior.df + d + 1), roots
+
+    def standard_mean(self) -> Array:
+        """Return the means as those of the values whose moments are taken, y with z = root y."""
+        assert self.mean is not None
+        mean = self._standard_mean(self.mean, self.rounding)
+        if self.reference is None or self.reference.root is None:
+            return mean
+        return np.asarray(np.linalg.solve(self.reference.root, mean[..., None])[..., 0])
 
     def _standard_mean(self, mean: Array, rounding: Array | None) -> Array:
         """Return means in units of the reference."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import attrs
 import numpy as np
 
 from latentem.distributions.arrays import Array, as_float_array
 from latentem.distributions.base import parameter
+from latentem.distributions.checks import as_names
 from latentem.distributions.formulas import Formulas
 from latentem.distributions.positive import (
     PositiveFamily,
@@ -28,7 +29,9 @@ class InverseGaussian(PositiveFamily):
               {update}
 
     the means being weighted by the responsibilities (Tweedie, Statistical properties of inverse
-    Gaussian distributions I, Annals of Mathematical Statistics 28, 1957).
+    Gaussian distributions I, Annals of Mathematical Statistics 28, 1957). A shape that is held
+    leaves the first; about a mean m that is held the shape is the inverse of the mean of
+    :math:`(x - m)^2 / (m^2 x)`.
 
     The statistics are z = x / c and (z - 1)^2 / z, c being the mean of the data, which keeps the
     digits of states close to c; elsewhere a ratio shape / mean of s is found to about s machine
@@ -42,11 +45,15 @@ class InverseGaussian(PositiveFamily):
         Largest allowed ratio of shape to mean: that of a state whose values are all equal would
         grow without bound. The fit is the exact maximiser under this constraint, and says when it
         is active.
+    held : tuple of str
+        What is held at its value while the other is fitted, ``("mean",)`` or ``("shape",)``.
+        Follows from giving only one of them, which may be one for all states. A shape that is held
+        has no largest value.
 
     Raises
     ------
     ModelError
-        If a parameter is not positive and finite, only one is given, or shapes disagree.
+        If a parameter is not positive and finite, or shapes disagree.
 
     Examples
     --------
@@ -55,6 +62,12 @@ class InverseGaussian(PositiveFamily):
     >>> g = lem.InverseGaussian().fit(np.array([1.0, 2.0, 6.0]), np.ones(3))
     >>> print(g.mean.round(4), g.shape.round(4))
     3.0 4.5
+
+    About a mean that is known:
+
+    >>> about_2 = lem.InverseGaussian(mean=2.0).fit(np.array([1.0, 2.0, 6.0]), np.ones(3))
+    >>> print(about_2.shape.round(4))
+    3.2727
     """
 
     formulas = Formulas(
@@ -68,14 +81,17 @@ class InverseGaussian(PositiveFamily):
             r"1 / \hat\lambda_k = \overline{1 / x} - 1 / \overline{x}"
         ),
         symbols={r"\mu": "mean", r"\lambda": "shape"},
+        held={"mean": r"1 / \hat\lambda_k = \overline{(x - \mu_k)^2 / (\mu_k^2 x)}"},
     )
 
     trailing_axes: ClassVar[Mapping[str, int]] = {"mean": 0, "shape": 0}
+    holdable: ClassVar[tuple[str, ...]] = ("mean", "shape")
     limit: ClassVar[str] = "the ratio of shape to mean is at its largest, {self.largest_shape:g}"
 
     mean: Array | None = parameter(converter=as_float_array)
     shape: Array | None = parameter(converter=as_float_array)
     largest_shape: float = attrs.field(default=1e8, kw_only=True, validator=check_limit)
+    held: tuple[str, ...] = attrs.field(default=(), kw_only=True, converter=as_names)
 
     def log_density(self, x: Array) -> Array:
         mean, shape = self.known()
@@ -98,6 +114,11 @@ class InverseGaussian(PositiveFamily):
 
     def from_mean(self, mean: Array, weight: Array) -> Self:
         m, distance = mean[..., 0], mean[..., 1]
+        if "shape" in self.held:
+            return attrs.evolve(self, mean=m * self.centre)
+        held = self._held_value("mean")
+        if held is not None:
+            return attrs.evolve(self, **self._shape_about(held, m, distance))
         spread = m * distance - np.square(m - 1)  # mean / shape
         at_limit = spread < 1 / self.largest_shape
         largest, inverse = self.largest_shape, distance + 2 - m  # the mean of 1 / z
@@ -109,15 +130,33 @@ class InverseGaussian(PositiveFamily):
             self, mean=m * self.centre, shape=shape * self.centre, at_limit=at_limit
         )
 
+    def _shape_about(self, mean: Array, m: Array, distance: Array) -> dict[str, Any]:
+        """Return the shapes of means that are held, and where they are the largest.
+
+        With e the relative distance of a mean from the centre, the mean of (z - 1 - e)^2 / z is
+        made of small numbers where states are close to it.
+        """
+        unit = mean / self.centre
+        e = (mean - self.centre) / self.centre
+        square = np.square(unit) * distance + e * (e * (2 - m) - 2 * (m - 1))
+        spread = square / unit  # mean / shape
+        least = 1 / self.largest_shape
+        return {"shape": mean / np.maximum(spread, least), "at_limit": spread < least}
+
     def feasible(self) -> Self:
-        if not self.is_parameterised:
+        if not self.is_parameterised or "shape" in self.held:
             return self
         mean, shape = self.known()
         return attrs.evolve(self, shape=np.minimum(shape, self.largest_shape * mean))
 
     def directions(self) -> list[dict[str, Array]]:
-        """Vary mean and shape by themselves; together where their ratio is at its largest."""
+        """Vary mean and shape by themselves; together where their ratio is at its largest.
+
+        What is held stays.
+        """
         mean, shape = self.known()
+        if "shape" in self.held:
+            return single_state_moves({"mean": mean})
         held = np.zeros(mean.shape, bool) if self.at_limit is None else self.at_limit
         found = []
         for both, one, other, fixed in zip(
@@ -127,7 +166,10 @@ class InverseGaussian(PositiveFamily):
             held.ravel(),
             strict=True,
         ):
-            found += [both] if fixed else [one, other]
+            if "mean" in self.held:
+                found += [] if fixed else [other]
+            else:
+                found += [both] if fixed else [one, other]
         return found
 
     def expected_value(self) -> Array:

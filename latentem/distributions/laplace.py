@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import attrs
 import numpy as np
 
 from latentem.distributions.arrays import Array, as_float_array
-from latentem.distributions.base import Distribution, parameter, single_moves
-from latentem.distributions.checks import check_column, check_floor, check_real, naming
+from latentem.distributions.base import Distribution, free_entries, parameter, single_moves
+from latentem.distributions.checks import (
+    as_names,
+    check_column,
+    check_floor,
+    check_held,
+    check_real,
+    naming,
+)
 from latentem.distributions.formulas import Formulas
 from latentem.errors import ModelError, Unsuitable
 
@@ -44,11 +51,16 @@ class Laplace(Distribution):
         Smallest allowed scale, in units of the mean absolute deviation of all data from their
         median: a state whose values are all equal would have none. The fit is the exact maximiser
         under this constraint, and says when it is active.
+    held : tuple of str
+        What is held at its value while the other is fitted, ``("location",)`` or ``("scale",)``: of
+        a scale that is held the location is the median still, about a location that is held the
+        scale is the mean absolute deviation. Follows from giving only one of them, which may be one
+        for all states.
 
     Raises
     ------
     ModelError
-        If a scale is not positive and finite, only one is given, or shapes disagree.
+        If a scale is not positive and finite, or shapes disagree.
 
     Examples
     --------
@@ -56,6 +68,8 @@ class Laplace(Distribution):
     >>> import latentem as lem
     >>> lem.Laplace().fit(np.array([1.0, 2.0, 9.0]), np.ones(3))
     Laplace(location=array(2.), scale=array(2.66666667))
+    >>> lem.Laplace(location=0.0).fit(np.array([1.0, 2.0, 9.0]), np.ones(3)).scale
+    array(4.)
     """
 
     formulas = Formulas(
@@ -69,40 +83,35 @@ class Laplace(Distribution):
 
     trailing_axes: ClassVar[Mapping[str, int]] = {"location": 0, "scale": 0}
 
+    holdable: ClassVar[tuple[str, ...]] = ("location", "scale")
+
     location: Array | None = parameter(converter=as_float_array)
     scale: Array | None = parameter(converter=as_float_array)
     floor: float = attrs.field(default=1e-9, kw_only=True, validator=check_floor)
+    held: tuple[str, ...] = attrs.field(default=(), kw_only=True, converter=as_names)
     reference: _Spread | None = attrs.field(default=None, kw_only=True)
     at_floor: Array | None = attrs.field(default=None, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
-        if self.location is None and self.scale is None:
-            return
-        if self.location is None or self.scale is None:
+        check_held(self)
+        location, scale = self.location, self.scale
+        if location is not None and not np.all(np.isfinite(location)):
             raise ModelError(
-                "Laplace: location and scale must be given both or neither, got only a "
-                f"{'location' if self.scale is None else 'scale'}. Give both, or neither to fit "
-                "them."
+                f"Laplace: location must be finite, got {location}. Give finite locations."
             )
-        if self.location.shape != self.scale.shape:
+        if scale is not None and not np.all((scale > 0) & np.isfinite(scale)):
+            raise ModelError(
+                f"Laplace: scale must be positive and finite, got {scale}. Give a positive scale."
+            )
+        if location is not None and scale is not None and location.shape != scale.shape:
             raise ModelError(
                 "Laplace: location and scale must have one entry each for each state, got shapes "
-                f"{self.location.shape} and {self.scale.shape}. Repeat the one that is shared."
-            )
-        if not np.all(np.isfinite(self.location)):
-            raise ModelError(
-                f"Laplace: location must be finite, got {self.location}. Give finite locations."
-            )
-        if not np.all((self.scale > 0) & np.isfinite(self.scale)):
-            raise ModelError(
-                f"Laplace: scale must be positive and finite, got {self.scale}. "
-                "Give a positive scale."
+                f"{location.shape} and {scale.shape}. Repeat the one that is shared."
             )
 
     def __repr__(self) -> str:
-        if self.location is None:
-            return "Laplace()"
-        return f"Laplace(location={self.location!r}, scale={self.scale!r})"
+        known = {name: array for name, array in self.parameters.items() if array is not None}
+        return f"Laplace({', '.join(f'{name}={array!r}' for name, array in known.items())})"
 
     def known(self) -> tuple[Array, Array]:
         """Return location and scale, or raise `ModelError`."""
@@ -115,8 +124,8 @@ class Laplace(Distribution):
 
     @property
     def n_parameters(self) -> int:
-        """A location and a scale for each state."""
-        return 0 if self.location is None else 2 * self.location.size
+        """A location and a scale for each state, less what is held."""
+        return free_entries(self)
 
     @property
     def state_arrays(self) -> dict[str, Array | None]:
@@ -149,7 +158,7 @@ class Laplace(Distribution):
         return attrs.evolve(self, reference=_Spread(float(deviation)))
 
     def check_fit(self) -> None:
-        if self.reference is not None and not self.reference.deviation:
+        if self.reference is not None and not self.reference.deviation and not self.held:
             raise Unsuitable(
                 "vary because the likelihood of {node} has no maximum where all values are equal",
                 "a constant column",
@@ -173,34 +182,37 @@ class Laplace(Distribution):
             return np.asarray(-np.abs(x - location) / scale - np.log(2.0 * scale))
 
     def fit(self, value: Array, weights: Array) -> Self:
+        parents = weights.shape[1:]
         bound = self if self.reference is not None else self.bind(value)
-        flat = weights.reshape(len(weights), -1)
-        location = weighted_median(value, flat)
-        share = flat / np.maximum(flat.sum(axis=0), np.finfo(float).tiny)
-        deviation = np.einsum("nk,nk->k", share, np.abs(value[:, None] - location))
-        return bound._of(location, deviation, weights.shape[1:])
+        bound = bound.flatten(parents) if self.held else bound
+        return bound._fit(value, weights.reshape(len(weights), -1)).unflatten(parents)
 
-    def _of(self, location: Array, deviation: Array, parents: tuple[int, ...]) -> Self:
-        """Return the distribution with these parameters, the scales no smaller than the floor."""
+    def _fit(self, value: Array, weights: Array) -> Self:
+        held = self._held_value("location")
+        location = weighted_median(value, weights) if held is None else held
+        if "scale" in self.held:
+            return attrs.evolve(self, location=location)
+        share = weights / np.maximum(weights.sum(axis=0), np.finfo(float).tiny)
+        deviation = np.einsum("nk,nk->k", share, np.abs(value[:, None] - location))
+        return attrs.evolve(self, location=location, **self._above_floor(deviation))
+
+    def _above_floor(self, deviation: Array) -> dict[str, Any]:
+        """Return the scales, no smaller than the floor, and which are at it."""
         assert self.reference is not None
         # Of equal values that stand alone the floor is that of a unit.
         smallest = self.floor * (self.reference.deviation or 1.0)
-        return attrs.evolve(
-            self,
-            location=location.reshape(parents),
-            scale=np.maximum(deviation, smallest).reshape(parents),
-            at_floor=(deviation < smallest).reshape(parents),
-        )
+        return {"scale": np.maximum(deviation, smallest), "at_floor": deviation < smallest}
 
     def feasible(self) -> Self:
-        if self.reference is None or not self.is_parameterised:
+        if self.reference is None or not self.is_parameterised or "scale" in self.held:
             return self
-        location, scale = self.known()
-        return self._of(location, scale, scale.shape)
+        return attrs.evolve(self, **self._above_floor(self.known()[1]))
 
     def directions(self) -> list[dict[str, Array]]:
         """Vary the scales; by a location that a row is on the likelihood has no derivative."""
         _, scale = self.known()
+        if "scale" in self.held:
+            return []
         held = np.zeros(scale.shape, bool) if self.at_floor is None else self.at_floor
         return [{"scale": move} for move in single_moves(np.where(held, 0.0, scale))]
 

@@ -14,6 +14,7 @@ from latentem.distributions.base import Distribution, ExponentialFamily, Inputs,
 from latentem.distributions.checks import (
     as_names,
     check_floor,
+    check_held,
     check_moments,
     check_real,
     counted,
@@ -147,6 +148,8 @@ class LinearGaussian(NamesCovariates, ExponentialFamily):
     def __attrs_post_init__(self) -> None:
         self.check_named()
         given = [self.intercept, self.coefficients, self.covariance]
+        if self.held:
+            check_held(self)
         if all(array is None for array in given):
             return
         if any(array is None for array in given):
@@ -386,6 +389,8 @@ class LinearGaussian(NamesCovariates, ExponentialFamily):
             covariance, at_floor = self.covariance, None
         middle = first[..., p:] - (slopes @ first[..., :p, None])[..., 0]
         a, rounding, b = lines.lines(middle, slopes)
+        if self.coefficients is not None and "coefficients" in self.held:
+            b = self.coefficients
         return attrs.evolve(
             self,
             intercept=a,
@@ -404,7 +409,7 @@ class LinearGaussian(NamesCovariates, ExponentialFamily):
         return self if reference is self.reference else attrs.evolve(self, reference=reference)
 
     def feasible(self) -> Self:
-        if self.reference is None or not self.is_parameterised:
+        if self.reference is None or not self.is_parameterised or "covariance" in self.held:
             return self
         scale = self.reference.y_scale
         _, _, covariance = self.known()

@@ -9,8 +9,20 @@ import attrs
 import numpy as np
 
 from latentem.distributions.arrays import Array, as_float_array
-from latentem.distributions.base import BOUNDARY, Distribution, parameter, single_moves
-from latentem.distributions.checks import check_column, check_integers, naming
+from latentem.distributions.base import (
+    BOUNDARY,
+    Distribution,
+    free_entries,
+    parameter,
+    single_moves,
+)
+from latentem.distributions.checks import (
+    as_names,
+    check_column,
+    check_held,
+    check_integers,
+    naming,
+)
 from latentem.distributions.formulas import Formulas
 from latentem.distributions.kernels import Kernel
 from latentem.distributions.positive import check_limit
@@ -51,17 +63,24 @@ class NegativeBinomial(Distribution):
     s to the limit. With probability of a success :math:`\pi`, the failures before the s-th success
     have mean :math:`s (1 - \pi) / \pi`.
 
+    For a mean m that is held the size solves
+
+    .. math:: \overline{\psi(x + \hat s_k)} - \psi(\hat s_k) = \log (1 + m_k / \hat s_k)
+              + \frac{\overline{x} - m_k}{m_k + \hat s_k}
+
+    where the mean of :math:`(x - m_k)^2` exceeds that of x; else the best is the limit again.
+
     Parameters
     ----------
     mean : array, (\*parents,), optional
         A mean of zero gives all its mass to the count 0.
-    size : array, (\*parents,), or float, optional
-        If it is given without a mean, one number that is known for all states and stays.
+    size : array, (\*parents,), optional
     largest_size : float
         Largest allowed size. The fit is the exact maximiser under this constraint, and says when it
         is active: then a Poisson distribution would do.
-    size_known : bool, optional
-        Whether the size stays; by default if it is given without a mean.
+    held : tuple of str
+        What is held at its value while the other is fitted, ``("mean",)`` or ``("size",)``. Follows
+        from giving only one of them, which may be one for all states.
 
     Raises
     ------
@@ -90,20 +109,27 @@ class NegativeBinomial(Distribution):
             r"\overline{\psi(x + \hat s_k)} - \psi(\hat s_k) = \log (1 + \hat\mu_k / \hat s_k)"
         ),
         symbols={r"\mu": "mean", "s": "size"},
+        held={
+            "mean": (
+                r"\overline{\psi(x + \hat s_k)} - \psi(\hat s_k) = \log (1 + \mu_k / \hat s_k) "
+                r"+ (\overline{x} - \mu_k) / (\mu_k + \hat s_k)"
+            )
+        },
     )
 
     trailing_axes: ClassVar[Mapping[str, int]] = {"mean": 0, "size": 0}
 
+    holdable: ClassVar[tuple[str, ...]] = ("mean", "size")
+
     mean: Array | None = parameter(converter=as_float_array)
     size: Array | None = parameter(converter=as_float_array)
     largest_size: float = attrs.field(default=1e8, kw_only=True, validator=check_limit)
-    size_known: bool | None = attrs.field(default=None, kw_only=True)
+    held: tuple[str, ...] = attrs.field(default=(), kw_only=True, converter=as_names)
     at_limit: Array | None = attrs.field(default=None, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
+        check_held(self)
         mean, size = self.mean, self.size
-        if self.size_known is None:
-            object.__setattr__(self, "size_known", size is not None and mean is None)
         if mean is not None and not (np.all(np.isfinite(mean)) and np.all(mean >= 0)):
             raise ModelError(
                 f"NegativeBinomial: mean must be finite and not negative, got {mean}. Give a mean."
@@ -113,40 +139,17 @@ class NegativeBinomial(Distribution):
                 f"NegativeBinomial: size must be positive and finite, got {size}. "
                 "Give a positive size, or Poisson() for its limit."
             )
-        if self.size_known and (size is None or size.ndim):
-            raise ModelError(
-                "NegativeBinomial: a known size must be one number for all states, got "
-                f"{size}. Give one, or a mean for each state too."
-            )
-        if not self.size_known and (mean is None) != (size is None):
-            raise ModelError(
-                "NegativeBinomial: mean must be given with a size, got only a mean. "
-                "Give both, only a size, or neither to fit them."
-            )
-        if not self.size_known and mean is not None and mean.shape != size.shape:  # type: ignore[union-attr]
+        if mean is not None and size is not None and mean.shape != size.shape:
             raise ModelError(
                 "NegativeBinomial: mean and size must have one entry each for each state, got "
-                f"shapes {mean.shape} and {size.shape}. "  # type: ignore[union-attr]
-                "Repeat the one that is shared."
+                f"shapes {mean.shape} and {size.shape}. Repeat the one that is shared."
             )
 
-    @property
-    def own_formulas(self) -> Formulas | None:
-        formulas = super().own_formulas
-        return formulas.without_update(["size"]) if formulas and self.size_known else formulas
-
     def __repr__(self) -> str:
-        known = {"mean": self.mean, "size": self.size}
-        parts = [f"{name}={array!r}" for name, array in known.items() if array is not None]
-        if self.size_known and self.mean is not None:
-            parts.append("size_known=True")
-        return f"NegativeBinomial({', '.join(parts)})"
+        known = {name: array for name, array in self.parameters.items() if array is not None}
+        return f"NegativeBinomial({', '.join(f'{name}={a!r}' for name, a in known.items())})"
 
     # -- parameters ----------------------------------------------------------------------------
-
-    @property
-    def parameters(self) -> dict[str, Array | None]:
-        return {"mean": self.mean} if self.size_known else {"mean": self.mean, "size": self.size}
 
     @property
     def state_arrays(self) -> dict[str, Array | None]:
@@ -163,8 +166,8 @@ class NegativeBinomial(Distribution):
 
     @property
     def n_parameters(self) -> int:
-        """All entries of all parameters; a known size is none."""
-        return sum(array.size for array in self.parameters.values() if array is not None)
+        """All entries of all parameters, less what is held."""
+        return free_entries(self)
 
     @property
     def at_constraint(self) -> bool:
@@ -172,26 +175,31 @@ class NegativeBinomial(Distribution):
 
     @property
     def events(self) -> tuple[str, ...]:
-        if self.at_limit is None or not self.at_limit.any():
-            return ()
-        states = ", ".join(map(str, np.flatnonzero(self.at_limit)))
-        return (
-            f"the size is at its largest, {self.largest_size:g}, where the distribution is "
-            f"Poisson's: the counts vary no more than that (state {states})",
-        )
+        found = []
+        if self.at_limit is not None and self.at_limit.any():
+            states = ", ".join(map(str, np.flatnonzero(self.at_limit)))
+            found.append(
+                f"the size is at its largest, {self.largest_size:g}, where the distribution is "
+                f"Poisson's: the counts vary no more than that (state {states})"
+            )
+        if "mean" in self.held and self.size is not None and (self.size <= LEAST_SIZE).any():
+            states = ", ".join(map(str, np.flatnonzero(self.size <= LEAST_SIZE)))
+            found.append(
+                f"the size is at its smallest, {LEAST_SIZE:g}: all counts are 0 (state {states})"
+            )
+        return tuple(found)
 
     def feasible(self) -> Self:
-        if self.size_known or self.size is None:
+        if self.size is None or "size" in self.held:
             return self
         return attrs.evolve(self, size=np.minimum(self.size, self.largest_size))
 
     def directions(self) -> list[dict[str, Array]]:
         mean, size = self.known()
-        moves = [{"mean": move} for move in single_moves(np.where(mean > BOUNDARY, mean, 0.0))]
-        if self.size_known:
-            return moves
         held = np.zeros(size.shape, bool) if self.at_limit is None else self.at_limit
-        return moves + [{"size": move} for move in single_moves(np.where(held, 0.0, size))]
+        sizes = {"mean": np.where(mean > BOUNDARY, mean, 0.0), "size": np.where(held, 0.0, size)}
+        free = [name for name in sizes if name not in self.held]
+        return [{name: move} for name in free for move in single_moves(sizes[name])]
 
     # -- data ----------------------------------------------------------------------------------
 
@@ -228,19 +236,19 @@ class NegativeBinomial(Distribution):
 
     def fit(self, value: Array, weights: Array) -> Self:
         parents = weights.shape[1:]
-        x, weight = tallied(value, weights.reshape(len(weights), -1).T)
+        flat = self.flatten(parents) if self.held else self
+        return flat._fit(value, weights.reshape(len(weights), -1)).unflatten(parents)
+
+    def _fit(self, value: Array, weights: Array) -> Self:
+        x, weight = tallied(value, weights.T)
         total = weight.sum(axis=1)
         share = weight / np.where(total > 0, total, 1.0)[:, None]  # (K, counts)
-        mean = share @ x
-        if self.size_known:
-            return attrs.evolve(self, mean=mean.reshape(parents))
+        held = self._held_value("mean")
+        mean = share @ x if held is None else held
+        if "size" in self.held:
+            return attrs.evolve(self, mean=mean)
         size, at_limit = _size(x.astype(float), share, mean, self.largest_size)
-        return attrs.evolve(
-            self,
-            mean=mean.reshape(parents),
-            size=size.reshape(parents),
-            at_limit=at_limit.reshape(parents),
-        )
+        return attrs.evolve(self, mean=mean, size=size, at_limit=at_limit)
 
     def expected_value(self) -> Array:
         """Return the means, ``(*parents,)``."""
@@ -249,7 +257,6 @@ class NegativeBinomial(Distribution):
     def sample(self, rng: np.random.Generator, state: Array) -> Array:
         """Draw one count for each parent state, ``(n,)``."""
         mean, size = self.known()
-        size = np.broadcast_to(size, mean.shape)
         rate = rng.gamma(size[state]) * (mean / size)[state]
         return rng.poisson(np.minimum(rate, LARGEST_RATE))
 
@@ -273,15 +280,18 @@ def _surplus(d: Array, whole: Array) -> Array:
 def _size(x: Array, share: Array, mean: Array, largest: float) -> tuple[Array, Array]:
     r"""Return the sizes of greatest likelihood, ``(K,)``, and where they are at the largest.
 
-    With :math:`L(a) = \log a - \psi(a)` and :math:`d = (x - \mu) / (s + \mu)`, whose mean is 0, the
-    slope of the log-likelihood of a row is
+    With :math:`L(a) = \log a - \psi(a)` and :math:`d = (x - \mu) / (s + \mu)` the slope of the
+    log-likelihood of a row is, for any mean,
 
     .. math:: g(s) = L(s) - \overline{L(x + s)} - \overline{d - \log(1 + d)},
 
     a difference of small numbers and not, for large sizes, a small difference of large ones. The
     root of -s g is sought in log s. Below it g is positive, as it is, with :math:`\pi` the share of
-    counts above 0, at :math:`s = \pi / (2 \log(1 + \mu / \pi) + 2)`, because
-    :math:`g \ge \pi / s - \log(1 + \mu / s)`.
+    counts above 0 and :math:`c = \max(\bar x / \mu - 1, 0)`, 0 for the mean of the counts, at
+    :math:`s = \pi / (2 \log(1 + \mu / \pi) + 2 + 2 c)`, because
+    :math:`g \ge \pi / s - \log(1 + \mu / s) - c`. Counts of 0 alone leave, about a mean that is
+    held above 0, no size that is best: the smallest is given. That there is no second root is known
+    for the mean of the counts; for others, a search over counts, means and sizes found none.
 
     Parameters
     ----------
@@ -292,16 +302,18 @@ def _size(x: Array, share: Array, mean: Array, largest: float) -> tuple[Array, A
     largest : float
     """
     shift = np.log(largest) + 1.0  # keeps log s - shift away from 0, for a relative tolerance
-    variance = np.einsum("ku,ku->k", share, np.square(x - mean[:, None]))
+    variance, average = np.einsum("ku,ku->k", share, np.square(x - mean[:, None])), share @ x
     high = np.full(len(mean), np.log(largest) - shift)
-    inside = variance - mean > np.square(mean) / largest
-    size = np.full(len(mean), largest)
+    inside = (variance - average > np.square(mean) / largest) & (mean > 0) & (average > 0)
+    size = np.where((average == 0) & (mean > 0), LEAST_SIZE, largest)
     if inside.any():
-        share, mean, variance = share[inside], mean[inside], variance[inside]
+        share, mean, surplus = share[inside], mean[inside], (variance - average)[inside]
         positive = share @ (x > 0)
-        low = np.log(positive) - np.log(2.0 * np.log1p(mean / positive) + 2.0) - shift
+        beyond = np.maximum(average[inside] / mean - 1.0, 0.0)
+        slope = 2.0 * np.log1p(mean / positive) + 2.0 + 2.0 * beyond
+        low = np.log(positive) - np.log(slope) - shift
         low = np.maximum(low, np.log(LEAST_SIZE) - shift)
-        by_moments = 2.0 * np.log(mean) - np.log(variance - mean) - shift
+        by_moments = 2.0 * np.log(mean) - np.log(surplus) - shift
         root = increasing_root(
             lambda log_size: _falling(log_size, shift, x, share, mean),
             low,
@@ -309,7 +321,7 @@ def _size(x: Array, share: Array, mean: Array, largest: float) -> tuple[Array, A
             by_moments,
         )
         size[inside] = np.minimum(np.exp(root + shift), largest)
-    return size, ~inside
+    return size, size >= largest
 
 
 def _falling(

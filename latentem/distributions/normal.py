@@ -13,6 +13,7 @@ from latentem.distributions.base import ExponentialFamily
 from latentem.distributions.checks import (
     as_names,
     check_floor,
+    check_held,
     check_moments,
     check_real,
     naming,
@@ -263,11 +264,10 @@ def check_given(family: str, dist: Any) -> None:
     """Raise `ModelError` unless what a user gave makes a Normal; hold what is given alone."""
     if dist.prior is not None and not isinstance(dist.prior, NormalInverseGamma):
         raise refuse_prior(family, "NormalInverseGamma", dist.prior)
+    check_held(dist)
     given = dist.mean if dist.mean is not None else dist.variance
     if given is None:
         return
-    if (dist.mean is None or dist.variance is None) and not dist.held:
-        object.__setattr__(dist, "held", ("variance" if dist.mean is None else "mean",))
     mean = np.zeros(given.shape) if dist.mean is None else dist.mean
     variance = np.ones(given.shape) if dist.variance is None else dist.variance
     check_moments(mean[..., None], variance[..., None, None], family, "variance")

@@ -10,8 +10,8 @@ import attrs
 import numpy as np
 
 from latentem.distributions.arrays import LOG_ZERO, Array
-from latentem.distributions.base import Distribution, ExponentialFamily
-from latentem.distributions.checks import check_column, naming
+from latentem.distributions.base import Distribution, ExponentialFamily, free_entries
+from latentem.distributions.checks import check_column, check_held, naming
 from latentem.errors import ModelError, Unsuitable
 
 #: Shapes beyond this lose half the digits of a density.
@@ -54,7 +54,7 @@ class PositiveParameters(Distribution):
 
     #: What is said when the constraint of a state is active.
     limit: ClassVar[str] = ""
-    #: Whether the likelihood has a maximum only if the values differ.
+    #: Whether the likelihood has a maximum only if the values differ, where nothing is held.
     needs_spread: ClassVar[bool] = True
     #: What to do about values at the end of the support.
     remedy: ClassVar[str] = (
@@ -67,15 +67,8 @@ class PositiveParameters(Distribution):
     def __attrs_post_init__(self) -> None:
         name = type(self).__name__
         given = {field: array for field, array in self.parameters.items() if array is not None}
-        alone = bool(given) and len(given) < len(self.parameters)
-        if alone and not self.held and set(given) <= set(self.holdable):
-            object.__setattr__(self, "held", tuple(given))
-        if alone and not self.held:
-            every = " and ".join(self.parameters)
-            raise ModelError(
-                f"{name}: {every} must be given all or none, got only {' and '.join(given)}. "
-                "Give all, or none to fit them."
-            )
+        if self.holdable:
+            check_held(self)
         for field, array in given.items():
             if not (np.all(np.isfinite(array)) and np.all(array > 0)):
                 raise ModelError(
@@ -107,9 +100,8 @@ class PositiveParameters(Distribution):
 
     @property
     def n_parameters(self) -> int:
-        """All entries of all parameters."""
-        free = (a for name, a in self.parameters.items() if name not in self.held)
-        return sum(a.size for a in free if a is not None)
+        """All entries of all parameters, less what is held."""
+        return free_entries(self)
 
     @property
     def state_arrays(self) -> dict[str, Array | None]:
@@ -173,7 +165,8 @@ class PositiveParameters(Distribution):
         return attrs.evolve(self, reference=Unit(centre, float(np.sqrt(np.sum(square)))))
 
     def check_fit(self) -> None:
-        if self.needs_spread and self.reference is not None and not self.reference.spread:
+        needs_spread = self.needs_spread and not self.held
+        if needs_spread and self.reference is not None and not self.reference.spread:
             raise Unsuitable(
                 "vary because the likelihood of {node} has no maximum where all values are equal",
                 "a constant column",

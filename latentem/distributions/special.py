@@ -59,6 +59,32 @@ def trigamma_minus_inverse(a: Array) -> Array:
     return value
 
 
+def digamma_difference(b: Array, shift: Array) -> Array:
+    """Return digamma(b + shift) - digamma(b), which falls from infinity to 0 in b."""
+    difference: Array = np.log1p(shift / b) + log_minus_digamma(b) - log_minus_digamma(b + shift)
+    return difference
+
+
+def inverse_digamma_difference(y: Array, shift: Array) -> Array:
+    r"""Return the positive b with digamma(b + shift) - digamma(b) = y, for positive y and shift.
+
+    In t = 1 / b the left side rises, nearly on straight lines from 0 and to infinity. It is between
+    :math:`\log(1 + s t)` and that plus the first term of its series, :math:`s t^2 / (1 + s t)`
+    (Abramowitz and Stegun, 6.3.16), which is between half and all of :math:`\min(s t^2, t)`.
+    """
+
+    def function(t: Array) -> tuple[Array, Array]:
+        b = 1.0 / t
+        bend = trigamma_minus_inverse(b) - trigamma_minus_inverse(b + shift)
+        return digamma_difference(b, shift) - y, b * (shift / (b + shift) + b * bend)
+
+    with np.errstate(over="ignore"):
+        high = np.minimum(np.expm1(y) / shift, np.maximum(2 * y, np.sqrt(2 * y / shift)))
+        low = np.expm1(0.5 * y) / shift
+    low = np.minimum(low, np.maximum(0.5 * y, np.sqrt(0.5 * y / shift)))
+    return 1.0 / increasing_root(function, low, high, 0.5 * (low + high))
+
+
 def stirling(a: Array) -> Array:
     """Return a log a - a - log Gamma(a), about log(a / 2 pi) / 2 (ibid., 6.1.40)."""
     large = np.maximum(a, LARGE)

@@ -11,7 +11,14 @@ import numpy as np
 from latentem.distributions.arrays import Array, as_float_array
 from latentem.distributions.auxiliary import AuxiliaryFamily
 from latentem.distributions.base import Distribution
-from latentem.distributions.checks import check_floor, check_moments, check_real, counted, naming
+from latentem.distributions.checks import (
+    as_names,
+    check_floor,
+    check_moments,
+    check_real,
+    counted,
+    naming,
+)
 from latentem.distributions.covariance import (
     Full,
     Structure,
@@ -30,6 +37,8 @@ from latentem.distributions.student_t_kernel import StudentKernel
 from latentem.distributions.whitening import LOG_2PI
 from latentem.errors import ModelError, Unsuitable
 
+#: What the Gaussian given u calls the parameters that are its own.
+_OF_GAUSSIAN = {"mean": "mean", "scale": "covariance"}
 #: Degrees of freedom that EM starts from (Lange, Little and Taylor, 1989, section 5).
 START = 4.0
 #: Degrees of freedom beyond these lose half the digits of a density.
@@ -75,7 +84,7 @@ class StudentT(AuxiliaryFamily):
     Parameters
     ----------
     df : float, or array, (\*parents,), optional
-        Degrees of freedom. A number without the other parameters is kept; by default they are
+        Degrees of freedom. A number without all other parameters is kept; by default they are
         fitted. The mean exists for df > 1, the covariance, scale df / (df - 2), for df > 2.
     mean : array, (\*parents, d), optional
         The centre. An array of values of shape (n,) is (n, 1).
@@ -84,7 +93,7 @@ class StudentT(AuxiliaryFamily):
         ``"spherical"``, or three letters for what the states share. Or known scale matrices, which
         are no covariances.
     fit_df : bool, optional
-        Whether df is fitted; by default, unless it is given without a mean.
+        Whether df is fitted; by default, unless it is given without all other parameters.
     shared_df : bool
         One df for all states.
     smallest_df, largest_df : float
@@ -97,6 +106,10 @@ class StudentT(AuxiliaryFamily):
         active.
     structure : str, optional
         The structure of the matrices given as ``scale``, used if they are fitted again.
+    held : tuple of str
+        Of ``"mean"`` and ``"scale"``, what is held at its value while the rest is fitted. Follows
+        from giving some of the parameters; they may be one for all states. About a mean that is
+        held the squares are taken from it. With a scale that is held u has no unit of its own.
 
     Raises
     ------
@@ -122,6 +135,8 @@ class StudentT(AuxiliaryFamily):
     >>> x = np.array([-2.0, -1.0, 0.0, 1.0, 2.0, 50.0])
     >>> lem.StudentT(df=3).fit(x[:, None], np.ones(6)).mean.round(2)
     array([0.09])
+    >>> lem.StudentT(df=3, mean=[0.0]).fit(x[:, None], np.ones(6)).scale.round(2)
+    array([[5.47]])
     """
 
     formulas = Formulas(
@@ -148,6 +163,7 @@ class StudentT(AuxiliaryFamily):
     )
 
     trailing_axes: ClassVar[Mapping[str, int]] = {"df": 0, "mean": 1, "scale": 2}
+    holdable: ClassVar[tuple[str, ...]] = ("df", "mean", "scale")
     takes_gaps: ClassVar[bool] = True
 
     df: Array | None = attrs.field(default=None, converter=as_float_array)
@@ -159,6 +175,7 @@ class StudentT(AuxiliaryFamily):
     largest_df: float = attrs.field(default=1e6, kw_only=True)
     floor: float = attrs.field(default=1e-13, kw_only=True, validator=check_floor)
     structure: Structure | None = attrs.field(default=None, kw_only=True, converter=_structure)
+    held: tuple[str, ...] = attrs.field(default=(), kw_only=True, converter=as_names)
     reference: Reference | None = attrs.field(default=None, kw_only=True)
     # As of the Gaussian with this mean and covariance.
     rounding: Array | None = attrs.field(default=None, kw_only=True)
@@ -176,8 +193,9 @@ class StudentT(AuxiliaryFamily):
         known = not isinstance(self.scale, Structure)
         if self.structure is None:
             object.__setattr__(self, "structure", Full() if known else self.scale)
-        if self.fit_df is None:
-            object.__setattr__(self, "fit_df", self.df is None or self.mean is not None)
+        if self.fit_df is None or "df" in self.held:
+            given = known and self.mean is not None and "df" not in self.held
+            object.__setattr__(self, "fit_df", self.df is None or given)
         if not 0 < self.smallest_df <= self.largest_df <= LARGEST_DF:
             raise ModelError(
                 "StudentT: smallest_df must be positive and at most largest_df, and that at most "
@@ -193,7 +211,14 @@ class StudentT(AuxiliaryFamily):
             raise ModelError(
                 "StudentT: mean must be a vector, got a scalar. Give a vector of length 1."
             )
-        check_moments(self.mean, known, "StudentT", "scale")
+        self._hold_what_is_given(known)
+        mean = self.mean
+        if mean is None and known is not None:
+            mean = np.zeros(known.shape[:-1] or 1)
+        if known is None and mean is not None:
+            known = np.broadcast_to(np.eye(mean.shape[-1]), (*mean.shape, mean.shape[-1]))
+        check_moments(mean, known, "StudentT", "scale")
+        known = None if isinstance(self.scale, Structure) else self.scale
         if known is not None and not self.form.allows(known):
             raise ModelError(
                 f"StudentT: scale must have the structure {self.form.name}, got {known.tolist()}. "
@@ -204,16 +229,27 @@ class StudentT(AuxiliaryFamily):
                 f"StudentT: df must be positive and at most {LARGEST_DF:g}, got {self.df}. "
                 "Give degrees of freedom, or Gaussian() for infinitely many."
             )
-        if self.mean is not None and self.df is None:
-            raise ModelError(
-                "StudentT: df must be given with mean and scale, got none. "
-                "Give all three, or none to fit them."
-            )
-        shape = () if self.mean is None else self.mean.shape[:-1]
+        complete = self.mean is not None and known is not None
+        shape = self.mean.shape[:-1] if complete else ()  # type: ignore[union-attr]
         if self.df is not None and self.df.shape != shape:
             raise ModelError(
                 f"StudentT: df must have one entry for each mean, shape {shape}, got shape "
-                f"{self.df.shape}. Repeat the one that is shared; without means give one number."
+                f"{self.df.shape}. Repeat the one that is shared; without means or scales give one "
+                "number."
+            )
+
+    def _hold_what_is_given(self, known: Array | None) -> None:
+        """Hold mean or scale that was given alone; raise `ModelError` unless what is held is."""
+        arrays = {"df": self.df, "mean": self.mean, "scale": known}
+        given = [name for name, array in arrays.items() if array is not None]
+        if not self.held and len(given) < len(arrays):
+            held = tuple(name for name in given if name != "df")
+            object.__setattr__(self, "held", held)
+        if not set(self.held) <= set(given) or len(self.held) == len(arrays):
+            raise ModelError(
+                f"StudentT: held must name some of the parameters that are given, {given}, and not "
+                f"all of {list(arrays)}, got {list(self.held)}. Give what is to be held, or use "
+                "fixed(StudentT(...)) to hold all."
             )
 
     @property
@@ -233,7 +269,10 @@ class StudentT(AuxiliaryFamily):
         if self.is_parameterised:
             return f"StudentT({self.df!r}, mean={self.mean!r}, scale={self.scale!r}{options})"
         df = "" if self.df is None else f"df={self.df}, "
-        return f'StudentT({df}scale="{self.form.name}"{options})'
+        mean = "" if self.mean is None else f"mean={self.mean!r}, "
+        named = isinstance(self.scale, Structure)
+        scale = f'"{self.form.name}"' if named else repr(self.scale)
+        return f"StudentT({df}{mean}scale={scale}{options})"
 
     # -- parameters ----------------------------------------------------------------------------
 
@@ -246,7 +285,9 @@ class StudentT(AuxiliaryFamily):
     @property
     def parameters(self) -> dict[str, Array | None]:
         scale = None if isinstance(self.scale, Structure) else self.scale
-        return {"df": None if self.mean is None else self.df, "mean": self.mean, "scale": scale}
+        # A number that is given with a template is for all states.
+        df = None if self.mean is None or scale is None else self.df
+        return {"df": df, "mean": self.mean, "scale": scale}
 
     @property
     def state_arrays(self) -> dict[str, Array | None]:
@@ -272,6 +313,7 @@ class StudentT(AuxiliaryFamily):
             self.scale,
             floor=self.floor,
             structure=self.form,
+            held=tuple(_OF_GAUSSIAN[name] for name in self.held if name in _OF_GAUSSIAN),
             reference=self.reference,
             rounding=self.rounding,
             at_floor=self.at_floor,
@@ -298,9 +340,9 @@ class StudentT(AuxiliaryFamily):
     @property
     def n_parameters(self) -> int:
         """The means, the scale matrices, and df where it is fitted."""
-        df, mean, _ = self.known()
+        df, _, _ = self.known()
         fitted = 0 if not self.fit_df else 1 if self.shared_df else df.size
-        return mean.size + self.form.n_parameters(df.size, mean.shape[-1]) + fitted
+        return self.gaussian.n_parameters + fitted
 
     def keep(self, old: Self, states: Array) -> Self:
         df, _, _ = self.known()
@@ -457,24 +499,49 @@ class StudentT(AuxiliaryFamily):
         unit, surplus = mean[..., -2], mean[..., -1]
         before = np.ones(unit.shape) if self.unit is None else self.unit
         moments = mean[..., :-2] / unit[..., None]
-        inner = self.gaussian
-        bound = np.full(unit.shape, self.form != type(self.form)())  # shared: one unit for all
-        gaussian = None if bound.any() else inner.from_mean(moments, weight)
+        # What is shared, and what is held, has one unit for all.
+        one = self.form != type(self.form)() or "scale" in self.held
+        bound = np.full(unit.shape, one)
+        gaussian = None if one else self._gaussian_of(moments, weight)
         if gaussian is not None and gaussian.at_floor is not None:
             bound = gaussian.at_floor
         if bound.any():
-            # Mean squares over all rows, and not over what they weigh.
-            first = moments[..., : moments.shape[-1] - self.form.n_moments(self._d)]
-            squares = self.form.of_products(first[..., :, None] * first[..., None, :])
             share = np.where(bound, unit / before, 1.0)[..., None]
-            second = squares + share * (moments[..., first.shape[-1] :] - squares)
-            gaussian = inner.from_mean(np.concatenate([first, second], axis=-1), weight)
+            gaussian = self._gaussian_of(moments, weight, share)
         assert gaussian is not None
         # log of the mean of u - mean of the logs; in the unit before, mean - 1 - mean of the logs
         of_bound = surplus + unit * (1.0 / before - 1.0) + np.log(before)
         spread = np.where(bound, of_bound, surplus - excess(unit, 1.0))
         unit = np.where(bound, before, unit)
         return self._of(gaussian, self._df_of(spread, weight), unit)
+
+    def _gaussian_of(
+        self, moments: Array, weight: Array, share: Array | float | None = None
+    ) -> Gaussian:
+        """Return the Gaussian given u = 1 of moments over what the rows weigh.
+
+        ``share`` ``(*parents, 1)`` is how much of a row they weigh on average, where mean squares
+        are over all rows. About a mean that is held these are squared distances from it.
+        """
+        inner, form = self.gaussian, self.form
+        if "scale" in self.held:
+            record = Statistics(weight, weight[..., None] * moments, 0.0, self.reference)
+            return inner.from_statistics(record)
+        held = self.mean is not None and "mean" in self.held
+        if share is None and not held:
+            return inner.from_mean(moments, weight)
+        first, second = moments[..., : self._d], moments[..., self._d :]
+
+        def squares(vector: Array) -> Array:
+            return form.of_products(vector[..., :, None] * vector[..., None, :])
+
+        spread = second - squares(first)
+        if held:
+            middle = inner.standard_mean()
+            spread = spread + squares(first - middle)
+            first = middle
+        second = squares(first) + (1.0 if share is None else share) * spread
+        return inner.from_mean(np.concatenate([first, second], axis=-1), weight)
 
     @property
     def _d(self) -> int:

@@ -9,8 +9,15 @@ import attrs
 import numpy as np
 
 from latentem.distributions.arrays import Array, as_float_array
-from latentem.distributions.base import Distribution, parameter
-from latentem.distributions.checks import check_column, check_floor, check_real, naming
+from latentem.distributions.base import Distribution, free_entries, parameter
+from latentem.distributions.checks import (
+    as_names,
+    check_column,
+    check_floor,
+    check_held,
+    check_real,
+    naming,
+)
 from latentem.distributions.formulas import Formulas
 from latentem.errors import ModelError, Unsuitable
 
@@ -44,11 +51,14 @@ class Uniform(Distribution):
         Smallest allowed width, in units of the range of the data: a state whose values are all
         equal would have none. The fit is an exact maximiser under this constraint, the one in the
         middle, and says when it is active.
+    held : tuple of str
+        The end that is held at its value while the other is fitted, ``("low",)`` or ``("high",)``.
+        Follows from giving only one of them, which may be one for all states.
 
     Raises
     ------
     ModelError
-        If a low end is not below its high end, only one is given, or shapes disagree.
+        If a low end is not below its high end, or shapes disagree.
 
     Examples
     --------
@@ -56,6 +66,8 @@ class Uniform(Distribution):
     >>> import latentem as lem
     >>> lem.Uniform().fit(np.array([1.0, 4.0, 9.0]), np.array([1.0, 1.0, 0.0]))
     Uniform(low=array(1.), high=array(4.))
+    >>> lem.Uniform(low=0.0).fit(np.array([1.0, 4.0, 9.0]), np.ones(3))
+    Uniform(low=array(0.), high=array(9.))
     """
 
     formulas = Formulas(
@@ -71,22 +83,23 @@ class Uniform(Distribution):
     )
 
     trailing_axes: ClassVar[Mapping[str, int]] = {"low": 0, "high": 0}
+    holdable: ClassVar[tuple[str, ...]] = ("low", "high")
     bounds_support: ClassVar[bool] = True
 
     low: Array | None = parameter(converter=as_float_array)
     high: Array | None = parameter(converter=as_float_array)
     floor: float = attrs.field(default=1e-9, kw_only=True, validator=check_floor)
+    held: tuple[str, ...] = attrs.field(default=(), kw_only=True, converter=as_names)
     reference: _Range | None = attrs.field(default=None, kw_only=True)
     at_floor: Array | None = attrs.field(default=None, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
-        if self.low is None and self.high is None:
-            return
+        check_held(self)
+        for name, end in self.parameters.items():
+            if end is not None and not np.all(np.isfinite(end)):
+                raise ModelError(f"Uniform: {name} must be finite, got {end}. Give a finite end.")
         if self.low is None or self.high is None:
-            raise ModelError(
-                "Uniform: low and high must be given both or neither, got only a "
-                f"{'low' if self.high is None else 'high'}. Give both, or neither to fit them."
-            )
+            return
         if self.low.shape != self.high.shape:
             raise ModelError(
                 "Uniform: low and high must have one entry each for each state, got shapes "
@@ -99,7 +112,8 @@ class Uniform(Distribution):
             )
 
     def __repr__(self) -> str:
-        return "Uniform()" if self.low is None else f"Uniform(low={self.low!r}, high={self.high!r})"
+        known = {name: array for name, array in self.parameters.items() if array is not None}
+        return f"Uniform({', '.join(f'{name}={array!r}' for name, array in known.items())})"
 
     def known(self) -> tuple[Array, Array]:
         """Return the ends, or raise `ModelError`."""
@@ -112,8 +126,8 @@ class Uniform(Distribution):
 
     @property
     def n_parameters(self) -> int:
-        """The ends of all intervals."""
-        return 0 if self.low is None else 2 * self.low.size
+        """The ends of all intervals, less those that are held."""
+        return free_entries(self)
 
     @property
     def state_arrays(self) -> dict[str, Array | None]:
@@ -140,7 +154,7 @@ class Uniform(Distribution):
         return attrs.evolve(self, reference=_Range(width, 16 * float(np.spacing(reach))))
 
     def check_fit(self) -> None:
-        if self.reference is not None and not self.reference.width:
+        if self.reference is not None and not self.reference.width and not self.held:
             raise Unsuitable(
                 "vary because the likelihood of {node} has no maximum where all values are equal",
                 "a constant column",
@@ -164,27 +178,39 @@ class Uniform(Distribution):
         counted = weights > 0
         counted |= ~counted.any(axis=0)  # a state without weight: its caller keeps the old one
         bound = self if self.reference is not None else self.bind(value)
-        assert bound.reference is not None
         x = value.reshape(-1, *(1,) * (weights.ndim - 1))
         low = np.where(counted, x, np.inf).min(axis=0)
         high = np.where(counted, x, -np.inf).max(axis=0)
-        narrowest = max(self.floor * bound.reference.width, bound.reference.finest)
+        if "low" in self.held:
+            low = np.broadcast_to(np.asarray(self.low), low.shape)
+        if "high" in self.held:
+            high = np.broadcast_to(np.asarray(self.high), high.shape)
+        return bound._apart(low, high)
+
+    def _apart(self, low: Array, high: Array) -> Self:
+        """Return the same with these ends, those that are free far enough apart."""
+        assert self.reference is not None
+        finest = 16 * np.spacing(np.maximum(np.abs(low), np.abs(high)))
+        finest = np.maximum(finest, self.reference.finest)
+        narrowest = np.maximum(self.floor * self.reference.width, finest)
         at_floor = high - low < narrowest
         middle = low + 0.5 * (high - low)
+        lower, upper = middle - 0.5 * narrowest, middle + 0.5 * narrowest
+        if "low" in self.held:
+            lower, upper = low, low + narrowest
+        if "high" in self.held:
+            lower, upper = high - narrowest, high
         return attrs.evolve(
-            bound,
-            low=np.where(at_floor, middle - 0.5 * narrowest, low),
-            high=np.where(at_floor, middle + 0.5 * narrowest, high),
+            self,
+            low=np.where(at_floor, lower, low),
+            high=np.where(at_floor, upper, high),
             at_floor=at_floor,
         )
 
     def feasible(self) -> Self:
         if self.reference is None or not self.is_parameterised:
             return self
-        low, high = self.known()
-        narrowest = max(self.floor * self.reference.width, self.reference.finest)
-        short = np.maximum(narrowest - (high - low), 0.0)
-        return attrs.evolve(self, low=low - 0.5 * short, high=high + 0.5 * short)
+        return self._apart(*self.known())
 
     def directions(self) -> list[dict[str, Array]]:
         """None: the likelihood has no derivative by an end that a row is on."""

@@ -44,11 +44,16 @@ class VonMises(Directional):
     largest_concentration : float
         Largest allowed concentration: that of a state whose angles are all equal would grow without
         bound. The fit is the exact maximiser under this constraint, and says when it is active.
+    held : tuple of str
+        What is held at its value while the other is fitted, ``("mean",)`` or
+        ``("concentration",)``. Follows from giving only one of them, which may be one for all
+        states. For a mean that is held the concentration solves the same equation, of the mean of
+        the cosines about it; where that is not positive, the best is 0.
 
     Raises
     ------
     ModelError
-        If a concentration is negative, only one is given, or shapes disagree.
+        If a concentration is negative, or shapes disagree.
 
     Examples
     --------
@@ -57,6 +62,9 @@ class VonMises(Directional):
     >>> d = lem.VonMises().fit(np.array([-3.0, 3.0, 2.5]), np.ones(3))
     >>> print(d.mean.round(4), d.concentration.round(4))
     2.9296 9.9371
+    >>> about_0 = lem.VonMises(mean=0.0).fit(np.array([-0.4, 0.1, 0.6]), np.ones(3))
+    >>> print(about_0.concentration.round(4))
+    6.0943
     """
 
     formulas = Formulas(
@@ -75,8 +83,10 @@ class VonMises(Directional):
 
     @property
     def n_parameters(self) -> int:
-        """Two for each combination of the parents' states."""
-        return 0 if self.mean is None else 2 * self.mean.size
+        """Two for each combination of the parents' states, less what is held."""
+        if not self.is_parameterised:
+            return 0
+        return (2 - len(self.held)) * self.known()[1].size
 
     def check(self, value: Array) -> Array:
         return check_real(check_column(value, "VonMises")).astype(float, copy=False)
@@ -118,12 +128,20 @@ class VonMises(Directional):
         versine, sine = mean[..., 0], mean[..., 1]
         cosine = 1.0 - versine
         square = 2.0 * versine - np.square(versine) - np.square(sine)
+        held = self._held_value("mean")
+        if held is not None:
+            turn = held - self._centre
+            rest = 2.0 * np.square(np.sin(0.5 * turn)) + np.cos(turn) * versine
+            rest = rest - np.sin(turn) * sine  # the mean of 1 - cos(x - mu)
+            return self.about_mean(held, 1.0 - rest, rest, 2)
         angle = _within_a_turn(self._centre + np.arctan2(sine, cosine))
-        return self.at_maximum(angle, np.hypot(cosine, sine), square, 2)
+        return self.towards(angle, np.hypot(cosine, sine), square, 2)
 
     def directions(self) -> list[dict[str, Array]]:
         """Vary a mean by the width of its state, and a concentration; none of uniform states."""
         _, kappa = self.known()
+        if "mean" in self.held:
+            return self.concentration_moves()
         width = np.where(kappa > 0, 1.0 / np.sqrt(np.maximum(kappa, 1.0)), 0.0)
         return [{"mean": move} for move in single_moves(width)] + self.concentration_moves()
 

@@ -43,12 +43,16 @@ class VonMisesFisher(Directional):
     largest_concentration : float
         Largest allowed concentration: that of a state whose rows are all equal would grow without
         bound. The fit is the exact maximiser under this constraint, and says when it is active.
+    held : tuple of str
+        What is held at its value while the other is fitted, ``("mean",)`` or
+        ``("concentration",)``. Follows from giving only one of them, which may be one for all
+        states. For a mean that is held the concentration solves the same equation, of the mean of
+        the cosines about it; where that is not positive, the best is 0.
 
     Raises
     ------
     ModelError
-        If a mean is no unit vector, a concentration is negative, only one is given, or shapes
-        disagree.
+        If a mean is no unit vector, a concentration is negative, or shapes disagree.
 
     Examples
     --------
@@ -72,6 +76,7 @@ class VonMisesFisher(Directional):
             r"I_{\nu+1}(\hat\kappa_k) / I_\nu(\hat\kappa_k) = |\overline{x}|"
         ),
         symbols={r"\mu": "mean", r"\kappa": "concentration"},
+        held={"mean": r"I_{\nu+1}(\hat\kappa_k) / I_\nu(\hat\kappa_k) = \mu_k^\top \overline{x}"},
     )
 
     trailing_axes: ClassVar[Mapping[str, int]] = {"mean": 1, "concentration": 0}
@@ -90,12 +95,24 @@ class VonMisesFisher(Directional):
                 "VonMisesFisher: mean must be unit vectors, got lengths "
                 f"{np.linalg.norm(self.mean, axis=-1)}. Divide by the lengths."
             )
-        object.__setattr__(self, "mean", as_float_array(_units(self.mean)))
+        # To the last digit, but for those that are so already: what is held stays as it is.
+        rounding = 4 * np.finfo(float).eps
+        unit = np.abs(np.linalg.norm(self.mean, axis=-1, keepdims=True) - 1.0) <= rounding
+        units = np.where(unit, self.mean, _units(self.mean))
+        object.__setattr__(self, "mean", as_float_array(units))
 
     @property
     def n_parameters(self) -> int:
-        """As many as there are dimensions for each combination of the parents' states."""
-        return 0 if self.mean is None else self.mean.size
+        """As many as there are dimensions for each combination of the parents' states.
+
+        Of these the concentration is one; what is held does not count.
+        """
+        if not self.is_parameterised:
+            return 0
+        mean, kappa = self.known()
+        if not self.held:
+            return mean.size
+        return kappa.size if "mean" in self.held else mean.size - kappa.size
 
     def check(self, value: Array) -> Array:
         because = "be unit vectors of at least 2 columns because {node} is VonMisesFisher"
@@ -159,18 +176,23 @@ class VonMisesFisher(Directional):
     def from_mean(self, mean: Array, weight: Array) -> Self:
         half, first = mean[..., 0], mean[..., 1:]
         centre = self._centre(first.shape[-1])
+        held = self._held_value("mean")
+        if held is not None:
+            offset = held - centre
+            rest = half + 0.5 * np.square(offset).sum(axis=-1) - (first * offset).sum(axis=-1)
+            return self.about_mean(held, 1.0 - rest, rest, len(centre))
         vector = centre + first
         length = np.linalg.norm(vector, axis=-1)
         square = 2.0 * half - np.square(first).sum(axis=-1)  # the variance, 1 - R^2
         any_direction = centre if centre.any() else np.eye(len(centre))[0]
         vector = np.where(length[..., None] > 0, vector, any_direction)
-        return self.at_maximum(_units(vector), length, square, len(centre))
+        return self.towards(_units(vector), length, square, len(centre))
 
     def directions(self) -> list[dict[str, Array]]:
         """Turn a mean by the width of its state, and vary a concentration; none of uniform ones."""
         mean, kappa = self.known()
         moves = []
-        for state in map(tuple, np.argwhere(kappa > 0)):
+        for state in map(tuple, np.argwhere((kappa > 0) & ("mean" not in self.held))):
             # The rows of the complement of the mean, from its reflection to the first axis.
             axis = mean[state].copy()
             axis[0] += np.copysign(1.0, axis[0])
