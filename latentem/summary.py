@@ -47,10 +47,15 @@ class Summary:
         rows = [("model", str(fit.model)), ("rows", str(fit.n_rows))]
         if fit.total_weight != fit.n_rows:
             rows.append(("total weight", f"{fit.total_weight:g}"))
+        if fit.has_priors:
+            rows.append(("estimates", "maximum a posteriori (MAP): they maximise F"))
         if fit.model.requires_hard:
             rows.append(("distortion J, total", f"{fit.distortion:.6f}"))
+            rows += self._objective("objective F, log prior included, total")
         else:
             rows.append(("log-likelihood, total in nats", f"{fit.log_likelihood:.6f}"))
+            if fit.assignment == "soft":
+                rows += self._objective("objective F, the sum of both in nats")
             try:
                 rows += [
                     ("free parameters", str(fit.n_parameters)),
@@ -64,7 +69,9 @@ class Summary:
             if fit.assignment != "soft":
                 under = " under it"
                 rows.append(("assignment rule", fit.assignment))
-                rows.append(("objective F under it, total in nats", f"{fit.objective:.6f}"))
+                part = ", log prior included" if fit.has_priors else ""
+                what = f"objective F under it{part}, total in nats"
+                rows += self._objective(what) or [(what, f"{fit.objective:.6f}")]
             what = f"entropy of the posterior{under}, total in nats"
             rows.append((what, f"{round(fit.entropy, 6) + 0.0:.6f}"))
         rows.append(("iterations", str(fit.iterations)))
@@ -75,6 +82,13 @@ class Summary:
         if self.standard_errors:
             rows.append(("±", "estimate ± its standard error"))
         return rows
+
+    def _objective(self, what: str) -> list[tuple[str, str]]:
+        """Return the log prior, and F of which it is a part; nothing without priors."""
+        if not self.fit.has_priors:
+            return []
+        prior = ("log prior of the parameters", f"{self.fit.log_prior:.6f}")
+        return [prior, (what, f"{self.fit.objective:.6f}")]
 
     def tables(self) -> Iterator[Any]:
         """Yield what rich prints: the numbers, then for each node its states and parameters."""

@@ -243,6 +243,63 @@ def test_summary_marks_what_is_fixed() -> None:
     assert "p(mother): Categorical, 2 free parameters" in text
 
 
+def _with_priors(faithful: np.ndarray, **options: Any) -> lem.Fit:
+    prior = lem.NormalInverseWishart(mean=[3.5, 70.0], weight=0.1, df=4, scale=np.diag([1.0, 50]))
+    z = lem.latent("z", lem.Categorical(2, prior=lem.Dirichlet(3.0)))
+    model = lem.Model([z, lem.observed("x", lem.Gaussian(prior=prior), given=z)])
+    return lem.fit(model, faithful, seed=0, **options)
+
+
+def test_summary_of_a_fit_with_priors_says_what_its_numbers_are(faithful: np.ndarray) -> None:
+    fit = _with_priors(faithful)
+    what = dict(fit.summary().numbers())
+    assert what["estimates"].startswith("maximum a posteriori (MAP)")
+    names = {
+        "log-likelihood, total in nats": lem.log_likelihood(fit.model, faithful),
+        "log prior of the parameters": sum(d.log_prior for d in fit.model.distributions.values()),
+        "objective F, the sum of both in nats": fit.objective,
+    }
+    likelihood, prior, objective = (float(what[name]) for name in names)
+    assert [likelihood, prior, objective] == pytest.approx(list(names.values()), abs=1e-5)
+    assert likelihood + prior == pytest.approx(objective, abs=2e-6)
+    assert prior != 0.0
+    text = str(fit.summary())
+    assert "(MAP)" in text
+    assert all(name in text for name in names)
+    assert f"{fit.objective:.6f} (their sum: MAP estimates)" in repr(fit)
+
+
+def test_summary_without_priors_names_none(faithful: np.ndarray) -> None:
+    fit = lem.fit(lem.models.gaussian_mixture(2), faithful, seed=0)
+    assert not any("prior" in name or "MAP" in value for name, value in fit.summary().numbers())
+    assert "MAP" not in repr(fit)
+
+
+@pytest.mark.parametrize("assign", [lem.hard, lem.tempered(0.5)], ids=["hard", "tempered"])
+def test_summary_adds_the_prior_to_the_objective_of_another_rule(
+    faithful: np.ndarray, assign: Any
+) -> None:
+    fit = _with_priors(faithful, assign=assign)
+    what = dict(fit.summary().numbers())
+    assert float(what["log prior of the parameters"]) == pytest.approx(fit.log_prior, abs=1e-6)
+    found = what["objective F under it, log prior included, total in nats"]
+    assert float(found) == pytest.approx(fit.objective, abs=1e-6)
+    q = fit.trace["q"][-1] + fit.log_prior
+    entropy = 0.0 if assign is lem.hard else fit.entropy / 0.5
+    assert float(found) == pytest.approx(q + entropy, rel=1e-9)
+    assert "objective F, the sum of both in nats" not in what
+
+
+def test_summary_of_prototypes_under_a_prior(faithful: np.ndarray) -> None:
+    z = lem.latent("z", lem.Categorical(2, prior=lem.Dirichlet(3.0)))
+    model = lem.Model([z, lem.observed("x", lem.Prototype(), given=z)])
+    fit = lem.fit(model, faithful, assign=lem.hard, seed=0)
+    what = dict(fit.summary().numbers())
+    prior = float(what["log prior of the parameters"])
+    assert prior == pytest.approx(fit.model["z"].log_prior, abs=1e-6)
+    assert "distortion J, total" in what
+
+
 # -- comparisons -----------------------------------------------------------------------------------
 
 

@@ -131,6 +131,11 @@ class Fit:
         return self._log_likelihood
 
     @property
+    def has_priors(self) -> bool:
+        """Whether parameters have priors: the estimates are then maximum a posteriori (MAP)."""
+        return self._problem.has_priors
+
+    @property
     def log_prior(self) -> float:
         """Log-density of the parameters under their priors, 0 without any; a term of F."""
         return self.trace.rows[-1].log_prior or 0.0
@@ -560,11 +565,15 @@ class Fit:
             lines.append(f"  distortion J       {self.distortion:.6f} (total)")
         else:
             lines.append(f"  log-likelihood     {self.log_likelihood:.6f} nats (total)")
-            if self._problem.has_priors:
+            if self.has_priors:
                 lines.append(f"  log prior          {self.log_prior:.6f} (of the parameters)")
             if self._assign != soft:
                 objective = f"{self.objective:.6f} nats (total; assignment rule: {self.assignment})"
                 lines.append(f"  objective F        {objective}")
+            elif self.has_priors:
+                lines.append(
+                    f"  objective F        {self.objective:.6f} (their sum: MAP estimates)"
+                )
         lines.append(f"  ending             {self.status.value}")
         lines.append(f"  iterations         {self.iterations}")
         if len(self.starts) > 1:
