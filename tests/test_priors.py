@@ -427,6 +427,124 @@ def test_a_prior_alone_is_what_a_state_without_rows_has() -> None:
     assert normal.variance[1] == pytest.approx(7.0 / (2.0 + 1.5))
 
 
+@pytest.mark.parametrize(
+    ("dist", "start", "value", "mode"),
+    [
+        (
+            lem.Poisson(prior=lem.Gamma(3.0, 0.5)),
+            lem.Poisson(rate=[1.0, 9.0]),
+            np.arange(9),
+            {"rate": [4.0, 4.0]},
+        ),
+        (
+            lem.Categorical(3, prior=lem.Dirichlet([2.0, 3.0, 4.0])),
+            lem.Categorical(probs=[[0.8, 0.1, 0.1]] * 2),
+            np.arange(9) % 3,
+            {"probs": [[1 / 6, 2 / 6, 3 / 6]] * 2},
+        ),
+        (
+            lem.Normal(prior=lem.NormalInverseGamma(mean=1.0, weight=1.0, shape=2.0, scale=7.0)),
+            lem.Normal(mean=[5.0, 6.0], variance=[1.0, 1.0]),
+            np.arange(9.0),
+            {"mean": [1.0, 1.0], "variance": [2.0, 2.0]},
+        ),
+        (  # without an opinion on the mean, that stays
+            lem.Normal(prior=lem.NormalInverseGamma(mean=1.0, weight=0.0, shape=2.0, scale=6.0)),
+            lem.Normal(mean=[5.0, 6.0], variance=[1.0, 1.0]),
+            np.arange(9.0),
+            {"mean": [5.0, 6.0], "variance": [2.0, 2.0]},
+        ),
+    ],
+    ids=["poisson", "categorical", "normal", "normal of any mean"],
+)
+def test_without_any_row_the_maximum_is_the_mode(
+    dist: lem.Distribution, start: lem.Distribution, value: Array, mode: dict
+) -> None:
+    begun = dist.bind(value).started_from(start)
+    record = begun.kernel().on(value).record(np.zeros((2, 9)))
+    for name, expected in mode.items():
+        np.testing.assert_allclose(begun.update(record).parameters[name], expected, rtol=1e-12)
+
+
+def test_a_case_that_loses_its_rows_goes_to_the_mode() -> None:
+    z = lem.latent("z", lem.fixed(lem.Categorical(probs=[0.5, 0.5])))
+    cases = lem.Switch([lem.Normal(), lem.Poisson(prior=lem.Gamma(9.0, 0.1))])
+    model = lem.Model([z, lem.observed("x", cases, given=z)])
+    far = lem.Switch([lem.Normal(mean=3.0, variance=9.0), lem.Poisson(rate=500.0)])
+    x = np.arange(18) % 9
+    fit = lem.fit(model, x, init=model.replace({"x": far}), assign=lem.hard)
+    assert fit.model["x"].cases[1].rate == pytest.approx(8.0 / 0.1)
+    assert_rises(fit.trace)
+
+
+def _log_gaussians(x: Array, mean: Array, covariance: Array) -> Array:
+    """By Cramer's rule, ``(n, K)``, for two columns."""
+    (a, b), (_, c) = np.moveaxis(covariance, 0, -1)
+    determinant = a * c - b * b
+    u, v = np.moveaxis(x[:, None] - mean, -1, 0)
+    square = (c * u * u - 2 * b * u * v + a * v * v) / determinant
+    return -0.5 * square - 0.5 * np.log(determinant) - np.log(2 * np.pi)
+
+
+@pytest.mark.parametrize("weight", [0.0, 2.0], ids=["any mean", "a mean"])
+@pytest.mark.parametrize("held", ["", "mean", "covariance"], ids=lambda held: held or "nothing")
+@pytest.mark.parametrize("shared", [False, True], ids=["own", "shared"])
+@pytest.mark.parametrize("structure", ["full", "diagonal", "spherical"])
+def test_the_mode_of_a_gaussian_is_that_of_a_general_algorithm(
+    structure: str, shared: bool, held: str, weight: float
+) -> None:
+    rng = np.random.default_rng(0)
+    x, rows = rng.normal(size=(25, 2)) @ [[1.0, 0.6], [0.0, 2.0]], rng.gamma(0.7, size=(25, 2))
+    scale = {"full": SCALE, "diagonal": np.diag([2.0, 1.0]), "spherical": 1.5 * np.eye(2)}
+    prior = lem.NormalInverseWishart(
+        mean=[0.5, -0.3], weight=weight, df=4.0, scale=np.array([[2.0, 0.5], [0.5, 1.0]])
+    )
+    mean, covariance = np.array([[0.3, 0.1], [-0.2, 0.9]]), np.stack([scale[structure]] * 2)
+    given = {"": {}, "mean": {"mean": mean}, "covariance": {"covariance": covariance}}[held]
+    options = {"covariance": structure, **given, "shared": shared, "prior": prior}
+    extra = {"structure": structure} if held == "covariance" else {}
+    fitted = lem.Gaussian(**options, **extra).fit(x, rows)
+    states = 1 if shared else 2
+
+    def of_structure(size: Array) -> Array:
+        matrices = size if structure == "full" else size[..., None] * np.eye(2)
+        return np.broadcast_to(matrices, (2, 2, 2))
+
+    def log_prior(mean: Array, covariance: Array) -> float:
+        wishart = sum(stats.invwishart.logpdf(s, 4.0, prior.scale) for s in covariance[:states])
+        if not weight:
+            return float(wishart)
+        return float(wishart + _log_gaussians(prior.mean[None], mean, covariance / weight).sum())
+
+    def objective(theta: Theta) -> float:
+        mean = np.asarray(theta.get("mean", given.get("mean")))
+        size = theta.get("size")
+        matrices = covariance if size is None else of_structure(np.asarray(size))
+        own = (rows * _log_gaussians(x, mean, matrices)).sum()
+        return float(own) + log_prior(mean, matrices)
+
+    size = {"full": np.eye(2), "diagonal": np.ones(2), "spherical": np.ones(1)}[structure]
+    start: dict[str, Array] = {"mean": np.zeros((2, 2)), "size": np.stack([size] * states)}
+    kinds = {"mean": "real", "size": "matrix" if structure == "full" else "positive"}
+    free = {name for name in start if name != {"covariance": "size"}.get(held, held)}
+    best, theta = maximum(
+        objective, {n: start[n] for n in free}, {n: k for n, k in kinds.items() if n in free}
+    )
+    found = (rows * _log_gaussians(x, fitted.mean, fitted.covariance)).sum()
+    found += log_prior(fitted.mean, fitted.covariance)
+    assert found == pytest.approx(best, abs=1e-7)
+    assert fitted.log_prior == pytest.approx(log_prior(fitted.mean, fitted.covariance), abs=1e-9)
+    if "mean" in free:
+        np.testing.assert_allclose(fitted.mean, theta["mean"], rtol=1e-3, atol=1e-4)
+    else:
+        np.testing.assert_array_equal(fitted.mean, mean)
+    if "size" in free:
+        expected = of_structure(theta["size"])
+        np.testing.assert_allclose(fitted.covariance, expected, rtol=1e-3, atol=1e-4)
+    else:
+        np.testing.assert_array_equal(fitted.covariance, covariance)
+
+
 # -- graphs ----------------------------------------------------------------------------------------
 
 

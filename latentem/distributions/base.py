@@ -21,7 +21,6 @@ import numpy as np
 from latentem.distributions.arrays import LOG_ZERO, Array
 from latentem.distributions.formulas import AND, Formulas, displayed, equation
 from latentem.distributions.kernels import Kernel, LinearKernel, RowKernel, TemplateKernel
-from latentem.distributions.priors import renumbered
 from latentem.distributions.records import Record, Statistics, check_finite, nothing_to_fit
 from latentem.errors import DegenerateError, MissingMethodError, ModelError, Unsuitable
 
@@ -383,7 +382,7 @@ class Distribution(metaclass=_ReadOnlyArrays):
         }
         prior = getattr(self, "prior", None)
         if prior is not None:
-            changes["prior"] = renumbered(prior, orders)
+            changes["prior"] = _renumbered(prior, orders)
         return attrs.evolve(self, **changes) if changes else self  # type: ignore[misc]
 
     @property
@@ -488,6 +487,17 @@ class Distribution(metaclass=_ReadOnlyArrays):
         """Return the distribution a step further in a direction of its parameters."""
         changes = {name: getattr(self, name) + step * change for name, change in direction.items()}
         return attrs.evolve(self, **changes)  # type: ignore[misc]
+
+
+def _renumbered(prior: Any, orders: Sequence[Array]) -> Any:
+    """Return a prior of parameters whose discrete parents' states are renumbered."""
+    changes = {}
+    for name, value in getattr(prior, "parameters", {}).items():
+        n_axes = value.ndim - prior.trailing_axes.get(name, 0)  # those of the last parents
+        if n_axes > 0:
+            pairs = zip(orders[-n_axes:], value.shape, strict=False)
+            changes[name] = value[np.ix_(*(o if size > 1 else [0] for o, size in pairs))]
+    return attrs.evolve(prior, **changes) if changes else prior
 
 
 @attrs.frozen
@@ -675,7 +685,12 @@ class ExponentialFamily(Distribution):
         return template.flatten(shape).from_statistics(record).unflatten(shape)
 
     def update(self, record: Record) -> Self:
-        if isinstance(record, Statistics) and self.is_parameterised and not record.weight.any():
+        if (
+            isinstance(record, Statistics)
+            and not record.weight.any()
+            and self.is_parameterised
+            and not self.has_prior  # whose mode is the maximum
+        ):
             # As it is, and not about the record's reference: that may be of one pass only.
             return self.keep(self, np.ones(len(record.weight), dtype=bool))
         return super().update(record)

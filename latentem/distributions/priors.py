@@ -9,7 +9,7 @@ the log prior is then the ordinary maximiser of the sum.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -17,6 +17,10 @@ import numpy as np
 from scipy.special import gammaln, multigammaln, xlog1py, xlogy
 
 from latentem.distributions.arrays import Array, as_float_array
+from latentem.distributions.base import Distribution
+from latentem.distributions.beta import Beta
+from latentem.distributions.dirichlet import Dirichlet
+from latentem.distributions.gamma import Gamma
 from latentem.errors import ModelError
 
 #: More observations than any data have: beyond, rounding of the data counts for more than they.
@@ -45,9 +49,7 @@ def conjugate(counts: Callable[[str, Any], Any]) -> Callable[[Any, Any, Any], No
 
 def dirichlet_counts(family: str, prior: Any, shape: tuple[int, ...] | None = None) -> Array:
     """Return the pseudo-counts alpha - 1 of a Dirichlet prior of probabilities of a shape."""
-    alpha = _known(prior, "concentration")
-    if type(prior).__name__ != "Dirichlet" or alpha is None:
-        raise refuse_prior(family, "Dirichlet", prior)
+    (alpha,) = _parameters(family, prior, Dirichlet)
     if shape is None:
         shape = alpha.shape
     if alpha.ndim > len(shape):  # of several parents, where their states are folded into one axis
@@ -77,9 +79,7 @@ def beta_counts(
     family: str, prior: Any, shape: tuple[int, ...] | None = None
 ) -> tuple[Array, Array]:
     """Return the pseudo-successes a - 1 and pseudo-failures b - 1 of a Beta prior."""
-    a, b = _known(prior, "a"), _known(prior, "b")
-    if type(prior).__name__ != "Beta" or a is None or b is None:
-        raise refuse_prior(family, "Beta", prior)
+    a, b = _parameters(family, prior, Beta)
     if (a < 1).any() or (b < 1).any():
         raise ModelError(
             f"{family}: prior must have a and b of at least 1, else it has no mode, got {a} and "
@@ -99,9 +99,7 @@ def gamma_counts(
     family: str, prior: Any, shape: tuple[int, ...] | None = None
 ) -> tuple[Array, Array]:
     """Return the pseudo-events a - 1 and pseudo-exposure b of a Gamma prior of a rate."""
-    a, b = _known(prior, "shape"), _known(prior, "rate")
-    if type(prior).__name__ != "Gamma" or a is None or b is None:
-        raise refuse_prior(family, "Gamma", prior)
+    a, b = _parameters(family, prior, Gamma)
     if (a < 1).any():
         raise ModelError(
             f"{family}: prior must have a shape of at least 1, else it has no mode, got {a}. "
@@ -121,30 +119,18 @@ def below_one(probs: Array, failures: Array) -> Array:
     return np.where((probs >= 1.0) & (failures > 0), np.nextafter(1.0, 0.0), probs)
 
 
-def renumbered(prior: Any, orders: Sequence[Array]) -> Any:
-    """Return a prior of parameters whose discrete parents' states are renumbered."""
-    changes = {}
-    for name, value in getattr(prior, "parameters", {}).items():
-        n_axes = value.ndim - prior.trailing_axes.get(name, 0)  # those of the last parents
-        if n_axes > 0:
-            pairs = zip(orders[-n_axes:], value.shape, strict=False)
-            changes[name] = value[np.ix_(*(o if size > 1 else [0] for o, size in pairs))]
-    return attrs.evolve(prior, **changes) if changes else prior
-
-
-def _known(prior: Any, name: str) -> Array | None:
-    value = getattr(prior, name, None)
-    if value is None:
-        return None
-    array = np.asarray(value)
-    if array.dtype.kind not in "fiu":
-        return None
-    if not (array < LARGEST_WEIGHT).all():
-        raise ModelError(
-            f"prior: {name} must be below {LARGEST_WEIGHT:g} because it counts observations, got "
-            f"{array}. Give less."
-        )
-    return array
+def _parameters(family: str, prior: Any, kind: type[Distribution]) -> tuple[Array, ...]:
+    """Return the parameters of a prior of some family, or raise `ModelError`."""
+    if not isinstance(prior, kind) or not prior.is_parameterised:
+        raise refuse_prior(family, kind.__name__, prior)
+    known = [(name, array) for name, array in prior.parameters.items() if array is not None]
+    for name, array in known:
+        if not (array < LARGEST_WEIGHT).all():
+            raise ModelError(
+                f"prior: {name} must be below {LARGEST_WEIGHT:g} because it counts observations, "
+                f"got {array}. Give less."
+            )
+    return tuple(array for _, array in known)
 
 
 def _for_states(family: str, value: Array, shape: tuple[int, ...] | None) -> Array:
