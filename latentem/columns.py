@@ -106,7 +106,7 @@ def _from_table(model: Model, table: Mapping[str, Any]) -> dict[str, Column]:
             continue
         for name, part in zip(wanted, parts, strict=True):
             if part.levels is not None:
-                raise _not_numeric(node.name, name, part.levels[0])
+                raise _not_alone(node.name, name, part.levels[0])
         columns[node.name] = Column(np.column_stack([part.values for part in parts]))
     return columns
 
@@ -196,7 +196,17 @@ def _sortable(level: Any) -> tuple[str, Any]:
 def _not_one_column(name: str, array: Array, node: str) -> DataError:
     return DataError(
         f"data['{name}'] must be one column where it holds strings, got {describe(array)}. "
-        "Give each column a node of its own.",
+        "Give a column of strings a node of its own with the same parents, declared Categorical(), "
+        "or encode the strings as numbers 0, 1, 2 and so on.",
+        node=node,
+    )
+
+
+def _not_alone(node: str, name: str, entry: Any) -> DataError:
+    return DataError(
+        f"data['{name}'] must be numeric because it stands beside other columns of Node '{node}', "
+        f"got {entry!r}. Give it a node of its own with the same parents, declared Categorical(), "
+        "encode it as numbers 0, 1, 2 and so on, or leave it out with columns=[...].",
         node=node,
     )
 

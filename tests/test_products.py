@@ -355,3 +355,27 @@ def test_no_step_from_a_random_start_lowers_the_objective(seed: int) -> None:
     fit = _fit(model, x, init=lem.init.random, seed=seed, max_iter=60)
     objective = fit.trace["objective"]
     assert (np.diff(objective) >= -1e-11 * np.abs(objective[:-1])).all()
+
+
+def test_a_column_of_strings_is_refused_with_what_to_do_which_is_the_same_model() -> None:
+    pandas = pytest.importorskip("pandas")
+    rng = np.random.default_rng(0)
+    colour, size = rng.choice(["blue", "red"], 60), rng.normal(size=60)
+    table = pandas.DataFrame({"colour": colour, "size": size})
+    rows = np.empty((60, 2), dtype=object)
+    rows[:, 0], rows[:, 1] = colour, size
+    model = _whole((lem.Categorical(2), lem.Normal()))
+    for data, message in (
+        (table, r"data\['colour'\] must be numeric because it stands beside .* node of its own"),
+        ({"x": rows}, r"data\['x'\] must be one column where it holds strings.* node of its own"),
+        (rows.astype(str), r"data\['x'\] must be one column where it holds strings"),
+    ):
+        with pytest.raises(lem.DataError, match=message):
+            lem.fit(model, data)
+    start = lem.init.from_labels(size > 0)
+    nodes = [lem.observed("colour", lem.Categorical(), given=Z)]
+    apart = lem.Model([Z, *nodes, lem.observed("size", lem.Normal(), given=Z)])
+    fit = _fit(apart, {"colour": colour, "size": size}, init=start)
+    encoded = np.column_stack([colour == "red", size])
+    whole = _fit(model, encoded, init=start)
+    assert fit.log_likelihood == pytest.approx(whole.log_likelihood, rel=1e-12)

@@ -27,7 +27,8 @@ class Product(SideBySide):
     (Local independence: Hunt and Jorgensen, Mixture model clustering using the MULTIMIX program,
     Australian and New Zealand Journal of Statistics 41, 1999.) Each component is fitted to its own
     column. An entry that is missing is left out, column by column. A tuple of families in
-    `latentem.observed` is such a product.
+    `latentem.observed` is such a product. Its columns are numbers: one of strings has levels of its
+    own, and is for a node of its own with the same parents, which is the same model.
 
     Parameters
     ----------
