@@ -634,7 +634,9 @@ def test_arguments_of_fit_are_checked_by_name() -> None:
             lem.fit(_mixture(), GOOD, seed=0, **arguments)
 
 
-@pytest.mark.parametrize("init", ["kmeans", 3, np.zeros(500)])
+@pytest.mark.parametrize(
+    "init", ["kmeans", 3, np.zeros(500), lem.init.from_labels, lem.init.from_posterior]
+)
 def test_a_start_that_is_none_is_refused_alike_everywhere(init: Any) -> None:
     functions: list[Callable[..., Any]] = [
         lem.fit,
@@ -649,6 +651,24 @@ def test_a_start_that_is_none_is_refused_alike_everywhere(init: Any) -> None:
             function(_mixture(), GOOD, init=init)
         messages.add(str(error.value))
     assert len(messages) == 1
+
+
+@pytest.mark.parametrize("start", [lem.init.random, lem.init.plus_plus])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda start: start(),
+        lambda start: start(3),
+        lambda start: start(seed=0),
+        lambda start: start(_mixture(), np.random.default_rng(0)),
+    ],
+)
+def test_a_start_is_passed_as_it_is(start: Any, call: Callable[[Any], Any]) -> None:
+    name = f"lem.init.{start.__name__}"
+    with pytest.raises(lem.ModelError, match=rf"^{name} must be .+, got a call\. Pass init={name}"):
+        call(start)
+    assert "Start from" in start.__doc__
+    assert np.isfinite(lem.fit(_mixture(), GOOD, init=start, seed=0).log_likelihood)
 
 
 def test_iterate_and_initialize_start_from_a_model() -> None:

@@ -7,6 +7,7 @@ that labels need not be expanded to a table of all rows.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -94,6 +95,23 @@ def _label_table(states: Array, k: int, share: float = 0.0) -> Table:
     return lambda rows: (1.0 - share) * one_hot(states[rows], k) + share / k
 
 
+def _passed_uncalled(start: Start) -> Start:
+    """Refuse a call of a start that says nothing of a problem: it is passed as it is."""
+
+    @functools.wraps(start)
+    def refusing(*given: Any, **named: Any) -> tuple[Array | None, Beliefs]:
+        if len(given) != 2 or named or not isinstance(given[0], Problem):
+            name = f"lem.init.{getattr(start, '__name__', start)}"
+            raise ModelError(
+                f"{name} must be passed as it is because it is a start and makes none, got a call. "
+                f"Pass init={name}; it draws from the seed of fit, seed=..."
+            )
+        return start(*given)
+
+    return refusing
+
+
+@_passed_uncalled
 def random(problem: Problem, rng: np.random.Generator) -> tuple[Array | None, Beliefs]:
     """Start from random responsibilities, uniform on the simplex, on a random subset of rows.
 
@@ -110,6 +128,7 @@ def random(problem: Problem, rng: np.random.Generator) -> tuple[Array | None, Be
     return rows, Guess({name: _random_table(k, rng) for name, k in sizes.items()}, labels)
 
 
+@_passed_uncalled
 def plus_plus(problem: Problem, rng: np.random.Generator) -> tuple[Array | None, Beliefs]:
     """Start from seeds far apart, each row with its nearest seed (k-means++).
 

@@ -14,7 +14,7 @@ from latentem.distributions.arrays import LOG_ZERO
 from latentem.distributions.records import Record
 from latentem.em.assign import Assignment, soft
 from latentem.em.first import first_theta
-from latentem.em.init import Start
+from latentem.em.init import Start, from_labels, from_posterior
 from latentem.em.maximise import maximise
 from latentem.em.problem import Problem, Term, check_model, weighted_sum
 from latentem.em.theta import Theta
@@ -46,6 +46,12 @@ def check_init(init: Any) -> None:
         raise ModelError(
             f"init must be a start or a model with parameters, got {init!r}. "
             "Pass lem.init.plus_plus, lem.init.random, lem.init.from_labels(...) or a Model."
+        )
+    if init is from_labels or init is from_posterior:
+        name = f"lem.init.{init.__name__}"
+        raise ModelError(
+            f"init must be a start or a model with parameters, got {name}, which makes a start. "
+            f"Pass {name}(...) of what to start from."
         )
 
 
