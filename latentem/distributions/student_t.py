@@ -107,9 +107,10 @@ class StudentT(AuxiliaryFamily):
     structure : str, optional
         The structure of the matrices given as ``scale``, used if they are fitted again.
     held : tuple of str
-        Of ``"mean"`` and ``"scale"``, what is held at its value while the rest is fitted. Follows
-        from giving some of the parameters; they may be one for all states. About a mean that is
-        held the squares are taken from it. With a scale that is held u has no unit of its own.
+        Of ``"df"``, ``"mean"`` and ``"scale"``, what is held at its value while the rest is fitted.
+        Mean and scale follow from giving some of the parameters; they may be one for all states.
+        About a mean that is held the squares are taken from it. With a scale that is held u has no
+        unit of its own.
 
     Raises
     ------
