@@ -9,6 +9,7 @@ data do not say which days these were, but winters and summers suggest themselve
 The ten counts are the rows, and the days that had them their weights. The components overlap
 almost entirely, so the posterior hardly tells them apart and plain EM needs about a thousand
 steps: most of what is to be known is missing (its rate is the fraction of missing information).
+Looking ahead along the same steps, as `lem.fit` does, gets there in some dozens.
 
 ln p is −2001.397847 with one Poisson, −1989.945860 with two, shares .35988540 and .64011460, rates
 1.25609510 and 2.66340436. The default call reaches it for 20 of 20 seeds (0 to 19).
@@ -61,10 +62,16 @@ def main(folder: str = "pictures") -> None:
     axes[1].set(title="1096 days of The Times, 1910 to 1912", ylabel="days")
     axes[1].set(xlabel="deaths announced on a day", xticks=DEATHS)
     axes[1].legend(title="deaths a day", frameon=False)
-    plain = lem.fit(declare(), DEATHS, weights=DAYS, restarts=1, accelerate=None, seed=0).trace
-    axes[2].loglog(FIGURE - plain["log_likelihood"][plain["phase"] == "E"])
-    axes[2].set(title="plain EM takes its time", xlabel="EM step")
+    z = lem.latent("z", lem.Categorical(probs=[0.5, 0.5]))
+    start = lem.Model([z, lem.observed("deaths", lem.Poisson(rate=[1.0, 3.0]), given=z)])
+    for name, rule in {"plain EM": None, "looking ahead": lem.squarem}.items():
+        trace = lem.fit(start, DEATHS, weights=DAYS, accelerate=rule, tol=1e-8).trace
+        step = [row.iteration for row in trace if row.phase == "E"]
+        below = [FIGURE + 1e-6 - row.log_likelihood for row in trace if row.phase == "E"]
+        axes[2].loglog(np.add(step, 1), below, ".-", label=f"{name}: {step[-1]} steps")
+    axes[2].set(title="two ways up from one start", xlabel="EM step", ylim=(1e-5, None))
     axes[2].set_ylabel("ln p below its maximum")
+    axes[2].legend()
     Path(folder).mkdir(parents=True, exist_ok=True)
     picture.savefig(Path(folder) / "death_notices.png", dpi=80)
 

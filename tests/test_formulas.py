@@ -37,8 +37,8 @@ def _more_families() -> list[Family]:
     mixing = np.array([[1.0, 0.3], [-0.5, 2.0]])
     heavy = rng.standard_t(3.0, size=(60, 2))
     three = rng.normal(size=(60, 3)) @ [[2.0, 0.5, 0.0], [0.0, 0.6, 1.0], [0.3, 0.0, 1.0]]
-    angle = rng.vonmises(0.7, 2.0, size=30)
-    directions = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    in_space = three + [1.0, 1.5, 0.0]
+    in_space /= np.linalg.norm(in_space, axis=1, keepdims=True)
     trials = lem.Binomial("n").with_inputs(Inputs(("n",), (1,)))
 
     def with_offset(dist: lem.Distribution, *widths: int) -> lem.Distribution:
@@ -92,7 +92,7 @@ def _more_families() -> list[Family]:
         Family(
             "von-mises-fisher-in-space",
             lem.VonMisesFisher(),
-            three / np.linalg.norm(three, axis=1, keepdims=True),
+            in_space,
         ),
         Family("gamma-of-known-rate", lem.Gamma(rate=2.0), np.exp(noise[:, 0])),
         Family("gamma-of-known-shape", lem.Gamma(shape=2.0), np.exp(noise[:, 0])),
@@ -108,8 +108,8 @@ def _more_families() -> list[Family]:
                 (noise[:, 0], [lem.Laplace(location=0.2), lem.Laplace(scale=1.3)]),
                 (noise[:, 0], [lem.VonMises(mean=0.2), lem.VonMises(concentration=1.3)]),
                 (noise[:, 0], [lem.Uniform(low=-9.0), lem.Uniform(high=9.0)]),
-                (directions, [lem.VonMisesFisher(mean=[0.6, 0.8])]),
-                (directions, [lem.VonMisesFisher(concentration=1.3)]),
+                (in_space, [lem.VonMisesFisher(mean=[0.6, 0.8, 0.0])]),
+                (in_space, [lem.VonMisesFisher(concentration=1.3)]),
                 (counts**2, [lem.NegativeBinomial(mean=3.0), lem.NegativeBinomial(size=1.3)]),
                 (counts, [lem.DiscreteUniform(low=-1), lem.DiscreteUniform(high=99)]),
                 (heavy, [lem.StudentT(mean=[0.2, 0.1]), lem.StudentT(df=3, scale=np.eye(2))]),
@@ -544,7 +544,11 @@ def holds(case: Family, name: str, text: str) -> bool:
     return True
 
 
-@pytest.mark.parametrize("group", by_text(UPDATED, "update"))
+# Where nothing but means of t distributions is free, a factor of all weights u cancels.
+SIGNED = [case for case in UPDATED if case.name != "StudentT-of-known-scale"]
+
+
+@pytest.mark.parametrize("group", by_text(SIGNED, "update"))
 def test_every_turned_sign_in_an_update_is_noticed(group: list[Family]) -> None:
     for wrong in flips(fitted(group[0]).own_formulas.update):
         assert not all(holds(case, "update", wrong) for case in group), wrong

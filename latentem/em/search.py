@@ -43,8 +43,8 @@ MANY_STARTS, FEW_STARTS = (20, 4), (4, 1)
 #: than what a converged run leaves open.
 EQUAL = 1e-11
 #: Moves of states tried together, iterations before the first choice among them, and how often in
-#: a row they may all fail.
-MOVES, MOVE_ITERATIONS, PATIENCE = 24, 5, 6
+#: a row they may all fail: in general, and where most starts came to the same optimum.
+MOVES, MOVE_ITERATIONS, PATIENCE, SHORT_PATIENCE = 24, 5, 6, 2
 #: Starts that came to the best objective whose parameters are compared with the best's.
 COMPARED = 5
 #: Largest number of iterations, and for rules that draw the number of them, unless it is given.
@@ -249,8 +249,10 @@ class Search:
         In each round the moves are followed for a while, and the best of them to its end.
         """
         every = moves(self.problem)
-        best, failures = ranked(self.runs)[0], 0 if every else PATIENCE
-        while failures < PATIENCE and best.status is Status.CONVERGED:
+        best, failures = ranked(self.runs)[0], 0
+        agreeing = sum(r.status is Status.CONVERGED and alike(r, best) for r in self.runs)
+        patience = SHORT_PATIENCE if 2 * agreeing > len(self.runs) else PATIENCE
+        while every and failures < patience and best.status is Status.CONVERGED:
             tried = []
             for move in some_of(every, MOVES, rng):
                 start = moved(self.problem, best.last.theta, best.last.rule, move)
@@ -262,6 +264,7 @@ class Search:
             self._advance(leaders, self.max_iter)
             higher = [r for r in leaders if r.rank > best.rank and not alike(r, best)]
             best, failures = (higher[0], 0) if higher else (best, failures + 1)
+            patience = PATIENCE if higher else patience
 
     def result(self) -> Fit:
         """Return the best run as a `Fit`, with the warnings that belong to it.
