@@ -37,7 +37,7 @@ def _more_families() -> list[Family]:
     mixing = np.array([[1.0, 0.3], [-0.5, 2.0]])
     heavy = rng.standard_t(3.0, size=(60, 2))
     three = rng.normal(size=(60, 3)) @ [[2.0, 0.5, 0.0], [0.0, 0.6, 1.0], [0.3, 0.0, 1.0]]
-    in_space = three + [1.0, 1.5, 0.0]
+    in_space = three + np.array([1.0, 1.5, 0.0])
     in_space /= np.linalg.norm(in_space, axis=1, keepdims=True)
     trials = lem.Binomial("n").with_inputs(Inputs(("n",), (1,)))
 
