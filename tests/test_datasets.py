@@ -43,7 +43,9 @@ def test_loading_twice_gives_independent_arrays() -> None:
         ("galaxies", (82, 1)),
         ("iris", (150, 4)),
         ("old_faithful", (272, 2)),
+        ("titanic", (1309, 4)),
         ("tone", (150, 2)),
+        ("turtles", (76, 1)),
         ("values", (216, 4)),
     ],
 )
@@ -54,8 +56,8 @@ def test_data_and_table_hold_every_row_of_the_file(name: str, shape: tuple[int, 
         header, *rows = csv.reader(lines)
     assert list(dataset.table) == header
     for column, cells in zip(header, zip(*rows, strict=True), strict=True):
-        words = dataset.table[column].dtype.kind == "U"
-        expected = cells if words else [float(cell) for cell in cells]
+        words = dataset.table[column].dtype.kind in "UO"
+        expected = [cell or None if words else float(cell or "nan") for cell in cells]
         np.testing.assert_array_equal(dataset.table[column], expected)
     assert dataset.data.shape == shape
     for column, values in zip(dataset.columns, dataset.data.T, strict=True):
@@ -65,3 +67,23 @@ def test_data_and_table_hold_every_row_of_the_file(name: str, shape: tuple[int, 
 def test_every_data_set_is_tested_and_named() -> None:
     files = {file.stem for file in Path(latentem.datasets.__file__).parent.glob("*.csv")}
     assert files == set(latentem.datasets.__all__) - {"Dataset"}
+
+
+def test_titanic_is_the_published_table() -> None:
+    table = latentem.datasets.titanic().table
+    # Cason and Harrell's description of titanic3: passengers by class, survivors, ages unknown.
+    assert [np.count_nonzero(table["class"] == c) for c in ("first", "second", "third")] == [
+        323,
+        277,
+        709,
+    ]
+    assert table["survived"].sum() == 500
+    assert np.count_nonzero(np.isnan(table["age"])) == 263
+
+
+def test_turtles_are_the_published_directions() -> None:
+    direction = latentem.datasets.turtles().data[:, 0]
+    # As Fisher's data set B.3 stands in R's package circular (fisherB3): whole degrees, sorted.
+    assert np.all(np.diff(direction) >= 0)
+    np.testing.assert_array_equal(direction[[0, 1, 2, -3, -2, -1]], [8, 9, 13, 319, 343, 350])
+    assert np.count_nonzero(direction == 48) == 4

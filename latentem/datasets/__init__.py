@@ -20,7 +20,9 @@ __all__ = [
     "galaxies",
     "iris",
     "old_faithful",
+    "titanic",
     "tone",
+    "turtles",
     "values",
 ]
 
@@ -38,8 +40,8 @@ class Dataset:
     source
         The publication, or the file, that the numbers were taken from.
     table
-        Every column by its name, ``(n,)`` each: integers, floats or words. It goes into `fit` as it
-        is when the nodes have the columns' names.
+        Every column by its name, ``(n,)`` each: integers, floats or words; NaN and None where the
+        file has a gap. It goes into `fit` as it is when the nodes have the columns' names.
     """
 
     data: npt.NDArray[np.float64] = attrs.field(repr=lambda data: f"array of shape {data.shape}")
@@ -216,6 +218,36 @@ def old_faithful() -> Dataset:
     )
 
 
+def titanic() -> Dataset:
+    """Load the 1309 passengers of the Titanic, with gaps: of 263 the age is not known.
+
+    Returns
+    -------
+    Dataset
+        ``data`` of shape ``(1309, 4)``: age in years, brothers, sisters and spouse aboard, parents
+        and children aboard, and whether they survived (1) or not (0); ``table`` has class, sex and
+        the port where they embarked too.
+
+    References
+    ----------
+    J. P. Eaton and C. A. Haas, *Titanic: Triumph and Tragedy*, 1994, and the Encyclopedia Titanica,
+    compiled by T. Cason and F. E. Harrell as ``titanic3`` (Vanderbilt University).
+
+    Examples
+    --------
+    >>> from latentem import datasets
+    >>> titanic = datasets.titanic()
+    >>> round(float(titanic.table["survived"].mean()), 3)
+    0.382
+    >>> int(sum(port is None for port in titanic.table["port"]))
+    2
+    """
+    return _read(
+        "titanic.csv",
+        "Eaton & Haas, Titanic: Triumph and Tragedy (1994); titanic3, compiled by Cason & Harrell",
+    )
+
+
 def tone() -> Dataset:
     """Load a musician's tuning of 150 tones whose overtones were stretched.
 
@@ -239,6 +271,31 @@ def tone() -> Dataset:
     ('stretchratio', 'tuned')
     """
     return _read("tone.csv", "Cohen, Music Perception 1 (1984), 323-349; R's tonedata (mixtools)")
+
+
+def turtles() -> Dataset:
+    """Load the directions in which 76 turtles set off, in degrees.
+
+    Returns
+    -------
+    Dataset
+        ``data`` of shape ``(76, 1)``.
+
+    References
+    ----------
+    M. A. Stephens, "Techniques for directional data", Technical Report 150, Department of
+    Statistics, Stanford University 1969; N. I. Fisher, *Statistical Analysis of Circular Data*,
+    Cambridge University Press 1993, data set B.3.
+
+    Examples
+    --------
+    >>> from latentem import datasets
+    >>> datasets.turtles().data.shape
+    (76, 1)
+    """
+    return _read(
+        "turtles.csv", "Stephens (1969); Fisher, Statistical Analysis of Circular Data, B.3"
+    )
 
 
 def values() -> Dataset:
@@ -274,9 +331,11 @@ def _read(file: str, source: str) -> Dataset:
 
 
 def _column(cells: list[str]) -> npt.NDArray[Any]:
-    for kind in (int, float):
+    """Return integers, floats or words; NaN or None for an empty cell."""
+    has_gaps = "" in cells
+    for kind in (float,) if has_gaps else (int, float):
         try:
-            return np.array([kind(cell) for cell in cells])
+            return np.array([kind(cell or "nan") for cell in cells])
         except ValueError:
             continue
-    return np.array(cells)
+    return np.array([cell or None for cell in cells], dtype=object) if has_gaps else np.array(cells)
