@@ -32,6 +32,21 @@ def test_every_family_keeps_the_laws(family: Family, seed: int) -> None:
     check_distribution(family.dist, family.value, seed=seed)
 
 
+WHOLE = [f for f in FAMILIES if np.asarray(f.value).dtype.kind in "biu" and "point" not in f.name]
+
+
+@pytest.mark.parametrize("family", WHOLE, ids=str)
+def test_a_family_that_may_shut_out_values_says_so(family: Family) -> None:
+    value = family.dist.check(family.value)
+    bound = family.dist.bind(value)
+    shut_out = False
+    for row in np.unique(value, axis=0):  # a state of this value alone
+        alike = (value == row).reshape(len(value), -1).all(axis=1)
+        weights = np.ones((np.count_nonzero(alike), _weights(family).shape[1]))
+        shut_out |= bool((bound.fit(value[alike], weights).log_prob(value) == -np.inf).any())
+    assert shut_out == (family.dist.reaches_zero or family.dist.bounds_support)
+
+
 @pytest.mark.parametrize("family", [f for f in FAMILIES if f.oracle], ids=str)
 def test_log_prob_equals_the_scalar_formula(family: Family) -> None:
     weights = _weights(family)
@@ -201,6 +216,7 @@ DEFAULT_IS_RIGHT = {
         "trailing_axes": "check_parents asks the distribution",
         "holdable": "all is fixed",
         "bounds_support": "nothing is fitted",
+        "reaches_zero": "nothing is fitted",
         "held": "as holdable",
         "check_fit": "nothing is fitted, so the data may leave it open",
         "feasible": "no constraint of a maximiser is asked of what nothing maximises",

@@ -114,6 +114,9 @@ class Distribution(metaclass=_ReadOnlyArrays):
     takes_covariates: ClassVar[bool] = False
     #: True if parameters bound the support: what a start does not see would be shut out for ever.
     bounds_support: ClassVar[bool] = False
+    #: True if a probability or a rate may come out as 0: EM never raises it again, so a state that
+    #: starts without some values would stay without them.
+    reaches_zero: ClassVar[bool] = False
     #: Number of axes of each parameter after the parents' ones, where the family knows it.
     trailing_axes: ClassVar[Mapping[str, int]] = {}
     #: The formulas of the family. A class states its own: those of another class are not inherited.

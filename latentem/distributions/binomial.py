@@ -89,6 +89,7 @@ class Binomial(ExponentialFamily):
     )
 
     trailing_axes: ClassVar[Mapping[str, int]] = {"probs": 0}
+    reaches_zero: ClassVar[bool] = True
 
     n: int | str
     probs: Array | None = parameter(converter=_successes)
@@ -285,6 +286,7 @@ class Geometric(ExponentialFamily):
     )
 
     trailing_axes: ClassVar[Mapping[str, int]] = {"probs": 0}
+    reaches_zero: ClassVar[bool] = True
 
     probs: Array | None = parameter(converter=_successes)
 

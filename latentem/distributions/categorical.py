@@ -181,6 +181,7 @@ class Categorical(ExponentialFamily):
     )
 
     trailing_axes: ClassVar[Mapping[str, int]] = {"probs": 1}
+    reaches_zero: ClassVar[bool] = True
 
     n_states: int | None = attrs.field(default=None)
     probs: Array | None = parameter(converter=_probabilities)
@@ -354,6 +355,7 @@ class Bernoulli(ExponentialFamily):
     )
 
     trailing_axes: ClassVar[Mapping[str, int]] = {"probs": 0}
+    reaches_zero: ClassVar[bool] = True
 
     probs: Array | None = parameter(converter=_probabilities)
     prior: Distribution | None = attrs.field(

@@ -66,6 +66,7 @@ class Multinomial(ExponentialFamily):
     )
 
     trailing_axes: ClassVar[Mapping[str, int]] = {"probs": 1}
+    reaches_zero: ClassVar[bool] = True
 
     probs: Array | None = parameter(converter=as_float_array)
     n: int | None = attrs.field(default=None, kw_only=True)

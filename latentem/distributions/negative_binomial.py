@@ -118,6 +118,7 @@ class NegativeBinomial(Distribution):
     )
 
     trailing_axes: ClassVar[Mapping[str, int]] = {"mean": 0, "size": 0}
+    reaches_zero: ClassVar[bool] = True
 
     holdable: ClassVar[tuple[str, ...]] = ("mean", "size")
 

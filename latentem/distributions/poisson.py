@@ -68,6 +68,7 @@ class Poisson(ExponentialFamily):
     )
 
     trailing_axes: ClassVar[Mapping[str, int]] = {"rate": 0}
+    reaches_zero: ClassVar[bool] = True
 
     rate: Array | None = parameter(converter=_rates)
     prior: Distribution | None = attrs.field(

@@ -110,6 +110,11 @@ class SideBySide(ExponentialFamily):
         return any(dist.bounds_support for dist in self.components)
 
     @property
+    def reaches_zero(self) -> bool:  # type: ignore[override]
+        """Whether any component does."""
+        return any(dist.reaches_zero for dist in self.components)
+
+    @property
     def takes_gaps(self) -> bool:  # type: ignore[override]
         """Whether all components that take vectors do; those of scalars need not."""
         pairs = zip(self.components, self.widths, strict=True)

@@ -122,6 +122,11 @@ class Switch(Distribution):
         return any(case.bounds_support for case in self.cases)
 
     @property
+    def reaches_zero(self) -> bool:  # type: ignore[override]
+        """Whether any case does."""
+        return any(case.reaches_zero for case in self.cases)
+
+    @property
     def takes_gaps(self) -> bool:  # type: ignore[override]
         """Whether all cases do."""
         return all(case.takes_gaps for case in self.cases)

@@ -31,6 +31,11 @@ Table = Callable[[slice], Array]
 ROWS_PER_STATE = 10
 #: Dissimilarities that differ by less, relative to their size, are equal.
 TIE = 1e-9
+#: How often seeds are chosen as if there were no labels.
+UNLABELLED = 2 / 3
+#: What a start that knows states by certainty leaves of each row to all states alike, where zeros
+#: would last.
+SHARE = 0.2
 #: Rows whose random responsibilities come from one stream.
 DRAWN_TOGETHER = 256
 
@@ -156,7 +161,7 @@ def plus_plus(problem: Problem, rng: np.random.Generator) -> tuple[Array | None,
         for name, state in zip(scope, np.unravel_index(labels, shape), strict=True):
             states.setdefault(name, state)
     tables = {
-        name: _label_table(states[name], k, _share_for_others(problem, name))
+        name: _label_table(states[name], k, share_for_others(problem, name))
         if name in states
         else _random_table(k, rng)
         for name, k in sizes.items()
@@ -215,14 +220,18 @@ def split_rows(problem: Problem, latent: str, weights: Array, rng: np.random.Gen
     return nearer
 
 
-def _share_for_others(problem: Problem, name: str) -> float:
+def share_for_others(problem: Problem, name: str) -> float:
     """Return how much of each row a start leaves to the states it was not assigned to.
 
     None, unless an observed parent divides the rows further: then some combination with its states
-    might be left without any row.
+    might be left without any row. Or unless a child may have probabilities of 0: a state would
+    never get a row whose level it has not begun with.
     """
     families = problem.layout.observed + problem.layout.latents
-    return 0.2 if any(f.observed for f in families if name in (*f.scope, *f.names)) else 0.0
+    near = [f for f in families if name in (*f.scope, *f.names)]
+    children = [problem.model[child] for f in near if name in f.scope for child in f.names]
+    may_lack = any(f.observed for f in near) or any(dist.reaches_zero for dist in children)
+    return SHARE if may_lack and not problem.model.requires_hard else 0.0
 
 
 def seedable(problem: Problem) -> dict[tuple[str, ...], list[str]]:
@@ -265,9 +274,14 @@ def _seed(
     """Return, for each row, the index of the nearest of k seeds; none without weight is one.
 
     States of which some rows are known have one of these for their seed, and others none of them.
+    But where they are few, and not typical, all such starts would be alike: so more often than not
+    the seeds are chosen without them, and the states named by them afterwards.
     """
     n, trials = len(weights), 2 + int(np.log(k))
     labelled = [state for state in range(k) if weights[known == state].any()]
+    if labelled and rng.random() < UNLABELLED:
+        states = _seed(dissimilarity, k, weights, np.full(n, -1), rng)
+        return _named(states, np.where(weights > 0, known, -1), k)[states]
     free = np.where(known == -1, weights, 0.0)
     nearest, labels = np.full(n, np.inf), np.zeros(n, dtype=np.intp)
     seeds: list[int] = []
@@ -299,6 +313,17 @@ def _seed(
         if total > 0:
             choose([int(c) for c in rng.choice(n, size=size, p=potential / total)], state)
     return labels
+
+
+def _named(states: Array, known: Array, k: int) -> Array:
+    """Return for each state what it is to be called, so that most known rows are called rightly."""
+    from scipy.optimize import linear_sum_assignment  # slow to import
+
+    agreement = np.zeros((k, k))
+    labelled = known >= 0
+    np.add.at(agreement, (states[labelled], known[labelled]), 1.0)
+    _, names = linear_sum_assignment(agreement, maximize=True)
+    return np.asarray(names)
 
 
 def from_labels(labels: Any) -> Start:

@@ -14,7 +14,7 @@ import numpy as np
 
 from latentem.distributions.arrays import Array
 from latentem.em.assign import Assignment
-from latentem.em.init import Start, split_rows
+from latentem.em.init import Start, share_for_others, split_rows
 from latentem.em.problem import Beliefs, Problem
 from latentem.em.theta import Theta
 from latentem.inference.posterior import Posterior
@@ -73,7 +73,8 @@ class _Moved:
             for name, k in posterior.elimination.sizes.items()
         }
         move, table = self.move, tables[self.move.latent]
-        leaving = np.where(self.leaves[rows], table[move.split], 0.0)
+        share = share_for_others(self.problem, move.latent) / 2
+        leaving = np.where(self.leaves[rows], 1.0 - share, share) * table[move.split]
         table[move.into] += table[move.from_]
         table[move.from_] = leaving
         table[move.split] -= leaving
