@@ -51,9 +51,11 @@ def by_node(model: Model, data: Any) -> dict[str, Column]:
         columns = from_mapping(model, data)
         for node in (*model.observed, *model.covariates):
             if node.name not in columns:
+                # What is observed may be missing in every row; a covariate has nothing to say it.
+                remedy = "Add it." if node.dist is None else "Add it, NaN where it is not known."
                 raise DataError(
                     f"data must have an entry '{node.name}' because Node '{node.name}' is "
-                    f"{_kind(node)}, got entries {list(data)}. Add it.",
+                    f"{_kind(node)}, got entries {list(data)}. {remedy}",
                     node=node.name,
                 )
         return columns
