@@ -27,6 +27,20 @@ def test_old_faithful_names_its_source() -> None:
     assert "Azzalini & Bowman" in old_faithful().source
 
 
+def test_crabs_are_the_published_table() -> None:
+    crabs = latentem.datasets.crabs()
+    # R 4: colMeans(MASS::crabs[, 4:8]); sapply(MASS::crabs[, 4:8], sd)
+    np.testing.assert_allclose(
+        crabs.data.mean(axis=0), [15.5830, 12.7385, 32.1055, 36.4145, 14.0305], rtol=1e-12
+    )
+    spread = crabs.data.std(axis=0, ddof=1)
+    np.testing.assert_allclose(
+        spread, [3.4953251, 2.5733399, 7.1189830, 7.8719552, 3.4247723], rtol=0, atol=5e-8
+    )
+    kinds = np.char.add(crabs.table["species"], crabs.table["sex"])
+    assert np.unique(kinds, return_counts=True)[1].tolist() == [50, 50, 50, 50]
+
+
 def test_loading_twice_gives_independent_arrays() -> None:
     first = old_faithful()
     first.data[:] = 0.0
@@ -38,6 +52,7 @@ def test_loading_twice_gives_independent_arrays() -> None:
     [
         ("carcinoma", (118, 7)),
         ("coins", (5, 2)),
+        ("crabs", (200, 5)),
         ("death_notices", (10, 2)),
         ("dmft", (797, 2)),
         ("galaxies", (82, 1)),

@@ -15,6 +15,7 @@ __all__ = [
     "Dataset",
     "carcinoma",
     "coins",
+    "crabs",
     "death_notices",
     "dmft",
     "galaxies",
@@ -95,6 +96,36 @@ def coins() -> Dataset:
     [5, 9, 8, 4, 7]
     """
     return _read("coins.csv", "Do & Batzoglou, Nature Biotechnology 26 (2008), 897-899")
+
+
+def crabs() -> Dataset:
+    """Load five measurements, in millimetres, of 200 rock crabs of two species.
+
+    Returns
+    -------
+    Dataset
+        ``data`` of shape ``(200, 5)``: width of the frontal lobe (FL), rear width (RW), length (CL)
+        and width (CW) of the carapace, and depth of the body (BD); ``table`` has the species, blue
+        or orange, and the sex too, 50 crabs of each kind.
+
+    References
+    ----------
+    N. A. Campbell and R. J. Mahon, "A multivariate study of variation in two species of rock crab of
+    the genus Leptograpsus", Australian Journal of Zoology 22 (1974), 417-425; the version of R's
+    ``crabs`` (Venables and Ripley, MASS).
+
+    Examples
+    --------
+    >>> from latentem import datasets
+    >>> crabs = datasets.crabs()
+    >>> crabs.columns
+    ('FL', 'RW', 'CL', 'CW', 'BD')
+    >>> sorted(set(crabs.table["species"].tolist()))
+    ['blue', 'orange']
+    """
+    return _read(
+        "crabs.csv", "Campbell & Mahon, Australian Journal of Zoology 22 (1974), 417-425; R's crabs"
+    )
 
 
 def death_notices() -> Dataset:
