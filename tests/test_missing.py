@@ -229,6 +229,17 @@ def test_starts_whose_states_have_other_names_are_one_solution() -> None:
     assert fit.events == ()
 
 
+def test_starts_whose_parts_have_other_names_in_each_group_are_one_solution() -> None:
+    means = np.repeat([0.0, 9.0, 40.0, 52.0], 30)
+    x = np.random.default_rng(0).normal(size=120) + means
+    group = lem.latent("group", lem.Categorical(2))
+    part = lem.latent("part", lem.Categorical(2), given=group)
+    model = lem.Model([group, part, lem.observed("x", lem.Normal(), given=[group, part])])
+    fit = lem.fit(model, {"x": x, "group": (means > 20).astype(int)}, seed=0)
+    assert fit.agreement > 4  # there are two pairs of names
+    assert fit.events == ()
+
+
 @pytest.mark.parametrize(("covariance", "shared"), STRUCTURES)
 def test_tight_states_keep_their_digits(covariance: str, shared: bool) -> None:
     rng = np.random.default_rng(0)
