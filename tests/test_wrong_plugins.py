@@ -194,6 +194,21 @@ class OtherState(CountedRayleigh):
         return rng.rayleigh(self.scale[state - 1])
 
 
+class StateIgnored(CountedRayleigh):
+    def sample(self, rng: np.random.Generator, state: Array) -> Array:
+        return rng.rayleigh(self.scale[0], size=len(state))
+
+
+class AxisTooMany(CountedRayleigh):
+    def fit(self, value: Array, weights: Array) -> Any:
+        return type(self)(Rayleigh().fit(value, weights).scale[:, None])
+
+
+class ParentReturned(CountedRayleigh):
+    def fit(self, value: Array, weights: Array) -> Any:
+        return CountedRayleigh(Rayleigh().fit(value, weights).scale)
+
+
 class WrongCount(CountedRayleigh):
     n_parameters = 1
 
@@ -251,8 +266,15 @@ TWO_METHODS: list[tuple[lem.Distribution, Array, str]] = [
     (WrongScale(), X, r"sample disagrees with log_prob: parameters fitted to 9000 draws"),
     (WrongFamily(), X, r"sample disagrees with log_prob: the frequencies"),
     (OtherState(), X, r"sample disagrees with log_prob"),
+    (StateIgnored(), np.tile(X, 10), r"sample disagrees with log_prob"),
     (OwnGenerator(), X, r"sample must draw from the generator it is given"),
     (WrongShape(), X, r"sample\(rng, state\) must return shape .+\(9000,\), got \(9000, 3\)"),
+    (
+        AxisTooMany(),
+        X,
+        r"log_prob raised ValueError: .+ 3 states have these shapes: `scale` \(3, 1\)",
+    ),
+    (ParentReturned(), X, r"fit must return a ParentReturned, got a CountedRayleigh; return attrs"),
     (WrongCount(), X, r"n_parameters must be .* got 1 where fits move in 3 directions"),
     (NotANumber(), X, r"log_prob must be a number or -inf, got nan at value"),
     (Infinite(), X, r"log_prob must be a number or -inf, got inf at value"),
@@ -419,6 +441,11 @@ class CentredStatistics(Exponential):
         return (value - value.mean())[:, None]
 
 
+class StatisticsInARow(Exponential):
+    def statistics(self, value: Array) -> Array:
+        return value[None, :]
+
+
 class NaturalParametersWrong(Exponential):
     def natural_parameters(self) -> tuple[Array, Array]:
         return -2 * self.rate[..., None], -np.log(self.rate)
@@ -468,6 +495,7 @@ EXPONENTIAL: list[tuple[type[Any], str]] = [
         CentredStatistics,
         r"statistics must treat each row alone, .+ take nothing from them, such as",
     ),
+    (StatisticsInARow, r"statistics must return a row for each value, .+ n = 60, got \(1, 60\)"),
     (
         NaturalParametersWrong,
         r"natural_parameters and from_mean disagree: moving `rate\[\d\]` by -2%",
@@ -624,6 +652,21 @@ def test_a_right_plug_in_passes(
     dist: lem.Distribution, value: Array, inputs: Array | None, seed: int
 ) -> None:
     check_distribution(dist, value, inputs=inputs, seed=seed)
+
+
+def test_extremes_that_many_rows_share_are_no_fault() -> None:
+    check_distribution(lem.DiscreteUniform(), np.tile(np.arange(2, 9), 20))
+
+
+def test_values_and_covariates_that_a_family_does_not_take_are_named() -> None:
+    with pytest.raises(AssertionError, match=r"^Poisson: value must be integers >= 0 .+, got -1"):
+        check_distribution(lem.Poisson(), np.arange(-1, 9))
+    offset = lem.PoissonRegression(offset="hours")
+    inputs = {"u": np.linspace(0, 1, 10), "hours": np.linspace(1, 2, 10)}
+    columns = np.column_stack(list(inputs.values()))
+    with pytest.raises(AssertionError, match=r"inputs must be 'hours' .+ Here, pass inputs=\{name"):
+        check_distribution(offset, np.arange(10), inputs=columns)
+    check_distribution(offset, np.arange(10), inputs=inputs)
 
 
 def test_check_model_names_the_node_of_a_wrong_plug_in() -> None:

@@ -16,12 +16,12 @@ SMALLEST_FLOOR = 1e-15
 
 
 @contextmanager
-def naming(family: str) -> Iterator[None]:
+def naming(family: str, what: str = "value") -> Iterator[None]:
     """Turn `Unsuitable` into a `DataError` that names the family, where no node is known."""
     try:
         yield
     except Unsuitable as error:
-        message = f"{family}: value {error}".replace("{node}", "the distribution")
+        message = f"{family}: {what} {error}".replace("{node}", "the distribution")
         raise DataError(message) from None
 
 

@@ -24,6 +24,8 @@ MOST_DIRECTIONS = 100
 SMALL, MODERATE = 1e-3, 0.1
 # Fits more than there are directions.
 SPARE = 5
+# Rows of each state in fits to a few.
+FEW = 5
 
 
 @attrs.frozen(eq=False)
@@ -50,6 +52,11 @@ class Case:
         fitted = flat.fit(value.copy(), weights.copy())
         if not isinstance(fitted, Distribution):
             raise TypeError(f"fit must return a distribution, got {fitted!r}")
+        if not isinstance(fitted, type(dist)):
+            raise TypeError(
+                f"fit must return a {type(dist).__name__}, got a {type(fitted).__name__}; return "
+                "attrs.evolve(self, ...), which keeps the class"
+            )
         return cls(flat, value, weights, fitted, rng, inputs)
 
     def own(self, value: Array) -> Array:
@@ -68,7 +75,7 @@ class Case:
     def draw(self, n: int, *, at_row: bool = False) -> tuple[Array, Array]:
         """Return the states and values of n draws of each, at the covariates of rows, or of one."""
         state = np.arange(n * self.k) % self.k
-        draw: Callable[..., Any] = sampler(self.fitted)
+        draw: Callable[..., Any] = sampler(self.apart)
         if self.inputs is None:
             return state, np.asarray(draw(np.random.default_rng(0), state))
         rows = np.arange(len(state)) // self.k % self.n
@@ -79,7 +86,7 @@ class Case:
     def frequencies_differ(self) -> bool:
         """Return whether draws are not distributed as the density says."""
         state, value = self.draw(DRAWS, at_row=True)
-        at_row = self._at_row(self.fitted)
+        at_row = self._at_row(self.apart)
         return frequencies_differ(at_row, self.own(self.value), self.own(value), state)
 
     @property
@@ -95,12 +102,27 @@ class Case:
         count = min(len(numbers(self.fitted)), MOST_DIRECTIONS)
         pairs = [self.nearby_fits(SMALL) for _ in range(count + 3)]
         jumps = min(unmoved(self.fitted, pairs), MOST_DIRECTIONS)
-        return Moves.of(self.fitted, pairs, [*self.others, *self.other_fits(2 * jumps, 0.2)])
+        some = self.other_fits(2 * jumps, 0.2)
+        few = self.other_fits(2 * jumps, FEW / self.n)
+        return Moves.of(self.fitted, pairs, [*self.others, *some, *few])
 
     @functools.cached_property
     def others(self) -> list[Distribution]:
         """A few fits to other weights."""
         return self.other_fits(SPARE)
+
+    @property
+    def fits_to_few(self) -> list[Distribution]:
+        """Fits to a few rows each, where many rows say the same."""
+        return self.other_fits(SPARE, FEW / self.n)
+
+    @functools.cached_property
+    def apart(self) -> Distribution:
+        """A fit of states that differ: each has most of its weight in values of its own."""
+        first = self.own(self.value).reshape(self.n, -1)[:, 0]
+        part = np.argsort(np.argsort(first, kind="stable")) * self.k // self.n
+        own = np.equal.outer(part, np.arange(self.k))
+        return self.fit(self.weights * np.where(own, 1.0, 0.1))
 
     def nearby_fits(self, size: float) -> Pair:
         """Return fits to weights that differ by a relative change, up and down."""

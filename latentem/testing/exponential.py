@@ -26,6 +26,23 @@ def methods_of_rows(dist: Distribution) -> dict[str, Callable[[Array], Array]]:
     return methods | {"log_prob": functools.partial(log_prob, dist)}
 
 
+def statistics_of_wrong_shape(dist: Distribution, value: Array) -> str:
+    """Return what is wrong with the shape of a family's statistics, if that is."""
+    if not isinstance(dist, ExponentialFamily):
+        return ""
+    # It is asked after an error, whose cause may be that it raises one itself.
+    try:
+        shape = np.shape(dist.statistics(value.copy()))
+    except Exception:
+        return ""
+    if len(shape) == 2 and shape[0] == len(value):
+        return ""
+    return (
+        f"; statistics must return a row for each value, shape (n, p) with n = {len(value)}, got "
+        f"{shape}"
+    )
+
+
 def suspect(case: Case) -> str:
     """Return which method to look at if the density of an exponential family has a wrong total."""
     if not _is_exponential(case):
