@@ -497,6 +497,42 @@ def test_an_inverse_temperature_has_a_limit() -> None:
         lem.tempered(1e308)
 
 
+@attrs.frozen(eq=False)
+class _Waiting(lem.ExponentialFamily):
+    """Exponential times, whose base measure alone says that none is negative."""
+
+    rate: NDArray[np.float64] | None = None
+
+    def statistics(self, value: NDArray[np.float64]) -> NDArray[np.float64]:
+        return value[:, None]
+
+    def natural_parameters(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        return -self.rate[..., None], -np.log(self.rate)
+
+    def log_base_measure(self, value: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.where(value >= 0, 0.0, -np.inf)
+
+    def from_mean(self, mean: NDArray[np.float64], weight: NDArray[np.float64]) -> Any:
+        return attrs.evolve(self, rate=1 / mean[..., 0])
+
+
+@pytest.mark.parametrize("dist", [_Waiting(), lem.Pareto(minimum=0.5)], ids=repr)
+@pytest.mark.parametrize("parents", [0, 1])
+def test_a_row_off_the_support_is_named_whichever_term_says_so(
+    dist: lem.Distribution, parents: int
+) -> None:
+    z = lem.latent("z", lem.Categorical(2))
+    x = lem.observed("x", dist, given=[z][:parents])
+    model = lem.Model([z, x][1 - parents :])
+    value = np.append(np.linspace(1, 4, 11), -1.0 if isinstance(dist, _Waiting) else 0.25)
+    with pytest.raises(lem.DataError, match=r"data\['x'\] must have positive density .+ in row 11"):
+        lem.fit(model, value, seed=0, restarts=1)
+    weighted = lem.fit(model, value, weights=np.append(np.ones(11), 0.0), seed=0, restarts=1)
+    alone = lem.fit(model, value[:-1], seed=0, restarts=1)
+    assert np.isclose(weighted.log_likelihood, alone.log_likelihood)
+    assert lem.log_likelihood(alone.model, value) == -np.inf
+
+
 def test_values_that_only_together_are_impossible_are_named() -> None:
     z = lem.latent("z", lem.Categorical(2))
     x = lem.observed("x", lem.fixed(lem.Bernoulli(probs=[0.0, 1.0])), given=z)

@@ -239,8 +239,11 @@ class Problem:
             return Block(data, attached, source[rows])
         posterior = source(self.layout.elimination, self._factors(theta, data, attached), rows)
         assert posterior.objective is not None
-        if not (posterior.objective.min() > LOG_ZERO / 10 and posterior.objective.max() < np.inf):
-            objective = np.broadcast_to(posterior.objective, data.n)
+        objective = posterior.objective
+        if any(not base > LOG_ZERO / 10 for base in self._log_base(theta).values()):
+            objective = objective + sum(self._base_rows(theta, data).values())
+        if not (objective.min() > LOG_ZERO / 10 and objective.max() < np.inf):
+            objective = np.broadcast_to(objective, data.n)
             impossible = ~((objective > LOG_ZERO / 10) & (objective < np.inf))
             if data.weights is not None:
                 impossible &= data.weights > 0
