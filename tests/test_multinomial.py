@@ -252,7 +252,7 @@ def test_unsuitable_data_are_refused(dist: Any, value: Any, message: str) -> Non
         (lambda: lem.Multinomial().log_prob([[1, 2]]), "got a template"),
         (lambda: lem.DiscreteUniform(3, 2), "low must not be above high"),
         (lambda: lem.DiscreteUniform(1.5, 2), "must be integers"),
-        (lambda: lem.DiscreteUniform(low=1), "both or neither, got only a low"),
+        (lambda: lem.Multinomial(6), r"say n=\.\.\. if it is the total"),
         (lambda: lem.DiscreteUniform([1], [[2]]), "one entry each"),
         (lambda: lem.DiscreteUniform().log_prob([1]), "got a template"),
     ],

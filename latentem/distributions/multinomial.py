@@ -83,7 +83,7 @@ class Multinomial(ExponentialFamily):
         if self.probs.ndim == 0 or self.probs.shape[-1] < 2:
             raise ModelError(
                 "Multinomial: probs must have a last axis of at least 2 categories, got shape "
-                f"{self.probs.shape}. Use Binomial() for successes and failures."
+                f"{self.probs.shape}. Use Binomial() for two, or say n=... if it is the total."
             )
         if not (np.all(self.probs >= 0) and np.all(np.abs(self.probs.sum(axis=-1) - 1) < 1e-8)):
             raise ModelError(

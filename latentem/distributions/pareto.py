@@ -23,13 +23,13 @@ from latentem.errors import ModelError
 def _minimum(value: Any) -> float | None:
     if value is None:
         return None
-    minimum = float(value)
-    if not 0 < minimum < np.inf:
+    if np.ndim(value) or not 0 < value < np.inf:
         raise ModelError(
-            f"Pareto: minimum must be positive and finite, got {minimum}. Give the smallest value "
-            "that can occur, or leave it out to take that of the data."
+            "Pareto: minimum must be one positive and finite number because all states share it, "
+            f"got {value}. Give the smallest value that can occur, or leave it out to take that of "
+            "the data."
         )
-    return minimum
+    return float(value)
 
 
 @attrs.frozen(eq=False, repr=False)

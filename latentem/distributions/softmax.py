@@ -317,13 +317,13 @@ class Softmax(NamesCovariates):
         pairs = zip(by_parents, start, strict=True)
         beta = np.stack([_maximum(design, offset, own, begin) for own, begin in pairs])
         smaller, collinear = smallest(design, expected.sum(axis=2), beta)
-        for k in np.flatnonzero(collinear):
+        for state in np.flatnonzero(collinear):
             before, after = (
-                _log_likelihood(design, offset, by_parents[k], each[k])[0]
+                _log_likelihood(design, offset, by_parents[state], each[state])[0]
                 for each in (beta, smaller)
             )
-            collinear[k] = after >= before - _rounding(by_parents[k], before)
-            beta[k] = smaller[k] if collinear[k] else beta[k]
+            collinear[state] = after >= before - _rounding(by_parents[state], before)
+            beta[state] = smaller[state] if collinear[state] else beta[state]
         p = q - 1
         lines = self.reference or Lines.at_origin(p + 1, p)
         a, rounding, b = lines.lines(beta[..., :1], beta[..., None, 1:])
