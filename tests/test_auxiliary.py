@@ -162,6 +162,14 @@ def test_known_degrees_of_freedom_are_kept(df: float) -> None:
     assert fitted.log_prob(x).sum() == pytest.approx(-found.fun, abs=1e-6)
 
 
+def test_the_covariance_is_that_of_draws_and_infinite_for_heavy_tails() -> None:
+    scale = np.array([[2.0, 0.5], [0.5, 1.0]])
+    dist = lem.StudentT([9.0, 2.0], mean=[[1.0, -1.0]] * 2, scale=[scale] * 2)
+    draws = dist.sample(np.random.default_rng(0), np.zeros(400_000, dtype=int))
+    np.testing.assert_allclose(dist.covariance[0], np.cov(draws.T), rtol=0.02)
+    assert np.all(dist.covariance[1] == np.inf)
+
+
 @pytest.mark.parametrize("dist", [lem.StudentT(), lem.StudentT(shared_df=True)], ids=_label)
 def test_the_degrees_of_freedom_maximise_the_profile_likelihood(dist: lem.StudentT) -> None:
     x = _two_kinds()

@@ -65,6 +65,21 @@ def test_contours_lie_at_one_and_two_standard_deviations() -> None:
         assert distance.min() == pytest.approx(deviations, rel=1e-3)
 
 
+def test_student_t_components_have_the_contours_of_their_covariances() -> None:
+    rng = np.random.default_rng(0)
+    dist = lem.StudentT(
+        [3.0, 1.5], mean=[[0.0, 0.0], [9.0, 0.0]], scale=[np.diag([4.0, 1.0]), np.eye(2)]
+    )
+    z = lem.latent("z", lem.Categorical(probs=[0.5, 0.5]))
+    model = lem.Model([z, lem.observed("x", dist, given=z)])
+    ax = lem.plot.responsibilities(model, rng.normal(size=(20, 2)))
+    contours = [patch for patch in ax.patches if isinstance(patch, patches.Ellipse)]
+    # Variance scale 3 / (3 - 2) of the first; the second, of df below 2, has none.
+    sizes = [sorted([contour.width, contour.height]) for contour in contours]
+    np.testing.assert_allclose(sizes[0], 2 * np.sqrt([3.0, 12.0]))
+    assert len(sizes) == 2
+
+
 def test_one_dimension_draws_densities_that_sum_to_the_marginal() -> None:
     z = lem.latent("z", lem.Categorical(probs=[0.4, 0.6]))
     x = lem.observed("x", lem.Normal(mean=[2.0, 4.3], variance=[0.1, 0.2]), given=z)
@@ -156,6 +171,17 @@ def test_graph_has_room_for_the_names_of_all_families() -> None:
         for text in ax.texts:
             start, end = text.get_window_extent().intervalx
             assert left + spare <= start <= end <= right - spare, text.get_text()
+
+
+def test_a_long_joint_is_broken_between_factors_where_it_would_leave_the_axes() -> None:
+    z = lem.latent("membership", lem.Categorical(2))
+    items = [lem.observed(f"question {i}", lem.Bernoulli(), given=z) for i in range(5)]
+    model = lem.Model([z, *items])
+    figure, ax = plt.subplots(figsize=(4, 4))
+    title = lem.plot.graph(model, ax).title
+    assert title.get_text().replace("\n", " ") == str(model)
+    assert all(line.endswith(")") for line in title.get_text().split("\n"))
+    assert title.get_window_extent(figure.canvas.get_renderer()).width <= ax.bbox.width
 
 
 def test_graph_draws_into_the_axes_given() -> None:

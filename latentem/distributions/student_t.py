@@ -307,6 +307,15 @@ class StudentT(AuxiliaryFamily):
         return df, mean, scale
 
     @property
+    def covariance(self) -> Array:
+        """The covariances ``(*parents, d, d)``, scale df / (df - 2); all inf where df <= 2."""
+        df, _, scale = self.known()
+        df = df[..., None, None]
+        heavy = df <= 2.0
+        finite: Array = scale * (df / np.where(heavy, 1.0, df - 2.0))
+        return np.where(heavy, np.inf, finite)
+
+    @property
     def gaussian(self) -> Gaussian:
         """The Gaussian given u = 1: the same mean, and the scale matrix for its covariance."""
         return Gaussian(

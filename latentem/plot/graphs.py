@@ -22,6 +22,8 @@ Array = NDArray[Any]
 
 RADIUS = 0.2
 """Radius of a node, where layers are one unit apart."""
+CHARACTER = 0.55
+"""Width of an average character, in units of the size of the font."""
 
 
 def graph(model: Model, ax: Axes | None = None) -> Axes:
@@ -59,8 +61,21 @@ def graph(model: Model, ax: Axes | None = None) -> Axes:
         if node.tie is not None:
             _draw_tie(ax, places.nodes[node.name], places.nodes[node.tie])
         _draw_node(ax, node, places.nodes[node.name], font, is_parent=node.name in parents)
-    ax.set_title(str(model), fontsize=font + 1)
+    ax.set_title(_title(ax, model, font + 1), fontsize=font + 1)
     return ax
+
+
+def _title(ax: Axes, model: Model, font: float) -> str:
+    """Return the joint as a product, broken between factors where a line would leave the axes."""
+    most = ax.get_window_extent().width * 72 / ax.figure.dpi / (CHARACTER * font)
+    lines = [""]
+    for factor in (str(node) for node in model.order if node.dist is not None):
+        longer = f"{lines[-1]} {factor}".strip()
+        if len(longer) <= most or not lines[-1]:
+            lines[-1] = longer
+        else:
+            lines.append(factor)
+    return "\n".join(lines)
 
 
 def _font_size(ax: Axes) -> float:

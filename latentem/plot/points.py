@@ -222,7 +222,7 @@ def _draw_ellipses(ax: Axes, view: View, plane: Sequence[int]) -> list[tuple[str
     spreads = [matrix[rows_and_columns] for matrix in covariance.reshape(-1, d, d)]
     contours = ((1.0, "solid"), (2.0, "dashed"))
     for centre, spread, colour in zip(centres, spreads, view.component_colours(), strict=True):
-        for deviations, line in contours:
+        for deviations, line in contours if np.isfinite(spread).all() else ():
             ellipse = _ellipse(centre, spread, deviations)
             ellipse.set(fill=False, edgecolor=colour * 0.7, linewidth=1.6, linestyle=line)
             ax.add_patch(ellipse)
