@@ -1,8 +1,8 @@
 """A mixture of experts: which line holds depends on where one is, and so do the shares.
 
-How long was the eruption of Old Faithful that is now so many minutes past? After a short wait it was
-a short one, after a long wait a long one, and around 66 minutes it may have been either, but hardly
-ever something between. A regression goes through the gap where nothing happens; a mixture of
+How long was the eruption of Old Faithful that is now so many minutes past? After a short wait it
+was a short one, after a long wait a long one, and around 66 minutes it may have been either, but
+hardly ever something between. A regression goes through the gap where nothing happens; a mixture of
 regressions has both kinds at every wait in the same shares. In a mixture of experts the latent's
 probabilities depend on the covariate too (Jacobs, Jordan, Nowlan & Hinton, Neural Computation 3,
 1991): a gate, here p(kind | wait), hands over from one expert to the other.

@@ -36,12 +36,12 @@ class PositivePoisson(lem.Distribution):
 
     rate: lem.Array | None = None  # (*parents,)
 
-    def log_prob(self, value):  # (n,) -> (n, *parents)
+    def log_prob(self, value: lem.Array) -> lem.Array:  # (n,) -> (n, *parents)
         x = value[:, None]
         poisson = x * np.log(self.rate) - self.rate - gammaln(x + 1)
         return np.where(x > 0, poisson - np.log1p(-np.exp(-self.rate)), -np.inf)
 
-    def fit(self, value, weights):  # weights: (n, *parents)
+    def fit(self, value: lem.Array, weights: lem.Array) -> "PositivePoisson":  # (n, *parents)
         weights = np.where(value[:, None] > 0, weights, 0.0)
         mean = weights.T @ value / weights.sum(axis=0)
         return PositivePoisson(mean + lambertw(-mean * np.exp(-mean)).real)
@@ -72,7 +72,7 @@ def main(folder: str = "pictures") -> None:
     immune = inflated.posterior([0]).marginal("z")[0, 0]
     assert np.isclose(immune, share / (share + (1 - share) * np.exp(-rate)))  # Bayes' rule
     print(f"a child without a bad tooth is immune with probability {immune:.3f}")
-    print(f"log-likelihoods: Poisson {poisson.log_likelihood:.4f}, hurdle {hurdle.log_likelihood:.4f}")
+    print(f"ln p: hurdle {hurdle.log_likelihood:.4f}, one Poisson {poisson.log_likelihood:.4f}")
 
     counts = np.arange(TEETH.max() + 1)
     figure, axes = plt.subplots(1, 2, figsize=(10, 4.4), width_ratios=[1, 3], layout="constrained")
