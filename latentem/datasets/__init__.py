@@ -110,8 +110,8 @@ def crabs() -> Dataset:
 
     References
     ----------
-    N. A. Campbell and R. J. Mahon, "A multivariate study of variation in two species of rock crab of
-    the genus Leptograpsus", Australian Journal of Zoology 22 (1974), 417-425; the version of R's
+    N. A. Campbell and R. J. Mahon, "A multivariate study of variation in two species of rock crab
+    of the genus Leptograpsus", Australian Journal of Zoology 22 (1974), 417-425; the version of R's
     ``crabs`` (Venables and Ripley, MASS).
 
     Examples
