@@ -506,3 +506,15 @@ def test_background_noise_over_a_known_range() -> None:
     fit = lem.fit(_mixture(lem.Switch([noise, lem.Normal()])), x, seed=0)
     assert fit.model["x"].cases[1].mean == pytest.approx(5, abs=0.06)
     assert fit.model["z"].probs[0] == pytest.approx(0.25, abs=0.06)
+
+
+@pytest.mark.parametrize("spread", [1e-3, 1e-4])
+def test_rounding_does_not_grow_with_the_shape_of_a_gamma(spread: float) -> None:
+    rng = np.random.default_rng(20240229)
+    x = 1e8 * (1 + spread * rng.normal(0.0, 2.0, 40))
+    model = _mixture(lem.Gamma(largest_shape=1e10))
+    for seed in range(4):
+        fit = lem.fit(model, x, seed=seed, restarts=1, tol=1e-9)
+        for accelerate in (None, lem.squarem):  # steps at the maximum gain and lose nothing
+            again = lem.fit(fit.model, x, restarts=1, tol=0, max_iter=20, accelerate=accelerate)
+            assert np.ptp(again.trace["objective"]) < 1e-6

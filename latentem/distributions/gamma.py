@@ -107,8 +107,9 @@ class Gamma(PositiveFamily):
 
     def natural_parameters(self) -> tuple[Array, Array]:
         a, b = self.known()
-        rate = b * self.centre
-        return np.stack([a - rate, -a], axis=-1), -(stirling(a) + a * np.log(rate / a))
+        # One rounded ratio in both, so that its rounding, times a large shape, cancels.
+        ratio = b * self.centre / a
+        return np.stack([a * (1.0 - ratio), -a], axis=-1), -(stirling(a) + a * np.log(ratio))
 
     def from_mean(self, mean: Array, weight: Array) -> Self:
         share, surplus = mean[..., 0], mean[..., 1]
