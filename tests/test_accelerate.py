@@ -152,6 +152,57 @@ def test_proposals_that_are_no_statistics_are_refused(case: str) -> None:
     )
 
 
+@attrs.frozen(eq=False)
+class _Waiting(lem.ExponentialFamily):
+    """An exponential family of which a method fails at means that EM itself does not come to."""
+
+    rate: Array | None = lem.parameter()  # noqa: RUF009 (an attrs field marker)
+    largest: float = np.inf
+    failure: Exception | None = None
+    method: str = "from_mean"
+
+    def statistics(self, value: Array) -> Array:
+        return value[:, None]
+
+    def natural_parameters(self) -> tuple[Array, Array]:
+        self._fail("natural_parameters", 1 / self.rate)
+        return -self.rate[..., None], -np.log(self.rate)
+
+    def from_mean(self, mean: Array, weight: Array) -> _Waiting:
+        self._fail("from_mean", mean)
+        return attrs.evolve(self, rate=1 / mean[..., 0])
+
+    def _fail(self, method: str, mean: Array) -> None:
+        if self.failure is not None and method == self.method and mean.max() > self.largest:
+            raise self.failure
+
+
+def _waited(rule: Accelerator | None, **options: Any) -> lem.Fit:
+    """A mixture of two kinds of waiting, from one start."""
+    rng = np.random.default_rng(0)
+    x = np.concatenate([rng.exponential(1.0, 60), rng.exponential(4.0, 60)])
+    z = lem.latent("z", lem.Categorical(probs=[0.5, 0.5]))
+    dist = _Waiting(np.array([1 / 1.2, 1 / 1.9]), **options)
+    model = lem.Model([z, lem.observed("x", dist, given=z)])
+    return lem.fit(model, x, restarts=1, accelerate=rule)
+
+
+@pytest.fixture(scope="module")
+def waited() -> lem.Fit:
+    """By plain EM, whose largest mean grows from step to step."""
+    return _waited(None)
+
+
+@pytest.mark.parametrize("method", ["from_mean", "natural_parameters"])
+@pytest.mark.parametrize("failure", [TypeError, UserWarning])
+def test_a_plug_in_may_fail_in_its_own_way_where_em_does_not_come(
+    waited: lem.Fit, failure: type[Exception], method: str
+) -> None:
+    largest = 1.01 / waited.model["x"].rate.min()
+    fit = _waited(lem.squarem, largest=largest, failure=failure("no such mean"), method=method)
+    assert fit.log_likelihood == pytest.approx(waited.log_likelihood, abs=1e-3)
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_a_record_is_the_vector_of_its_numbers(case: str) -> None:
     model, data, weights = CASES[case]

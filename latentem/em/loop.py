@@ -18,7 +18,7 @@ from latentem.em.maximise import maximise
 from latentem.em.problem import Expectation, Problem, Term
 from latentem.em.theta import Theta
 from latentem.em.trace import HalfStep
-from latentem.errors import LatentemError, ObjectiveDecreasedError
+from latentem.errors import ObjectiveDecreasedError
 
 #: A fall of the objective below this many times the rounding error of its terms is not a fall.
 ROUNDING = 64 * float(np.finfo(float).eps)
@@ -138,7 +138,8 @@ def _leap(problem: Problem, iteration: int, state: State, records: Records) -> S
     """Return the state at the maximiser of records ahead; None unless F is at least as high.
 
     Records ahead may be none that rows could have (a count below 0): a maximiser may do with them
-    what it likes but give parameters at which F is high.
+    what it likes but give parameters at which F is high. A plug-in may raise any exception there;
+    one that is wrong elsewhere too raises it in a plain step, where it is seen.
     """
     try:
         with np.errstate(all="ignore"):
@@ -148,7 +149,7 @@ def _leap(problem: Problem, iteration: int, state: State, records: Records) -> S
             ):
                 return None  # EM itself is to decide whether a state collapses
         expectation = problem.expectation(theta, state.rule)
-    except (LatentemError, ArithmeticError, ValueError):  # LinAlgError is a ValueError
+    except Exception:
         return None
     new = _after_e_step(problem, iteration, theta, state.rule, expectation)
     return new if new.objective >= state.objective else None
