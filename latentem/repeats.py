@@ -66,7 +66,8 @@ def _first_rows(data: Data) -> tuple[Array, Array]:
 
 def _codes(column: Array) -> tuple[Array, int]:
     """Return numbers 0, 1, ... for the values of a column, and how many there are."""
-    whole = column.astype(np.int64) if np.abs(column).max() < 2**52 else None
+    is_real = column.dtype.kind in "biuf"
+    whole = column.astype(np.int64) if is_real and np.abs(column).max() < 2**52 else None
     if whole is not None and (column.dtype.kind != "f" or (whole == column).all()):
         low, high = int(whole.min()), int(whole.max())
         if high - low < 4 * len(column):  # a table of them is cheaper than sorting

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import latentem as lem
-from latentem.data import bind
+from latentem.data import Data, bind
 from latentem.em import problem as problems
 from latentem.em.problem import Problem
 from latentem.repeats import merged
@@ -90,6 +90,12 @@ def test_extreme_values_are_told_apart() -> None:
     few = merged(bound)
     np.testing.assert_array_equal(few.values["x"], x[:6])
     np.testing.assert_array_equal(few.weights, np.full(6, 500.0))
+
+
+def test_complex_values_are_told_apart() -> None:
+    x = np.tile([1.0, 1.0 + 1j, 1.0 - 1j, 2.0], 500)
+    few = merged(Data(2000, {"x": x}, {}))
+    np.testing.assert_array_equal(few.values["x"], x[:4])
 
 
 def test_an_impossible_row_is_named_as_it_was_given() -> None:
