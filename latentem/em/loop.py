@@ -5,7 +5,6 @@ Every variant of EM here runs in `half_steps`; what differs is the assignment ru
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 
 import attrs
@@ -87,7 +86,7 @@ def half_steps(
     justifies incremental, sparse, and other variants, 1998).
 
     An accelerator may propose to go further than EM's own step; that is done if F is at least as
-    high there. One that is refused costs an iteration, which is not among those yielded.
+    high there. What is refused costs an E-step, and is no iteration.
 
     Raises
     ------
@@ -100,7 +99,8 @@ def half_steps(
     # Hard assignments leap by themselves, and rules that change have no one limit.
     smooth = rule is assign and not rule.is_hard
     ahead = accelerate.start() if accelerate is not None and smooth else Never()
-    for iteration in itertools.count(1):
+    while True:
+        iteration = state.iteration + 1
         proposal = ahead.propose(state.comparable)
         if proposal is None:
             state = _step(problem, iteration, state, assign.at(iteration))
