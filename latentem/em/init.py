@@ -281,7 +281,7 @@ def _seed(
     labelled = [state for state in range(k) if weights[known == state].any()]
     if labelled and rng.random() < UNLABELLED:
         states = _seed(dissimilarity, k, weights, np.full(n, -1), rng)
-        return _named(states, np.where(weights > 0, known, -1), k)[states]
+        return _named(states, known, weights, k)[states]
     free = np.where(known == -1, weights, 0.0)
     nearest, labels = np.full(n, np.inf), np.zeros(n, dtype=np.intp)
     seeds: list[int] = []
@@ -315,13 +315,13 @@ def _seed(
     return labels
 
 
-def _named(states: Array, known: Array, k: int) -> Array:
+def _named(states: Array, known: Array, weights: Array, k: int) -> Array:
     """Return for each state what it is to be called, so that most known rows are called rightly."""
     from scipy.optimize import linear_sum_assignment  # slow to import
 
     agreement = np.zeros((k, k))
     labelled = known >= 0
-    np.add.at(agreement, (states[labelled], known[labelled]), 1.0)
+    np.add.at(agreement, (states[labelled], known[labelled]), weights[labelled])
     _, names = linear_sum_assignment(agreement, maximize=True)
     return np.asarray(names)
 

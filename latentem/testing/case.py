@@ -103,7 +103,8 @@ class Case:
         pairs = [self.nearby_fits(SMALL) for _ in range(count + 3)]
         jumps = min(unmoved(self.fitted, pairs), MOST_DIRECTIONS)
         some = self.other_fits(2 * jumps, 0.2)
-        few = self.other_fits(2 * jumps, FEW / self.n)
+        share_extremes = all(self.same(other) for other in self.others)
+        few = self.other_fits(2 * jumps, FEW / self.n) if share_extremes else []
         return Moves.of(self.fitted, pairs, [*self.others, *some, *few])
 
     @functools.cached_property
