@@ -27,14 +27,8 @@ import numpy as np
 import latentem as lem
 
 TITANIC = lem.datasets.titanic().table  # 1309 rows, NaN and None where unknown
-FAMILIES = {
-    "class": lem.Categorical(),
-    "sex": lem.Categorical(),
-    "age": lem.Normal(),
-    "siblings": lem.Poisson(),
-    "parents": lem.Poisson(),
-    "port": lem.Categorical(),
-}
+FAMILIES = {"class": lem.Categorical(), "sex": lem.Categorical(), "age": lem.Normal()}
+FAMILIES |= {"siblings": lem.Poisson(), "parents": lem.Poisson(), "port": lem.Categorical()}
 DATA = {name: TITANIC[name] for name in FAMILIES}
 FIGURE = -9222.0078
 

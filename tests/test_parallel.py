@@ -22,12 +22,12 @@ def test_fits_in_threads_of_the_user_leave_blas_as_it_was() -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(20_000, 3)) + rng.integers(0, 3, size=(20_000, 1))
     start = lem.initialize(lem.models.gaussian_mixture(3), x, seed=0)
-    alone = lem.fit(start, x, tol=0.0, max_iter=3)
+    alone = lem.fit(start, x, accelerate=None, tol=0.0, max_iter=3)
     found: list[float] = []
     during: list[int] = []
 
     def run(iterations: int) -> None:
-        fit = lem.fit(start, x, tol=0.0, max_iter=iterations, on_step=look)
+        fit = lem.fit(start, x, accelerate=None, tol=0.0, max_iter=iterations, on_step=look)
         found.append(fit.trace["objective"][6])
 
     def look(step: lem.Step) -> None:

@@ -281,7 +281,9 @@ def _seed(
     labelled = [state for state in range(k) if weights[known == state].any()]
     if labelled and rng.random() < UNLABELLED:
         states = _seed(dissimilarity, k, weights, np.full(n, -1), rng)
-        return _named(states, known, weights, k)[states]
+        named = _named(states, known, weights, k)[states]
+        if np.bincount(np.where(known >= 0, known, named), weights, k).all():
+            return named  # no state has but rows that are known to be of another
     free = np.where(known == -1, weights, 0.0)
     nearest, labels = np.full(n, np.inf), np.zeros(n, dtype=np.intp)
     seeds: list[int] = []
