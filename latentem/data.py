@@ -561,3 +561,13 @@ def _counted(name: str, data: Data) -> Array:
     present = data.present(name)
     counted = np.ones(data.n, dtype=bool) if present is None else present
     return counted if data.weights is None else counted & (data.weights > 0)
+
+
+def weighted_sum(values: Array, data: Data) -> float:
+    """Return the sum over rows with their weights; a row without weight may be -inf."""
+    if values.shape[-1] != data.n:
+        return float(values[0]) * data.total_weight
+    if data.weights is None:
+        return float(values.sum())
+    counted = data.weights > 0
+    return float(values[counted] @ data.weights[counted])

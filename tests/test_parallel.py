@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_info
 
 import latentem as lem
 from latentem import parallel
+from latentem.kernels import compiled
 
 
 def _blas_threads() -> list[int]:
@@ -85,6 +86,8 @@ def test_a_fit_never_holds_a_table_of_all_rows(init: str, dissimilarity: str | N
     if dissimilarity is not None:
         model = lem.models.kmeans(k, dissimilarity)
     assign = lem.soft if dissimilarity is None else lem.hard
+    if compiled.available():
+        compiled.loops()  # compiling them takes memory of its own
     with parallel.threads(1):
         tracemalloc.start()
         lem.fit(model, x, init=start, assign=assign, restarts=1, max_iter=2, tol=0.0, seed=0)

@@ -28,7 +28,7 @@ from latentem.distributions.covariance import (
 )
 from latentem.distributions.formulas import Formulas
 from latentem.distributions.gaps import GappedKernel
-from latentem.distributions.gaussian_kernel import ResidualKernel
+from latentem.distributions.gaussian_kernel import ResidualKernel, SharedKernel
 from latentem.distributions.kernels import Kernel, LinearKernel, TemplateKernel
 from latentem.distributions.priors import NormalInverseWishart, refuse_prior
 from latentem.distributions.records import Record, Statistics, check_finite, nothing_to_fit
@@ -692,6 +692,9 @@ class Gaussian(ExponentialFamily):
         if eta.shape[1] > MANY_STATISTICS and len(eta) < 16:
             residual[:] = True
         if not residual.any():
+            one_for_all = self.form == self.form.pooled and (whitening == whitening[0]).all()
+            if one_for_all and len(eta) > 1:
+                return SharedKernel(linear, self.reference, whitening[0])
             return linear
         constant = -(log_root + 0.5 * mean.shape[-1] * LOG_2PI)
         x_mean, _ = self.known()

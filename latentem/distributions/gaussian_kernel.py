@@ -100,3 +100,64 @@ class _AttachedResidual(Attached):
             total[state, :d] = white @ weights[state]
             total[state, d:] = form.weighted_moments(white, weights[state])
         return Statistics(weights.sum(axis=1), total, 0.0, self.kernel.reference)
+
+
+@attrs.frozen(eq=False)
+class SharedKernel(Kernel):
+    r"""The second tier for Gaussians with one covariance for all states.
+
+    What is quadratic in a row is then the same for all states,
+
+    .. math:: \log p(x \mid k) = b_k \cdot z - A_k - |W z|^2 / 2, \qquad b_k = W^\top W m_k,
+
+    so that states differ in first moments only, and the second moments that the maximiser pools are
+    those of the rows, whatever their states.
+    """
+
+    linear: LinearKernel
+    reference: Reference
+    whitening: Array  # W, (d, d)
+
+    @property
+    def dist(self) -> Gaussian:
+        """The distribution."""
+        return self.linear.dist  # type: ignore[return-value]
+
+    @property
+    def n_columns(self) -> int:
+        return 3 * len(self.whitening) + 2
+
+    def on(self, value: Array) -> Attached:
+        d = len(self.whitening)
+        rows = np.empty((d + 2, len(value)))
+        rows[0] = 1.0
+        z = rows[1:-1]
+        self.reference.standardise_into(z, value)
+        white = self.whitening @ z
+        np.einsum("dr,dr->r", white, white, out=rows[-1])
+        return _AttachedShared(self, rows)
+
+    def expected_log_prob(self, record: Statistics) -> tuple[float, float]:
+        return self.linear.expected_log_prob(record)
+
+
+@attrs.frozen(eq=False)
+class _AttachedShared(Attached):
+    kernel: SharedKernel
+    rows: Array  # (1 + d + 1, rows): ones, z and |W z|^2
+
+    def log_density(self) -> Array:
+        linear = self.kernel.linear
+        halves = np.full((len(linear.eta), 1), -0.5)
+        own = linear.eta[:, : len(self.rows) - 2]
+        product: Array = np.hstack([-linear.log_normaliser[:, None], own, halves]) @ self.rows
+        return product
+
+    def record(self, weights: Array) -> Statistics:
+        sums = weights @ self.rows[:-1].T
+        weight, first = sums[:, 0], sums[:, 1:]
+        moments = self.kernel.dist.form.weighted_moments(self.rows[1:-1], weights.sum(axis=0))
+        # Maximiser and Q take their sum over states, which is exact however they are shared out.
+        share = weight / weight.sum() if weight.any() else np.zeros(len(weight))
+        total = np.hstack([first, share[:, None] * moments])
+        return Statistics(weight, total, 0.0, self.kernel.reference)

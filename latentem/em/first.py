@@ -10,8 +10,9 @@ from latentem.data import Data, bound
 from latentem.distributions.arrays import LOG_ZERO, Array
 from latentem.distributions.records import Record
 from latentem.em.assign import Soft
+from latentem.em.expectation import Beliefs
 from latentem.em.init import Start, default_start, plus_plus, random, seedable
-from latentem.em.problem import Beliefs, Problem
+from latentem.em.problem import Problem
 from latentem.em.theta import Theta
 from latentem.errors import DataError, DegenerateError, EqualStatesError, ModelError, Unsuitable
 from latentem.graph import Model, same_parameters

@@ -11,8 +11,9 @@ import numpy as np
 from latentem.distributions.arrays import Array
 from latentem.distributions.base import Distribution, drawn, mixed_mean
 from latentem.em.assign import soft
+from latentem.em.expectation import Block
 from latentem.em.layout import Family
-from latentem.em.problem import Block, Problem
+from latentem.em.problem import Problem
 from latentem.em.sampling import with_labels
 from latentem.em.theta import Theta
 from latentem.errors import DataError

@@ -17,7 +17,8 @@ import numpy as np
 
 from latentem.data import Data, label_weights
 from latentem.distributions.arrays import Array
-from latentem.em.problem import Beliefs, Problem
+from latentem.em.expectation import Beliefs
+from latentem.em.problem import Problem
 from latentem.errors import DataError, ModelError
 from latentem.inference.posterior import Posterior, one_hot
 from latentem.parallel import LARGEST_BLOCK

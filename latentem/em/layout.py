@@ -10,9 +10,11 @@ import numpy as np
 
 from latentem.data import Data
 from latentem.distributions.arrays import Array
+from latentem.errors import ModelError
 from latentem.graph import Model
 from latentem.inference.cost import Cost
 from latentem.inference.elimination import Elimination
+from latentem.kernels.compiled import pays
 
 
 @attrs.frozen
@@ -45,6 +47,16 @@ class Family:
     def observed(self) -> tuple[tuple[int, str], ...]:
         """Axis and name of each observed parent."""
         return tuple((i, p) for i, p in enumerate(self.parents) if p not in self.scope)
+
+    def check(self, log_density: Array) -> None:
+        """Raise unless a node's log-densities ``(K, rows)`` are of all combinations."""
+        if len(log_density) != self.n_combinations:
+            raise ModelError(
+                f"Node '{self.names[0]}': log_prob must return one column for each of the "
+                f"{self.n_combinations} combinations of the parents' states, got "
+                f"{len(log_density)}. Broadcast it to (n, K).",
+                node=self.names[0],
+            )
 
     def at_observed(self, table: Array, data: Data) -> Array:
         """Pick, for each row, the observed parents' states: ``(K, rows)`` to ``(*scope, rows)``."""
@@ -116,6 +128,8 @@ class Layout:
         sizes = {n.name: n.n_states or 0 for n in model.order if n.name in latents}
         elimination = Elimination.of(model.graph, sizes)
         Cost.of(model, elimination, data.n).check()
+        compiled = pays(data.n * elimination.largest[1])
+        elimination = attrs.evolve(elimination, compiled=compiled)
         return cls(
             tuple(family((name,)) for name in sizes),
             tuple(family(tuple(names)) for names in together.values()),

@@ -13,8 +13,9 @@ import numpy as np
 from latentem.distributions.records import Record
 from latentem.em.accelerate import Accelerator, Never, Records
 from latentem.em.assign import Assignment
+from latentem.em.expectation import Expectation, Term
 from latentem.em.maximise import maximise
-from latentem.em.problem import Expectation, Problem, Term
+from latentem.em.problem import Problem
 from latentem.em.theta import Theta
 from latentem.em.trace import HalfStep
 from latentem.errors import ObjectiveDecreasedError

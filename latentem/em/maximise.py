@@ -9,7 +9,8 @@ from latentem.distributions.arrays import Array
 from latentem.distributions.base import Distribution
 from latentem.distributions.records import Record
 from latentem.em.assign import Assignment
-from latentem.em.problem import Beliefs, Problem
+from latentem.em.expectation import Beliefs
+from latentem.em.problem import Problem
 from latentem.em.theta import Theta
 from latentem.parallel import map_blocks
 

@@ -12,21 +12,22 @@ hands each node its part; Q at any θ is read off the record without touching th
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 from functools import cached_property
-from typing import Any, Protocol
 
 import attrs
 import numpy as np
 
 from latentem import data as binding
-from latentem.data import Data, is_certain
+from latentem.data import Data, is_certain, weighted_sum
 from latentem.distributions.arrays import LOG_ZERO, Array
 from latentem.distributions.base import Distribution, ExponentialFamily
 from latentem.distributions.kernels import AttachedStack
 from latentem.distributions.records import Choices, Counts, Record, Rows, StackRecord
-from latentem.em.assign import Assignment
+from latentem.em.assign import Assignment, Soft
+from latentem.em.expectation import Beliefs, Block, Expectation, Term
 from latentem.em.layout import Family, Layout
+from latentem.em.mixture import Mixture, is_mixture
 from latentem.em.theta import Theta
 from latentem.errors import DataError, DegenerateError, ModelError
 from latentem.graph import Model
@@ -34,69 +35,6 @@ from latentem.inference.elimination import Factor
 from latentem.inference.posterior import Posterior, concatenate
 from latentem.parallel import map_blocks
 from latentem.repeats import merged
-
-
-@attrs.frozen(eq=False)
-class Expectation:
-    """The addable record of one E-step: expected statistics of all nodes, and the objective.
-
-    Attributes
-    ----------
-    stacks : tuple of StackRecord
-        For each family of observed nodes.
-    counts : tuple of Counts or Choices
-        For each latent.
-    objective : float
-        F, without the nodes' base measures.
-    evidence : float or None
-        log p(X), likewise, where the assignment computes it.
-    """
-
-    stacks: tuple[StackRecord, ...]
-    counts: tuple[Any, ...]
-    objective: float
-    evidence: float | None
-
-    def __add__(self, other: Expectation) -> Expectation:
-        known = self.evidence is not None and other.evidence is not None
-        return Expectation(
-            tuple(a + b for a, b in zip(self.stacks, other.stacks, strict=True)),
-            tuple(a + b for a, b in zip(self.counts, other.counts, strict=True)),
-            self.objective + other.objective,
-            (self.evidence or 0.0) + (other.evidence or 0.0) if known else None,
-        )
-
-
-class Beliefs(Protocol):
-    """Probabilities of the latents in each row, read a block of rows at a time: a posterior."""
-
-    def __getitem__(self, rows: slice) -> Posterior:
-        """Return those of a block of rows."""
-
-
-@attrs.frozen(eq=False)
-class Block:
-    """A block of rows after the E-step.
-
-    Attributes
-    ----------
-    data : Data
-    attached : tuple of AttachedStack
-        The kernels of the observed families, on these rows.
-    posterior : Posterior
-    """
-
-    data: Data
-    attached: tuple[AttachedStack, ...]
-    posterior: Posterior
-
-
-@attrs.frozen
-class Term:
-    """One node's term of Q."""
-
-    value: float
-    magnitude: float
 
 
 @attrs.frozen(eq=False, slots=False)
@@ -163,7 +101,9 @@ class Problem:
     def expectation(self, theta: Theta, source: Assignment | Beliefs) -> Expectation:
         """Return the expected statistics under the posterior at theta, or under given beliefs."""
         if isinstance(source, Assignment) and source.is_monotone and self.distinct is not self.data:
-            return attrs.evolve(self, data=self.distinct).expectation(theta, source)
+            return self._of_distinct.expectation(theta, source)
+        if isinstance(source, Soft) and is_mixture(self.layout, self.data):
+            return self._sum(self._mixture_pass(theta), theta)
 
         def expect(rows: slice) -> Expectation:
             block = self.block(theta, rows, source)
@@ -177,6 +117,23 @@ class Problem:
                 None if evidence is None else weighted_sum(evidence, data),
             )
 
+        return self._sum(expect, theta)
+
+    def _mixture_pass(self, theta: Theta) -> Callable[[slice], Expectation]:
+        """Return the E-step of a mixture on a block of rows."""
+        mixture = Mixture.of(theta)
+        (family,) = self.layout.observed
+
+        def expect(rows: slice) -> Expectation:
+            data = self.data[rows]
+            expectation, evidence = mixture.expect(data, family)
+            self._check_possible(theta, data, evidence, rows.start)
+            return expectation
+
+        return expect
+
+    def _sum(self, expect: Callable[[slice], Expectation], theta: Theta) -> Expectation:
+        """Return the sum of the expectations of all blocks of rows."""
         parts = map_blocks(expect, self.data.n, theta.cells)
         total = next(parts)
         for part in parts:
@@ -187,6 +144,10 @@ class Problem:
     def distinct(self) -> Data:
         """The data with equal rows as one; no difference to rules that treat them alike."""
         return merged(self.data)
+
+    @cached_property
+    def _of_distinct(self) -> Problem:
+        return attrs.evolve(self, data=self.distinct)
 
     def posterior(self, theta: Theta, assign: Assignment) -> Posterior:
         """Return the posterior of all rows, as given, at theta."""
@@ -239,7 +200,11 @@ class Problem:
             return Block(data, attached, source[rows])
         posterior = source(self.layout.elimination, self._factors(theta, data, attached), rows)
         assert posterior.objective is not None
-        objective = posterior.objective
+        self._check_possible(theta, data, posterior.objective, rows.start)
+        return Block(data, attached, posterior)
+
+    def _check_possible(self, theta: Theta, data: Data, objective: Array, start: int) -> None:
+        """Raise unless the rows of a block, the first of which is given, have a density."""
         if any(not base > LOG_ZERO / 10 for base in self._log_base(theta).values()):
             objective = objective + sum(self._base_rows(theta, data).values())
         if not (objective.min() > LOG_ZERO / 10 and objective.max() < np.inf):
@@ -248,8 +213,7 @@ class Problem:
             if data.weights is not None:
                 impossible &= data.weights > 0
             if impossible.any():
-                self._refuse_impossible(theta, data, int(impossible.argmax()), rows.start)
-        return Block(data, attached, posterior)
+                self._refuse_impossible(theta, data, int(impossible.argmax()), start)
 
     def _attach(self, theta: Theta, rows: slice) -> tuple[Data, tuple[AttachedStack, ...]]:
         """Return a block of data, and the stacks of kernels on it."""
@@ -497,13 +461,7 @@ def _regressed_table(dist: Distribution, inputs: Array, k: int) -> Array:
 def _density_table(family: Family, stack: AttachedStack, data: Data) -> Array:
     """Return log p of a family given the data, ``(*scope, rows)``."""
     log_density = stack.log_density()
-    if len(log_density) != family.n_combinations:
-        raise ModelError(
-            f"Node '{family.names[0]}': log_prob must return one column for each of the "
-            f"{family.n_combinations} combinations of the parents' states, got "
-            f"{len(log_density)}. Broadcast it to (n, K).",
-            node=family.names[0],
-        )
+    family.check(log_density)
     return family.at_observed(log_density, data)
 
 
@@ -518,13 +476,3 @@ def _base_measure(family: ExponentialFamily, data: Data, name: str) -> Array:
     base = np.atleast_1d(np.asarray(family.log_base_measure(data.argument(name)), dtype=float))
     present = data.present(name)
     return base if present is None else base * present
-
-
-def weighted_sum(values: Array, data: Data) -> float:
-    """Return the sum over rows with their weights; a row without weight may be -inf."""
-    if values.shape[-1] != data.n:
-        return float(values[0]) * data.total_weight
-    if data.weights is None:
-        return float(values.sum())
-    counted = data.weights > 0
-    return float(values[counted] @ data.weights[counted])

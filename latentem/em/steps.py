@@ -9,14 +9,15 @@ from typing import Any
 import attrs
 import numpy as np
 
-from latentem.data import bind, is_certain
+from latentem.data import bind, is_certain, weighted_sum
 from latentem.distributions.arrays import LOG_ZERO
 from latentem.distributions.records import Record
 from latentem.em.assign import Assignment, soft
+from latentem.em.expectation import Term
 from latentem.em.first import first_theta
 from latentem.em.init import Start, from_labels, from_posterior
 from latentem.em.maximise import maximise
-from latentem.em.problem import Problem, Term, check_model, weighted_sum
+from latentem.em.problem import Problem, check_model
 from latentem.em.theta import Theta
 from latentem.errors import DataError, ModelError
 from latentem.graph import Model

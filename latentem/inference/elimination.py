@@ -25,6 +25,7 @@ import numpy as np
 from networkx.algorithms.approximation.treewidth import min_fill_in_heuristic
 
 from latentem.distributions.arrays import Array
+from latentem.kernels.softmax import log_normalise
 
 
 @attrs.frozen
@@ -58,10 +59,13 @@ class Elimination:
         Number of states of each latent.
     buckets : tuple of Bucket
         In the order of elimination.
+    compiled : bool
+        Whether to use compiled kernels.
     """
 
     sizes: dict[str, int]
     buckets: tuple[Bucket, ...]
+    compiled: bool = False
 
     @classmethod
     def of(cls, graph: nx.DiGraph[str], sizes: dict[str, int]) -> Elimination:
@@ -115,7 +119,7 @@ class Elimination:
 
         def reduce(table: Array) -> Array:
             conditionals.append(table)
-            return log_normalise(table)
+            return log_normalise(table, compiled=self.compiled)
 
         return self._eliminate(factors, reduce), tuple(conditionals)
 
@@ -178,22 +182,6 @@ def aligned(factor: Factor, clique: tuple[str, ...]) -> Array:
     index = tuple(slice(None) if name in factor.scope else None for name in clique)
     result: Array = table[index]
     return result
-
-
-def log_normalise(table: Array) -> Array:
-    """Normalise log-values over the first axis, in place, to probabilities; return the log-sum.
-
-    Where all are log 0 the probabilities are 0 and the log-sum is -inf.
-    """
-    peak = table.max(axis=0)
-    shift = peak if np.isfinite(peak).all() else np.where(np.isfinite(peak), peak, 0.0)
-    table -= shift
-    np.exp(table, out=table)
-    total = table.sum(axis=0)
-    with np.errstate(divide="ignore"):
-        log_sum: Array = np.log(total) + shift
-    table *= 1.0 / np.where(total > 0, total, 1.0)
-    return log_sum
 
 
 def first_maximum(table: Array) -> tuple[Array, Array]:

@@ -1,0 +1,85 @@
+r"""The E-step of a mixture: one latent, and observed nodes that all depend on it alone.
+
+The coefficients C hold, for each state, the prior with the log-normalisers and then the natural
+parameters; T holds a row of ones and then the statistics of a block of rows. Then
+
+.. math::
+    L &= C \, T, && C = (\log \pi_k - A(\eta_k), \; \eta_k), \quad T = (1, T(x_i)) \\
+    r_{ki} &= \exp L_{ki} / \textstyle\sum_j \exp L_{ji}, &&
+        \log p(x_i) = \log \textstyle\sum_j \exp L_{ji} \\
+    S &= R \, T^\top, && \text{whose first column counts the rows of each state.}
+
+Two matrix products and a softmax; what `latentem.inference` does for any graph comes to the same.
+"""
+
+from __future__ import annotations
+
+from typing import Self
+
+import attrs
+import numpy as np
+
+from latentem.data import Data, weighted_sum
+from latentem.distributions.arrays import LOG_ZERO, Array
+from latentem.distributions.kernels import Stack
+from latentem.distributions.records import Counts
+from latentem.em.expectation import Expectation
+from latentem.em.layout import Family, Layout
+from latentem.em.theta import Theta
+from latentem.kernels.softmax import log_normalise
+
+
+def is_mixture(layout: Layout, data: Data) -> bool:
+    """Return whether a model is a mixture, without labels of its latent."""
+    if data.labels or layout.regressed or len(layout.latents) != 1 or len(layout.observed) != 1:
+        return False
+    (latent,), (observed,) = layout.latents, layout.observed
+    return not latent.parents and observed.parents == latent.names
+
+
+@attrs.frozen(eq=False)
+class Mixture:
+    """The parameters of a mixture, made ready for passes over blocks of rows.
+
+    Attributes
+    ----------
+    stack : Stack
+        The kernels of the observed nodes, the log prior within the coefficients.
+    log_prior : array, (K, 1), or None
+        The log prior, if no kernel has coefficients.
+    compiled : bool
+        Whether to use compiled kernels.
+    """
+
+    stack: Stack
+    log_prior: Array | None
+    compiled: bool
+
+    @classmethod
+    def of(cls, theta: Theta) -> Self:
+        (stack,), (table,) = theta.stacks, theta.latent_tables.values()
+        log_prior = np.maximum(table, LOG_ZERO).T  # (K, 1)
+        compiled = theta.layout.elimination.compiled
+        if stack.coefficients is None or len(stack.coefficients) != len(log_prior):
+            return cls(stack, log_prior, compiled)
+        coefficients = stack.coefficients.copy()
+        coefficients[:, :1] += log_prior
+        return cls(attrs.evolve(stack, coefficients=coefficients), None, compiled)
+
+    def expect(self, data: Data, observed: Family) -> tuple[Expectation, Array]:
+        """Return the expected statistics of a block of rows, and log p(x) of each row."""
+        attached = self.stack.on(
+            tuple(data.argument(name) for name in observed.names),
+            tuple(data.present(name) for name in observed.names),
+        )
+        table = attached.log_density()
+        observed.check(table)
+        if self.log_prior is not None:
+            table += self.log_prior
+        evidence = log_normalise(table, compiled=self.compiled)
+        if data.weights is not None:
+            table *= data.weights
+        record = attached.record(table)
+        counts = table.sum(axis=1) if record.sums is None else record.sums[:, 0]
+        total = weighted_sum(evidence, data)
+        return Expectation((record,), (Counts(counts[:, None]),), total, total), evidence

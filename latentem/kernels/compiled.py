@@ -1,0 +1,42 @@
+"""Whether and how compiled kernels are had: numba is the extra ``fast``."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import sys
+import threading
+from types import ModuleType
+
+#: Cells (rows times states) from which compiled kernels pay: below, a whole fit takes about as long
+#: as loading the compiler.
+FEWEST_CELLS = 1_000_000
+
+
+@functools.cache
+def available() -> bool:
+    """Return whether numba is installed, in a version that works here."""
+    try:
+        importlib.import_module("numba")
+    except ImportError:
+        return False
+    return True
+
+
+def pays(cells: int) -> bool:
+    """Return whether passes over so many cells are to use compiled kernels."""
+    return cells >= FEWEST_CELLS and available()
+
+
+@functools.cache
+def loops() -> ModuleType:
+    """Return the compiled kernels; the first call on a machine compiles them, and says so."""
+    notice = threading.Timer(
+        1.5, print, ["latentem: compiling kernels, once on this machine ..."], {"file": sys.stderr}
+    )
+    notice.daemon = True
+    notice.start()
+    try:
+        return importlib.import_module("latentem.kernels.loops")
+    finally:
+        notice.cancel()

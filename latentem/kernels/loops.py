@@ -1,0 +1,112 @@
+"""The compiled kernels: loops over tiles of rows that stay in a core's first cache.
+
+Imported by `latentem.kernels.compiled` alone, since numba is an extra. Each has a twin in NumPy
+beside the formula, in the module that calls it, and gives the same numbers to rounding.
+
+Tables are k-major, ``(states, rows)``: a tile of one state is contiguous, and its loop becomes
+vector instructions.
+"""
+
+# mypy: disable-error-code="untyped-decorator,call-arg,var-annotated"
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+from numba import float64, int64, types
+from numba.extending import intrinsic
+
+#: Rows of a tile: a few arrays of them, for each state, fit into 32 KiB.
+TILE = 256
+
+TABLE, ROW = float64[:, ::1], float64[::1]
+# Sums may be taken in any order and products fused; NaN and infinities keep their meaning.
+OPTIONS: dict[str, Any] = {
+    "nogil": True,
+    "cache": True,
+    "error_model": "numpy",
+    "fastmath": {"contract", "reassoc", "nsz"},
+}
+
+
+@intrinsic
+def _as_float(context: Any, bits: Any) -> Any:  # the number with these bits
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(arguments[0], context.get_value_type(types.float64))
+
+    return float64(int64), generate
+
+
+@intrinsic
+def _as_int(context: Any, number: Any) -> Any:  # the bits of a number
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(arguments[0], context.get_value_type(types.int64))
+
+    return int64(float64), generate
+
+
+LOG2_E = 1.4426950408889634
+# log 2 in two parts, the first short enough that its multiples are exact (as in fdlibm).
+LOG_2, LOG_2_REST = 6.93147180369123816490e-01, 1.90821492927058770002e-10
+# Added to a number below 2^51 it leaves the nearest integer in the last bits.
+ROUND = 6755399441055744.0
+#: As in `latentem.kernels.softmax`.
+SMALLEST_EXPONENT = -700.0
+
+
+# Sums in another order would undo its rounding.
+@numba.njit(**{**OPTIONS, "fastmath": {"contract"}})
+def _exp(x: float) -> float:
+    r"""Return exp(x) for x <= 0, to 2 units in the last place; 0 below SMALLEST_EXPONENT.
+
+    With x = n log 2 + r, |r| <= log(2) / 2, it is 2^n times the series of exp(r) up to r^13.
+    """
+    bounded = SMALLEST_EXPONENT if x < SMALLEST_EXPONENT else x
+    shifted = bounded * LOG2_E + ROUND
+    n = shifted - ROUND
+    r = bounded - n * LOG_2 - n * LOG_2_REST
+    r2 = r * r
+    r4 = r2 * r2
+    series = (
+        ((1.0 + r) + r2 * (1 / 2 + r * (1 / 6)))
+        + r4 * ((1 / 24 + r * (1 / 120)) + r2 * (1 / 720 + r * (1 / 5040)))
+        + (r4 * r4)
+        * (
+            (1 / 40320 + r * (1 / 362880))
+            + r2 * (1 / 3628800 + r * (1 / 39916800))
+            + r4 * (1 / 479001600 + r * (1 / 6227020800))
+        )
+    )
+    power = _as_float((_as_int(shifted) + 1023) << 52)
+    return 0.0 if x < SMALLEST_EXPONENT else series * power
+
+
+@numba.njit(types.void(TABLE, ROW, ROW), **OPTIONS)
+def normalise(table: Any, peak: Any, total: Any) -> None:
+    """Do what `latentem.kernels.softmax` says, but for the logarithm of the sums."""
+    n_states, n = table.shape
+    inverse = np.empty(TILE)
+    for start in range(0, n, TILE):
+        end = min(start + TILE, n)
+        width = end - start
+        highest, sums = peak[start:end], total[start:end]
+        highest[:] = table[0, start:end]
+        for k in range(1, n_states):
+            row = table[k, start:end]
+            for t in range(width):
+                highest[t] = row[t] if row[t] > highest[t] else highest[t]
+        for t in range(width):
+            highest[t] = highest[t] if abs(highest[t]) < np.inf else 0.0
+            sums[t] = 0.0
+        for k in range(n_states):
+            row = table[k, start:end]
+            for t in range(width):
+                row[t] = _exp(row[t] - highest[t])
+                sums[t] += row[t]
+        for t in range(width):
+            inverse[t] = 1.0 / sums[t] if sums[t] > 0.0 else 1.0
+        for k in range(n_states):
+            row = table[k, start:end]
+            for t in range(width):
+                row[t] *= inverse[t]

@@ -1,0 +1,166 @@
+"""The inner loops: NumPy and compiled ones give the same numbers, and what the formulas say."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import subprocess
+import sys
+
+import attrs
+import numpy as np
+import pytest
+from scipy.special import logsumexp, softmax
+
+import latentem as lem
+from latentem.distributions.kernels import Kernel, LinearKernel
+from latentem.em.assign import Soft
+from latentem.em.mixture import is_mixture
+from latentem.em.problem import Problem
+from latentem.kernels import compiled
+from latentem.kernels.softmax import log_normalise
+
+BOTH = [False, True]
+EPS = float(np.finfo(float).eps)
+
+
+@pytest.mark.parametrize("use", BOTH)
+@pytest.mark.parametrize("spread", [0.01, 1.0, 30.0, 1e3, 1e6])
+@pytest.mark.parametrize("shape", [(1, 5), (2, 256), (3, 257), (7, 1000), (4, 3, 300)])
+def test_normalising_is_softmax_and_log_sum_exp(
+    use: bool, spread: float, shape: tuple[int, ...]
+) -> None:
+    table = spread * np.random.default_rng(0).normal(size=shape)
+    given = table.copy()
+    log_sum = log_normalise(table, compiled=use)
+    np.testing.assert_allclose(log_sum, logsumexp(given, axis=0), rtol=4 * EPS, atol=8 * EPS)
+    # exp(x) has the rounding error of x itself, |x| eps.
+    below = np.abs(given - given.max(axis=0))
+    tolerance = (8 + 2 * below + len(given)) * EPS
+    exact = softmax(given, axis=0)
+    assert (np.abs(table - exact) <= tolerance * exact + 1e-300).all()
+    assert (table[below > 701] == 0).all()
+
+
+@pytest.mark.parametrize("use", BOTH)
+def test_normalising_keeps_what_is_impossible_and_what_is_not_a_number(use: bool) -> None:
+    inf, nan = math.inf, math.nan
+    table = np.array([[nan, 0.0, -inf, -inf, 1e300, -1e300], [0.0, nan, -inf, 3.0, 0.0, -1e300]])
+    with np.errstate(invalid="ignore"):
+        log_sum = log_normalise(table, compiled=use)
+    assert np.isnan(log_sum[:2]).all()
+    assert np.array_equal(log_sum[2:], [-inf, 3.0, 1e300, -1e300])
+    assert np.isnan(table[:, :2]).any(axis=0).all()
+    assert np.array_equal(table[:, 2:], [[0, 0, 1, 0.5], [0, 1, 0, 0.5]])
+
+
+def _models() -> dict[str, tuple[lem.Model, object]]:
+    rng = np.random.default_rng(1)
+    n = 400
+    x, count = rng.normal(size=(n, 3)) + 3.0 * rng.integers(2, size=(n, 1)), rng.poisson(3, n)
+    gaps = np.where(rng.random((n, 3)) < 0.2, np.nan, x)
+    z = lem.latent("z", lem.Categorical(3))
+    found: dict[str, tuple[lem.Model, object]] = {
+        structure: (lem.models.gaussian_mixture(3, covariance=structure), x)
+        for structure in ("full", "diagonal", "spherical", "EEE", "EEI", "EII", "VEV")
+    }
+    several = [
+        z,
+        lem.observed("x", lem.Gaussian(), given=z),
+        lem.observed("count", lem.Poisson(), given=z),
+        lem.observed("level", lem.Categorical(4), given=z),
+    ]
+    table = {"x": x, "count": count, "level": count % 4}
+    found["mixed"] = lem.Model(several), table
+    found["gaps"] = lem.Model(several), {**table, "x": gaps}
+    found["missing"] = lem.Model(several), {**table, "count": np.where(count > 4, np.nan, count)}
+    found["plug-in"] = lem.Model([z, lem.observed("x", Laplace(), given=z)]), x[:, 0]
+    found["student"] = lem.Model([z, lem.observed("x", lem.StudentT(), given=z)]), x
+    return found
+
+
+@attrs.frozen(eq=False)
+class Laplace(lem.Distribution):
+    scale: lem.Array | None = None
+
+    def log_prob(self, value: lem.Array) -> lem.Array:
+        return -np.abs(value[:, None]) / self.scale - np.log(2 * self.scale)
+
+    def fit(self, value: lem.Array, weights: lem.Array) -> Laplace:
+        return Laplace(weights.T @ np.abs(value) / weights.sum(0))
+
+
+@pytest.mark.parametrize("weighted", BOTH)
+@pytest.mark.parametrize("use", BOTH)
+@pytest.mark.parametrize("name", list(_models()))
+def test_the_pass_of_a_mixture_is_that_of_any_graph(name: str, use: bool, weighted: bool) -> None:
+    model, data = _models()[name]
+    weights = np.random.default_rng(2).integers(4, size=400) if weighted else None
+    problem = Problem.of(model, data, weights)
+    elimination = attrs.evolve(problem.layout.elimination, compiled=use)
+    layout = attrs.evolve(problem.layout, elimination=elimination)
+    problem = attrs.evolve(problem, layout=layout)
+    assert is_mixture(problem.layout, problem.data)
+    start = lem.initialize(model, data, init=lem.init.random, seed=3, weights=weights)
+    theta = problem.theta(start)
+    short = problem.expectation(theta, Soft())
+    given = problem.posterior(theta, Soft())
+    order = slice(None) if problem.data.order is None else problem.data.order
+    general = problem.expectation(theta, given[order])
+    base = problem.base_total(theta)
+    exact = float(given.log_evidence @ given.row_weights)
+    assert short.evidence == pytest.approx(exact - base, rel=1e-13)
+    records, others = (problem.records(theta, each) for each in (short, general))
+    for node, record in records.items():
+        mine, theirs = (r.vector for r in (record, others[node]))
+        if mine is not None and theirs is not None:
+            np.testing.assert_allclose(mine, theirs, rtol=1e-11, atol=1e-11 * np.abs(theirs).max())
+    q = problem.q(theta, records), problem.q(theta, others)
+    for node in records:
+        assert q[0][node].value == pytest.approx(q[1][node].value, rel=1e-11)
+    new = problem.m_step(theta, records), problem.m_step(theta, others)
+    for node, dist in new[0].dists.items():
+        for field, array in dist.parameters.items():
+            np.testing.assert_allclose(
+                array, new[1].dists[node].parameters[field], rtol=1e-9, atol=1e-9
+            )
+
+
+@pytest.mark.parametrize("structure", ["EEE", "EEI", "EII"])
+def test_a_shared_covariance_needs_the_scatter_of_the_rows_only(structure: str) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(500, 3)) @ rng.normal(size=(3, 3)) + 4.0 * rng.integers(2, size=(500, 1))
+    start = lem.initialize(lem.models.gaussian_mixture(3, covariance=structure), x, seed=0)
+    problem = Problem.of(start, x)
+    theta = problem.theta()
+    (kernel,) = theta.kernels.values()
+    assert not isinstance(kernel, LinearKernel)
+    plain = LinearKernel.of(theta.dists["x"])
+    weights = rng.random((3, 500))
+    pairs: list[Kernel] = [kernel, plain]
+    shared, each = (k.on(x) for k in pairs)
+    np.testing.assert_allclose(shared.log_density(), each.log_density(), rtol=1e-12, atol=1e-12)
+    mine, theirs = shared.record(weights), each.record(weights)
+    np.testing.assert_allclose(mine.weight, theirs.weight, rtol=1e-13)
+    np.testing.assert_allclose(mine.total[:, :3], theirs.total[:, :3], rtol=1e-10, atol=1e-10)
+    np.testing.assert_allclose(mine.total.sum(0), theirs.total.sum(0), rtol=1e-11, atol=1e-10)
+    for a, b in itertools.pairwise(lem.fit(start, x, tol=0, max_iter=9, accelerate=None).trace):
+        assert b.objective >= a.objective - 1e-9
+
+
+def test_which_kernels_run_depends_on_the_size_alone() -> None:
+    assert not compiled.pays(compiled.FEWEST_CELLS - 1)
+    assert compiled.pays(compiled.FEWEST_CELLS) == compiled.available()
+
+
+def test_without_the_compiler_all_works() -> None:
+    code = (
+        "import sys; sys.modules['numba'] = None\n"
+        "import numpy as np, latentem as lem\n"
+        "from latentem.kernels import compiled\n"
+        "compiled.FEWEST_CELLS = 10\n"
+        "x = np.arange(60.0) % 7\n"
+        "fit = lem.fit(lem.models.gaussian_mixture(2), x[:, None], seed=0, restarts=2)\n"
+        "assert not compiled.pays(100) and np.isfinite(fit.log_likelihood)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
