@@ -17,7 +17,7 @@ from rich.table import Table
 import latentem as lem
 from latentem.datasets import Dataset, old_faithful
 from latentem.errors import DataError, require
-from latentem.io import read_csv, save
+from latentem.io import make_folder, read_csv, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -73,7 +73,7 @@ def demo(out: Folder = Path("latentem-demo"), seed: Seed = 0) -> None:
     """Fit Old Faithful with a Gaussian mixture and with K-means, and draw both."""
     from latentem import plot
 
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     faithful = old_faithful()
     mixture = _fit(lem.models.gaussian_mixture(2), faithful, seed)
     k_means = _fit(lem.models.kmeans(2), faithful, seed, lem.hard)

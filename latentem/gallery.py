@@ -12,6 +12,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from latentem.errors import ConvergenceWarning, DataError, require
+from latentem.io import make_folder
 
 __all__ = ["lessons", "path", "run"]
 
@@ -87,13 +88,13 @@ def run(name: str, folder: Path) -> Path:
     Raises
     ------
     DataError
-        If there is no problem of that name.
+        If there is no problem of that name, or the folder cannot be written.
     KeyboardInterrupt
         If it was interrupted: the best of an unfinished search is not what the problem is about.
     """
     file = path(name)
     require("matplotlib", extra="plot").use("agg")
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     with warnings.catch_warnings():
         warnings.filterwarnings("error", "Interrupted", ConvergenceWarning)
         try:

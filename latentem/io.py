@@ -1,4 +1,4 @@
-"""Files: a table of numbers read from CSV, a fit written as JSON."""
+"""Files: a table of numbers read from CSV, a fit written as JSON, a folder for pictures."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from latentem.distributions.base import Distribution
     from latentem.em.result import Fit
 
-__all__ = ["read_csv", "save"]
+__all__ = ["make_folder", "read_csv", "save"]
 
 
 # --- reading -------------------------------------------------------------------------------------
@@ -193,6 +193,51 @@ def save(fit: Fit, path: str | Path) -> None:
     """
     text = json.dumps(_plain(_record(fit)), indent=2, allow_nan=False)
     _write_atomically(Path(path), text + "\n")
+
+
+def make_folder(path: str | Path) -> Path:
+    """Make a folder, with those it is in, unless it is there.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    DataError
+        If a file is in the way, or nothing may be written there.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> from latentem import io
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     made = io.make_folder(pathlib.Path(folder, "new", "pictures"))
+    ...     made.is_dir()
+    True
+    """
+    path = Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        taken = next(part for part in (path, *path.parents) if os.path.lexists(part))
+        where = "" if taken == path else f" in its path: {taken}"
+        raise DataError(f"{path} must be a folder, got a file{where}. Name another.") from error
+    except PermissionError as error:
+        raise _not_writable(path) from error
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise _not_writable(path)
+    return path
+
+
+def _not_writable(path: Path) -> DataError:
+    return DataError(
+        f"{path} must be a folder that you may write, got one that is not. Name another."
+    )
 
 
 def _record(fit: Fit) -> dict[str, Any]:

@@ -121,12 +121,32 @@ def test_a_wrong_name_is_refused_with_those_that_are_near(
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.parametrize("command", [["gallery", "coins"], ["demo"]])
 def test_a_folder_that_is_a_file_is_refused_before_the_fit(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "taken").touch()
-    assert main(["gallery", "coins", "--out", str(tmp_path / "taken")]) == 2
-    assert capsys.readouterr().err == f"latentem: {tmp_path / 'taken'}: File exists.\n"
+    taken = tmp_path / "taken"
+    taken.touch()
+    wanted = {
+        taken: f"latentem: {taken} must be a folder, got a file. Name another.\n",
+        taken / "new": f"latentem: {taken / 'new'} must be a folder, got a file in its path: "
+        f"{taken}. Name another.\n",
+    }
+    for folder, sentence in wanted.items():
+        assert main([*command, "--out", str(folder)]) == 2
+        printed = capsys.readouterr()
+        assert (printed.out, printed.err) == ("", sentence)
+
+
+def test_a_folder_that_may_not_be_written_is_refused_before_the_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Who runs the tests may write anywhere.
+    monkeypatch.setattr(os, "access", lambda _, mode: not mode & os.W_OK)
+    assert main(["gallery", "coins", "--out", str(tmp_path)]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith(f"latentem: {tmp_path} must be a folder that you may write")
 
 
 def test_a_missing_drawing_library_is_one_sentence(
