@@ -653,3 +653,18 @@ def test_arguments_of_another_type_are_refused(faithful: np.ndarray) -> None:
 def test_a_model_that_cannot_be_made_names_its_k(faithful: np.ndarray) -> None:
     with pytest.raises(lem.ModelError, match=r"^k = 0: "):
         lem.select(lem.models.gaussian_mixture, faithful, range(3))
+
+
+def test_the_lines_of_a_fit_are_aligned_whatever_the_names() -> None:
+    z = lem.latent("what_somebody_is_like", lem.Categorical(2))
+    x = lem.observed("measured_in_the_morning", lem.Gaussian(), given=z)
+    data = np.random.default_rng(0).normal(size=(60, 2))
+    fit = lem.fit(lem.Model([z, x]), data, seed=0, restarts=1)
+    _, *lines = repr(fit).splitlines()
+    start = 2 + len("measured_in_the_morning.covariance") + 1
+    for line in lines:
+        name, value = line[:start], line[start:]
+        assert name.endswith(" ") or not line  # the name is over
+        assert not name.strip() or value[0] != " "
+        assert line == line.rstrip()
+    assert sum("measured_in_the_morning" in line for line in lines) == 2

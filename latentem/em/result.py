@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -560,28 +561,29 @@ class Fit:
     def __repr__(self) -> str:
         from latentem.tables import number_text  # a floor above: only when asked for
 
-        lines = [f"Fit of {self.model} to {self._problem.data.n} rows"]
+        rows: list[tuple[str, str]] = []
         if self.model.requires_hard:
-            lines.append(f"  distortion J       {self.distortion:.6f} (total)")
+            rows.append(("distortion J", f"{self.distortion:.6f} (total)"))
         else:
-            lines.append(f"  log-likelihood     {self.log_likelihood:.6f} nats (total)")
+            rows.append(("log-likelihood", f"{self.log_likelihood:.6f} nats (total)"))
             if self.has_priors:
-                lines.append(f"  log prior          {self.log_prior:.6f} (of the parameters)")
+                rows.append(("log prior", f"{self.log_prior:.6f} (of the parameters)"))
             if self._assign != soft:
                 objective = f"{self.objective:.6f} nats (total; assignment rule: {self.assignment})"
-                lines.append(f"  objective F        {objective}")
+                rows.append(("objective F", objective))
             elif self.has_priors:
-                lines.append(
-                    f"  objective F        {self.objective:.6f} (their sum: MAP estimates)"
-                )
-        lines.append(f"  ending             {self.status.value}")
-        lines.append(f"  iterations         {self.iterations}")
+                rows.append(("objective F", f"{self.objective:.6f} (their sum: MAP estimates)"))
+        rows += [("ending", self.status.value), ("iterations", str(self.iterations))]
         if len(self.starts) > 1:
-            lines.append(f"  starts             {self.starts_line}")
-        lines += [f"  noted              {event}" for event in self.noted]
+            rows.append(("starts", self.starts_line))
+        rows += [("noted", event) for event in self.noted]
         for name, dist in self.model.distributions.items():
             for field, value in dist.parameters.items():
-                text = number_text(value, decimals=4, threshold=12)
-                head = f"  {name}.{field}"
-                lines.append(f"{head:<20} {text}".replace("\n", "\n" + " " * 21))
+                rows.append((f"{name}.{field}", number_text(value, decimals=4, threshold=12)))
+        width = max(18, *(len(what) for what, _ in rows))
+        indent = " " * (width + 3)
+        lines = [f"Fit of {self.model} to {self._problem.data.n} rows"]
+        lines += [
+            f"  {what:<{width}} {textwrap.indent(text, indent).lstrip()}" for what, text in rows
+        ]
         return "\n".join(lines)
