@@ -91,6 +91,33 @@ def test_one_dimension_draws_densities_that_sum_to_the_marginal() -> None:
     assert np.trapezoid(total.get_ydata(), total.get_xdata()) == pytest.approx(1.0, abs=0.1)
 
 
+@pytest.mark.parametrize(
+    ("start", "names"),
+    [(0.0, ["0", "π/2", "π", "3π/2", "2π"]), (-np.pi, ["−π", "−π/2", "0", "π/2", "π"])],
+)
+def test_angles_are_drawn_over_one_turn_that_closes(start: float, names: list[str]) -> None:
+    mean, turn = np.array([3.0, -3.0]), 2 * np.pi
+    z = lem.latent("z", lem.Categorical(probs=[0.7, 0.3]))
+    x = lem.observed("x", lem.VonMises(mean=mean, concentration=[4.0, 1.0]), given=z)
+    model, within = lem.Model([z, x]), np.random.default_rng(0).uniform(0, turn, 200)
+    angles = start + within + turn * (np.arange(200) % 2 if start == 0 else 0)
+    angles[0] = np.nan
+    ax = lem.plot.responsibilities(model, angles)
+    *parts, total = ax.lines
+    for part in parts:
+        assert part.get_xdata()[[0, -1]] == pytest.approx([start, start + turn])
+        assert part.get_ydata()[0] == pytest.approx(part.get_ydata()[-1])
+    assert np.trapezoid(total.get_ydata(), total.get_xdata()) == pytest.approx(1.0, abs=1e-9)
+    (rug,) = ax.collections
+    np.testing.assert_allclose(rug.get_offsets()[:, 0], start + within[1:])
+    centred = lem.plot.clusters(model, angles)
+    places = np.array([line.get_xdata()[0] for line in centred.lines])
+    np.testing.assert_allclose(places, start + (mean - start) % turn)
+    for drawn in (ax, centred):
+        assert drawn.get_xlim() == pytest.approx((start, start + turn))
+        assert [tick.get_text() for tick in drawn.get_xticklabels()] == names
+
+
 def test_counts_draw_probabilities_at_whole_numbers() -> None:
     z = lem.latent("z", lem.Categorical(probs=[0.5, 0.5]))
     model = lem.Model([z, lem.observed("x", lem.Poisson(rate=[1.0, 9.0]), given=z)])

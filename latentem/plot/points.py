@@ -28,6 +28,9 @@ MOST_LISTED = len(STATES)
 #: The levels that have their names on the axis.
 MOST_NAMED = 40
 
+#: What multiples of a quarter turn are called.
+QUARTERS = {-2: "−π", -1: "−π/2", 0: "0", 1: "π/2", 2: "π", 3: "3π/2", 4: "2π"}
+
 
 def responsibilities(
     model_or_fit: Model | Fit,
@@ -153,6 +156,10 @@ def _labelled(
     ax.set_xlabel(view.names[plane[0]])
     if len(plane) == 2:
         ax.set_ylabel(view.names[plane[1]])
+    if view.turn is not None:
+        quarters = np.linspace(*view.turn, 5)
+        ax.set_xlim(*view.turn)
+        ax.set_xticks(quarters, [QUARTERS[round(2 * angle / np.pi)] for angle in quarters])
     n_missing = int(np.count_nonzero(~known))
     if n_missing:
         what = "a coordinate is missing" if len(plane) == 2 else "no value"
@@ -251,13 +258,13 @@ def _draw_density(
     ax: Axes, view: View, values: Array, responsibilities: Array
 ) -> list[tuple[str, Any]]:
     """Draw a histogram, each state's share times its density, and their sum."""
-    edges = _bins(values)
+    edges = _bins(values, view.turn)
     ax.hist(values, bins=list(edges), density=True, color=SHADED, edgecolor="white", linewidth=0.5)
     ax.set_ylabel("density")
     if not view.has_density:
         return []
     shares = responsibilities.mean(axis=0)
-    counted = _is_integer(values)
+    counted = view.turn is None and _is_integer(values)
     low, high = (values.min(), values.max()) if counted else (edges[0], edges[-1])
     grid = np.arange(low, high + 1) if counted else np.linspace(low, high, 400)
     log_density = np.asarray(view.dist.log_prob(grid.reshape(-1, *view.event_shape)))
@@ -274,7 +281,7 @@ def _draw_density(
 def _draw_histograms(ax: Axes, view: View, values: Array, states: Array) -> None:
     groups = [values[states == state] for state in range(view.n_states)]
     colours = [tuple(colour) for colour in palette(view.n_states)]
-    ax.hist(groups, bins=_bins(values).tolist(), color=colours, stacked=True, alpha=0.7)
+    ax.hist(groups, bins=_bins(values, view.turn).tolist(), color=colours, stacked=True, alpha=0.7)
     ax.set_ylabel("rows")
 
 
@@ -288,8 +295,13 @@ def _is_integer(values: Array) -> bool:
     return bool(np.all(values == np.round(values)))
 
 
-def _bins(values: Array) -> Array:
-    """Return bin edges; whole numbers are never split, nor bins given unequal numbers of them."""
+def _bins(values: Array, turn: tuple[float, float] | None) -> Array:
+    """Return bin edges; whole numbers are never split, nor bins given unequal numbers of them.
+
+    A turn is divided into 24, 15° each: its ends are one place, where no bin may be cut.
+    """
+    if turn is not None:
+        return np.linspace(*turn, 25)
     if not _is_integer(values):
         return np.histogram_bin_edges(values, bins=int(np.clip(2 * np.sqrt(len(values)), 5, 60)))
     width = max(1, round((values.max() - values.min()) / 30))

@@ -38,6 +38,8 @@ class View:
         For each combination of the states of all discrete parents that of the latent ones.
     has_density : bool
         Whether the parameters of a component alone say the density of a value.
+    turn : (float, float), or None
+        Of angles, the turn in which values and centres are drawn: from 0 if they are, or about 0.
     inputs : array, (n, p), or None
         The covariates of a regression.
     regressor : int
@@ -58,6 +60,8 @@ class View:
         self.regressor, self.regressor_name = _first_regressor(model, bound, self.node)
         self.event_shape = values.shape[1:]
         self.value = values.reshape(len(values), math.prod(self.event_shape))
+        self.turn = _turn(self.dist, self.value)
+        self.value = self._within_turn(self.value)
         self.names = _column_names(self.node, data, self.value.shape[1])
         parents = model.discrete_parents(self.node.name)
         self.latents = [parent for parent in parents if parent.is_latent]
@@ -157,7 +161,13 @@ class View:
         centres = getattr(self.dist, "prototypes", getattr(self.dist, "mean", None))
         if centres is None:
             return np.empty((0, self.value.shape[1]))
-        return np.asarray(centres, dtype=float).reshape(-1, self.value.shape[1])
+        return self._within_turn(np.asarray(centres, dtype=float).reshape(-1, self.value.shape[1]))
+
+    def _within_turn(self, value: Array) -> Array:
+        if self.turn is None:
+            return value
+        start, end = self.turn
+        return start + (value - start) % (end - start)
 
     @property
     def centre_name(self) -> str:
@@ -175,6 +185,15 @@ def _inferred(fitted: Model | Fit, data: Any) -> tuple[Model, Posterior]:
         assign = hard if fitted.requires_hard else soft
         return fitted, e_step(fitted, data, assign=assign)
     return fitted.model, fitted.posterior(data)
+
+
+def _turn(dist: Any, value: Array) -> tuple[float, float] | None:
+    """Return the turn that angles are drawn in, or None where values do not come round."""
+    period = getattr(dist.free, "period", None)
+    if period is None:
+        return None
+    is_from_0 = bool(np.all((value >= 0) | np.isnan(value)))
+    return (0.0, period) if is_from_0 else (-0.5 * period, 0.5 * period)
 
 
 def _first_regressor(model: Model, bound: Data, node: Node) -> tuple[int, str]:
