@@ -182,6 +182,13 @@ def test_graph_shows_latents_open_observed_shaded_and_the_plate() -> None:
     assert drawn["title"] == str(model)
 
 
+def test_graph_names_a_number_of_states_where_one_is_declared() -> None:
+    z = lem.latent("z", lem.fixed(lem.Categorical(probs=[0.2, 0.3, 0.5])))
+    nodes = [z, lem.observed("x", lem.Bernoulli(), given=z), lem.observed("y", lem.Categorical())]
+    words = {"Categorical(3), fixed", "Bernoulli", "Categorical"}
+    assert drawing(lem.Model(nodes))["texts"] == {"z", "x", "y", "n"} | words
+
+
 def test_graph_has_room_for_the_names_of_all_families() -> None:
     known = lem.fixed(lem.Categorical(probs=[0.5, 0.5]))
     z = lem.latent("z", known)

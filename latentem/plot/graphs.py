@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import numpy as np
 from numpy.typing import NDArray
 
@@ -143,11 +144,13 @@ def _direction(start: Array, end: Array) -> Array:
 
 
 def _family(node: Node) -> str:
-    """Return the name of a node's family, with its number of states."""
+    """Return the name of a node's family, with its number of states if that is declared."""
     if node.dist is None:
         return ""
-    name = type(node.dist.free).__name__
-    name = name if node.n_states is None else f"{name}({node.n_states})"
+    family = type(node.dist.free)
+    name = family.__name__
+    if node.n_states and attrs.has(family) and hasattr(attrs.fields(family), "n_states"):
+        name = f"{name}({node.n_states})"
     return name if node.dist.free is node.dist else f"{name}, fixed"
 
 
