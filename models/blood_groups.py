@@ -6,11 +6,12 @@ duodenal ulcer were 186 of group A, 38 of B, 13 of AB and 284 of O (C. A. Clarke
 Medical Journal 1 (1959), 603-607). How frequent are the three genes?
 
 Both genes come out of one pool, so ``tie=`` gives the two latents one θ, and how genes make a group
-is known, so that table is ``fixed``. The posterior of an observed group A splits it into AA and
-AO; the M-step counts genes. K. Lange, Applied Probability (Springer), table 2.2, prints its steps
-from .3, .2, .5 to four digits, and they come out below to one unit of the last (some of the book's
-are cut off rather than rounded). In the limit the frequencies are .21359094, .05014533 and
-.73626373, which the default call reaches for 20 of 20 seeds (0 to 19).
+is known, so that table is ``fixed``. The posterior of an observed group A splits it into AA and AO;
+the M-step counts genes. K. Lange, Mathematical and Statistical Methods for Genetic Analysis
+(Springer), chapter 2, prints its steps from .3, .2, .5 to four digits, and they come out below to
+one unit of the last (some of the book's are cut off rather than rounded). In the limit the
+frequencies are .21359094, .05014533 and .73626373, which the default call reaches for 20 of 20
+seeds (0 to 19).
 """
 
 import sys

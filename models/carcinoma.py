@@ -7,7 +7,7 @@ that the pathologists answer independently: one latent, and a Bernoulli leaf for
 
 With two classes, of slides with carcinoma and without, ln p is −317.25684; with three, −293.70498:
 the third class, a fifth of the slides, are those that A, B, E and G mostly call carcinoma and C, D
-and F never do. Four reach −289.2858. BIC, which charges each parameter ln(118)/2, chooses three.
+and F hardly ever. Four reach −289.2858. BIC, which charges each parameter ln(118)/2, chooses three.
 The default call reaches the figure of two classes, and that of three, for 20 of 20 seeds (0 to 19).
 """
 

@@ -1,8 +1,8 @@
 """Q, its maximum, and ln p(X | θ) = Q + H, by numbers.
 
 With q(Z) = p(Z | X, θ_old), and H its entropy, Q(θ, θ_old) + H is a lower bound of ln p(X | θ) that
-touches it at θ_old. M goes to the top of the bound; E makes a new bound that
-touches the likelihood there, so it has risen (Bishop, sections 9.3 and 9.4, figure 9.14).
+touches it at θ_old. M goes to the top of the bound; E makes a new bound that touches the likelihood
+there, so it has risen (Bishop, sections 9.3 and 9.4, figure 9.14).
 
 Here the waiting times of Old Faithful, a mixture of two Normals in which only the means move. The
 equality, the bound and its maximum are checked at every step.

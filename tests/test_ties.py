@@ -29,7 +29,8 @@ def blood_groups(start: list[float] | None = None) -> lem.Model:
 
 
 # Duodenal ulcer patients by phenotype (Clarke et al., British Medical Journal 1959 (i), 603-607),
-# and the maximum: K. Lange, Applied Probability, 2nd ed., 2010, section 2.4.
+# and the maximum: K. Lange, Mathematical and Statistical Methods for Genetic
+# Analysis, 2nd ed., 2002, chapter 2.
 ULCER = np.array([284, 186, 38, 13])
 
 

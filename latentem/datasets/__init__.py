@@ -129,7 +129,7 @@ def crabs() -> Dataset:
 
 
 def death_notices() -> Dataset:
-    """Load how many deaths of women over 80 *The Times* announced a day, 1910 to 1912.
+    """Load how many deaths of women of 80 and more *The Times* announced a day, 1910 to 1912.
 
     Returns
     -------
