@@ -54,7 +54,7 @@ def main(folder: str = "pictures") -> None:
     assert np.allclose(mean[order], [63.47, 241.20], atol=0.01)
     assert abs(np.ptp(mean) - 180) < np.hypot(*error)  # opposite, as far as can be told
 
-    figure = plt.figure(figsize=(10, 5), layout="constrained")
+    figure = plt.figure(figsize=(11, 5), layout="constrained")
     grid = figure.add_gridspec(1, 2, width_ratios=[1, 2])
     lem.plot.graph(result.model, figure.add_subplot(grid[0]))
     ax = figure.add_subplot(grid[1], projection="polar", theta_offset=np.pi / 2, theta_direction=-1)
@@ -71,7 +71,7 @@ def main(folder: str = "pictures") -> None:
     ax.scatter(X, 0.62 + 0.025 * earlier, c=other, cmap="coolwarm", s=14)
     ax.set_thetagrids(range(0, 360, 45), ["N", "NE", "E", "SE", "S", "SW", "W", "NW"])
     ax.set(rmax=0.72, rticks=[0.2, 0.4], title="76 turtles, a dot each: most one way, some not")
-    ax.legend(loc="lower right", bbox_to_anchor=(1.25, -0.08))
+    ax.legend(loc="upper left", bbox_to_anchor=(1.05, 1.05))
     Path(folder).mkdir(parents=True, exist_ok=True)
     figure.savefig(Path(folder) / "circular.png", dpi=80)
 

@@ -67,7 +67,7 @@ def main(folder: str = "pictures") -> None:
     below = np.array([8, 5, 3, 2, 1.2, 0.6, 0.2])
     right.contour(a, b, height, levels=height.max() - below, cmap="viridis")
     right.plot(*path.T, "o-", color="black", markersize=5)
-    for step, shift in ((0, (-68, -3)), (1, (-30, 8)), (10, (-40, -18))):
+    for step, shift in ((0, (-70, -14)), (1, (-30, 8)), (10, (-36, -18))):
         words = f"{step}: {path[step, 0]:.2f}, {path[step, 1]:.2f}"
         right.annotate(words, path[step], shift, textcoords="offset points")
     right.set(title="steps of EM up ln p(X | θ)", aspect="equal")

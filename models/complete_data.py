@@ -54,10 +54,12 @@ def main(folder: str = "pictures") -> None:
     print(f"ln p(X, Z | θ) = {complete:.3f} at its maximum, after {result.iterations} iteration(s)")
     print(f"ln p(X | θ)    = {marginal.log_likelihood:.3f} at its maximum, without Z")
 
-    figure, axes = plt.subplots(1, 2, figsize=(8, 3.8), layout="constrained", sharey=True)
+    figure, axes = plt.subplots(1, 2, figsize=(9.4, 3.8), layout="constrained", sharey=True)
     lem.plot.responsibilities(result, DATA, axes[0]).set_title("Z given: one step")
     title = f"Z hidden: {marginal.iterations} iterations"
     lem.plot.responsibilities(marginal, X, axes[1]).set(title=title, ylabel="")
+    axes[0].get_legend().remove()
+    axes[1].get_legend().set(loc="upper left", bbox_to_anchor=(1, 1))
     Path(folder).mkdir(parents=True, exist_ok=True)
     figure.savefig(Path(folder) / "complete_data.png", dpi=80)
 

@@ -1,15 +1,15 @@
 """Deaths in The Times: two Poisson distributions for the days of three years, and slow EM.
 
-From 1910 to 1912 The Times announced the deaths of women over 80. On 162 days there was none, on
-267 there was one, and so on up to nine on one day, 1096 days in all (V. Hasselblad, JASA 64 (1969),
-1459-1471). One Poisson has too few days without any and too few with many: the rate was not the
-same every day. Two Poissons, of days with 1.26 and with 2.66 deaths, describe the counts well; the
-data do not say which days these were, but winters and summers suggest themselves.
+From 1910 to 1912 The Times announced the deaths of women of 80 and more. On 162 days there was
+none, on 267 there was one, and so on up to nine on one day, 1096 days in all (V. Hasselblad, JASA
+64 (1969), 1459-1471). One Poisson has too few days without any and too few with many: the rate was
+not the same every day. Two Poissons, of days with 1.26 and with 2.66 deaths, describe the counts
+well; the data do not say which days these were, but winters and summers suggest themselves.
 
-The ten counts are the rows, and the days that had them their weights. The components overlap
-almost entirely, so the posterior hardly tells them apart and plain EM needs about a thousand
-steps: most of what is to be known is missing (its rate is the fraction of missing information).
-Looking ahead along the same steps, as `lem.fit` does, gets there in some dozens.
+The ten counts are the rows, and the days that had them their weights. The components overlap almost
+entirely, so the posterior hardly tells them apart and plain EM needs more than a thousand steps:
+most of what is to be known is missing (its rate is the fraction of missing information). Looking
+ahead along the same steps, as `lem.fit` does, gets there in some dozens.
 
 ln p is −2001.397847 with one Poisson, −1989.945860 with two, shares .35988540 and .64011460, rates
 1.25609510 and 2.66340436. The default call reaches it for 20 of 20 seeds (0 to 19).
@@ -70,7 +70,7 @@ def main(folder: str = "pictures") -> None:
         below = [FIGURE + 1e-6 - row.log_likelihood for row in trace if row.phase == "E"]
         axes[2].loglog(np.add(step, 1), below, ".-", label=f"{name}: {step[-1]} steps")
     axes[2].set(title="two ways up from one start", xlabel="EM step", ylim=(1e-5, None))
-    axes[2].set_ylabel("ln p below its maximum")
+    axes[2].set_ylabel("ln p below its maximum / nats")
     axes[2].legend()
     Path(folder).mkdir(parents=True, exist_ok=True)
     picture.savefig(Path(folder) / "death_notices.png", dpi=80)

@@ -49,7 +49,7 @@ def main(folder: str = "pictures") -> None:
     assert abs(kmeans.distortion - 8901.768721) < 1e-6
     assert needed > 3 * kmeans.iterations
 
-    figure, axes = plt.subplots(2, 5, figsize=(15, 5.6), layout="constrained")
+    figure, axes = plt.subplots(2, 5, figsize=(16.4, 5.6), layout="constrained")
     steps = list(lem.iterate(declare(), X, tol=0, max_iter=20))
     for ax, iteration in zip(axes[0], (0, 1, 2, 5, 20), strict=True):
         lem.plot.responsibilities(steps[iteration].model, X, ax).set(
@@ -64,6 +64,9 @@ def main(folder: str = "pictures") -> None:
         ax.set(xlim=(1, 6), ylim=(38, 100), xlabel="eruption / min", ylabel="")
     for ax in axes[:, 0]:
         ax.set_ylabel("waiting / min")
+    for ax in (*axes[0, :4], *axes[1, :3]):  # one in each row is enough
+        ax.get_legend().remove()
+    axes[0, 4].get_legend().set(loc="upper left", bbox_to_anchor=(1, 1))
     for result, name in ((em, "EM: ln p(X | θ)"), (kmeans, "K-means: −J")):
         after_e = result.trace["objective"][result.trace["phase"] == "E"]
         gap = np.maximum(after_e[-1] - after_e, 1e-12)

@@ -1,7 +1,7 @@
 """Iris with three labels: what a few names buy when the other flowers have none.
 
 Four lengths of 150 irises are known, and the species of only three flowers, one of each. Labelled
-flowers alone need to be many: five of a species do not even determine a covariance of four lengths.
+flowers alone need to be many: four of a species do not even determine a covariance of four lengths.
 Unlabelled flowers alone show three groups, but cannot say what these are called. Together they do
 both:
 
@@ -77,7 +77,9 @@ def main(folder: str = "pictures") -> None:
     assert wrong(result) == 5
     assert all(together[count] < 5.5 < errors for count, errors in alone.items() if count <= 30)
 
-    figure, axes = plt.subplots(1, 3, figsize=(12, 4.4), width_ratios=[1.6, 3, 2.6])
+    figure, axes = plt.subplots(
+        1, 3, figsize=(12, 4.4), width_ratios=[1.6, 3, 2.6], layout="constrained"
+    )
     lem.plot.graph(result.model, axes[0])
     data = {"species": labels(THREE), "x": X}
     lem.plot.responsibilities(result, data, axes[1], columns=(2, 3))
@@ -89,7 +91,6 @@ def main(folder: str = "pictures") -> None:
     axes[2].set(xlabel="flowers with a label", ylabel=f"called wrongly, of 150 (mean of {DRAWS})")
     axes[2].set(title="what labels buy", ylim=(0, None), xticks=list(together))
     axes[2].legend()
-    figure.tight_layout()
     Path(folder).mkdir(parents=True, exist_ok=True)
     figure.savefig(Path(folder) / "iris_partly_labelled.png", dpi=80)
 

@@ -1,10 +1,10 @@
-"""Genetic linkage: the first EM table in print, a cell of counts split in two.
+"""Genetic linkage: the table of the paper that named EM, one cell of counts split in two.
 
 C. R. Rao's 197 animals fall into four cells, 125, 18, 20 and 34 of them, whose probabilities depend
 on one number, the linkage θ: (1/2 + θ/4, (1 - θ)/4, (1 - θ)/4, θ/4). A. P. Dempster, N. M. Laird
-and D. B. Rubin (JRSS B 39 (1977), 1-38) begin the paper that named EM with them: were the first
-cell two cells, of 1/2 and θ/4, then θ would be counted, the animals that are of the kind θ over
-those that are of a kind at all.
+and D. B. Rubin (JRSS B 39 (1977), 1-38) begin their paper with them: were the first cell two cells,
+of 1/2 and θ/4, then θ would be counted, the animals that are of the kind θ over those that are of a
+kind at all.
 
 As a graph: half of the animals fall into the first cell whatever their kind; of the others the
 share θ is of kind 0, which falls into the first cell or the last, the rest of kind 1, which falls
@@ -82,7 +82,8 @@ def main(folder: str = "pictures") -> None:
     for step, (size, value) in enumerate(zip(error, path, strict=True)):
         axes[2].annotate(f"{value:.7f}", (step, size), (6, 3), textcoords="offset points")
     title = "each step leaves 0.1328 of the error"
-    axes[2].set(title=title, xlabel="EM step", ylabel="distance of θ to its limit", xlim=(-0.3, 8))
+    axes[2].set(title=title, xlabel="EM step", xlim=(-0.3, 8.3), ylim=(4e-7, 0.3))
+    axes[2].set_ylabel("distance of θ to its limit")
     Path(folder).mkdir(parents=True, exist_ok=True)
     picture.savefig(Path(folder) / "linkage.png", dpi=80)
 

@@ -2,16 +2,16 @@
 
 Of 1309 passengers we know class, sex, age, the number of siblings (or a spouse) and of parents (or
 children) aboard, and the port. The columns are of different types and have gaps: 263 ages and two
-ports are not known. Whoever drops these rows loses a fifth of the passengers, most of the third
-class; whoever fills in an average invents people. Here each column is a node with a family of its
-own, all given one latent kind, and what is missing is summed or integrated out:
+ports are not known. Whoever drops these rows loses a fifth of the passengers, most of whom were in
+the third class; whoever fills in an average invents people. Here each column is a node with a
+family of its own, all given one latent kind, and what is missing is summed or integrated out:
 
     p(kind) p(class | kind) p(sex | kind) p(age | kind) p(siblings | kind) ... p(port | kind)
 
 To be learnt: a latent class model of any columns is a list of nodes, and gaps need no decision. Who
 survived is left out of the fit, and afterwards tells whether the kinds mean something: of the large
 families in the third class hardly anybody, of the small ones most. An age that is not known is
-expected from the rest of its row: of those with four siblings it is that of children.
+expected from the rest of its row: of those with four siblings or more it is a child's.
 
 With four kinds the log-likelihood must be -9222.0078, the best of 60 runs of a quasi-Newton method
 on the likelihood written out by itself with numpy; 45 end there. The default call reaches it for 20
@@ -62,7 +62,7 @@ def main(folder: str = "pictures") -> None:
     age, filled = TITANIC["age"], result.impute()["age"]
     many = np.isnan(age) & (TITANIC["siblings"] >= 4)
     text = f"known ages: {np.nanmean(age):.0f} on average; expected of the {many.sum()} without one"
-    print(f"{text} who have four siblings: {filled[many].mean():.0f}")
+    print(f"{text} who have four siblings or more: {filled[many].mean():.0f}")
     assert abs(result.log_likelihood - FIGURE) < 1e-4
     assert np.allclose(survived[order], [0.119, 0.247, 0.460, 0.605], atol=1e-3)
     assert filled[many].mean() < 10 < 25 < np.nanmean(age)

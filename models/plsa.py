@@ -69,7 +69,7 @@ def main(folder: str = "pictures") -> None:
 
     counts = np.array([[COUNTS[t, w] for t in TITLES] for w in WORDS])  # (12, 9)
     expected = 29 * share[:, None, None] * word[:, :, None] * title[:, None, :]  # (2, 12, 9)
-    figure, axes = plt.subplots(1, 4, figsize=(12, 4.6), width_ratios=[5, 6, 6, 4], layout="tight")
+    figure, axes = plt.subplots(1, 4, figsize=(13, 4.6), width_ratios=[4, 6, 7, 4], layout="tight")
     lem.plot.graph(result.model, axes[0])
     topics = np.array([[0.12, 0.47, 0.71], [0.84, 0.15, 0.16]])  # blue and red
     total = np.maximum(expected.sum(axis=0), 1e-9)
@@ -77,13 +77,13 @@ def main(folder: str = "pictures") -> None:
     for ax, table, name in ((axes[1], counts, "counted"), (axes[2], total, "expected")):
         ax.imshow(np.dstack([by_topic, np.sqrt(table / 2.6)]), aspect="auto")
         for i, j in np.argwhere(table > 0.005):
-            ax.text(j, i, f"{table[i, j]:.2g}", ha="center", va="center", fontsize=8)
+            ax.text(j, i, f"{table[i, j]:.2g}", ha="center", va="center", fontsize=7)
         ax.set(xlabel="title", title=f"words in titles, {name}", xticks=range(9), yticks=range(12))
         ax.set(xticklabels=TITLES, yticklabels=WORDS if name == "counted" else [])
     for topic, colour in enumerate(topics):
         axes[3].barh(np.arange(12) + 0.4 * topic - 0.2, word[topic], 0.4, color=colour)
-    axes[3].set(xlabel="p(word | z)", ylim=(11.5, -0.5), title="two topics", yticks=[])
-    axes[3].legend([f"p(z) = {p:.2f}" for p in share], loc=(0.35, 0.33))
+    axes[3].set(xlabel="p(word | z)", xlim=(0, 0.5), ylim=(11.5, -0.5), yticks=[])
+    axes[3].legend([f"p(z) = {p:.2f}" for p in share], loc="upper right", title="two topics")
     Path(folder).mkdir(parents=True, exist_ok=True)
     figure.savefig(Path(folder) / "plsa.png", dpi=80)
 

@@ -2,10 +2,11 @@
 
 Rear width and length of 100 blue crabs, males and females (Campbell & Mahon, Australian Journal of
 Zoology 22, 1974). Two components find the sexes, but for 13 crabs. Now the length of the 25th crab,
-32.5 mm, is written down as 12.5, an experiment of Peel & McLachlan (Statistics and Computing 10,
-2000), and 19 crabs are with the other sex: a Gaussian has to stretch to what it cannot deny. A t
-distribution expects a few values far out. It is a Gaussian whose covariance is divided by a latent
-u of each row, and the M-step weighs the row by the mean of u: the wrong number hardly counts.
+32.5 mm, is written down as 12.5, after an experiment of Peel & McLachlan (Statistics and Computing
+10, 2000), and 19 crabs are with the other sex: a Gaussian has to stretch to what it cannot deny. A
+t distribution expects a few values far out. It is a Gaussian whose covariance is divided by a
+latent u of each row, and the M-step weighs the row by the mean of u: the wrong number hardly
+counts.
 
 The graph is that of any mixture; u is summed out within the family. Both components share one
 number of degrees of freedom, which is estimated and tells how heavy the tails are.
@@ -70,9 +71,12 @@ def main(folder: str = "pictures") -> None:
     for ax, result, name in ((axes[1], normal, "Gaussians"), (axes[2], robust, "Student t")):
         width, length = result.model["x"].mean.T
         males_first = lem.permute_states(result.model, {"z": np.argsort(width / length)})
-        lem.plot.responsibilities(males_first, DATA, ax)
+        names = lem.plot.responsibilities(males_first, DATA, ax).get_legend().get_texts()
+        for text, sex in zip(names[:2], ("mostly males", "mostly females"), strict=True):
+            text.set_text(sex)
         ax.annotate("32.5 written\nas 12.5", DATA[WRONG], DATA[WRONG] + [0.5, -2])
-        ax.set(xlabel="rear width / mm", ylabel="length of the carapace / mm", ylim=(5, 54))
+        ax.set(xlabel="rear width / mm", ylabel="length of the carapace / mm")
+        ax.set(xlim=(5, 18.5), ylim=(5, 54))
         ax.set_title(f"{name}: {strangers(result)} of 100 with the other sex")
     Path(folder).mkdir(parents=True, exist_ok=True)
     figure.savefig(Path(folder) / "student_t_outliers.png", dpi=80)

@@ -51,13 +51,15 @@ def main(folder: str = "pictures") -> None:
     assert np.isclose(true, np.log(joint.sum(axis=1)).sum())
     assert fitted > true
 
-    figure, axes = plt.subplots(1, 3, figsize=(11, 3.8), layout="constrained", sharey=True)
+    figure, axes = plt.subplots(1, 3, figsize=(12.4, 3.8), layout="constrained", sharey=True)
     lem.plot.responsibilities(model, {"x": X, "z": z}, axes[0])
     axes[0].set_title("joint p(x, z): z is known")
     axes[1].scatter(*X.T, s=16, color="0.45", linewidths=0)
     axes[1].set_title("marginal p(x): z is lost")
     lem.plot.responsibilities(model, X, axes[2])
     axes[2].set_title("responsibilities p(z | x)")
+    axes[0].get_legend().remove()
+    axes[2].get_legend().set(loc="upper left", bbox_to_anchor=(1, 1))
     for ax in axes:
         ax.set(xlabel="x[0]", ylabel="x[1]" if ax is axes[0] else "")
     Path(folder).mkdir(parents=True, exist_ok=True)

@@ -61,9 +61,12 @@ def main(folder: str = "pictures") -> None:
     assert result.log_likelihood > sum(evidence)
     assert np.all(np.diff(result.trace["objective"]) > -1e-8)
 
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.8), width_ratios=[1, 2], layout="constrained")
+    figure, axes = plt.subplots(
+        1, 2, figsize=(10.5, 3.8), width_ratios=[1, 2], layout="constrained"
+    )
     lem.plot.graph(model, axes[0])
     lem.plot.responsibilities(result, X, axes[1]).set_title("six combinations of a and b")
+    axes[1].get_legend().set(loc="upper left", bbox_to_anchor=(1, 1))
     Path(folder).mkdir(parents=True, exist_ok=True)
     figure.savefig(Path(folder) / "two_parents.png", dpi=80)
 

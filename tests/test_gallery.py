@@ -26,6 +26,8 @@ import pytest
 
 import latentem as lem
 
+pyplot = pytest.importorskip("matplotlib.pyplot")
+
 ROOT = Path(__file__).resolve().parents[1]
 FILES = sorted((ROOT / "models").glob("*.py"))
 SEEDS = int(os.environ.get("LATENTEM_GALLERY_SEEDS", "2"))
@@ -105,7 +107,6 @@ def problem(request: pytest.FixtureRequest) -> Problem:
 
 @pytest.fixture(autouse=True)
 def no_screen() -> Iterator[None]:
-    pyplot = pytest.importorskip("matplotlib.pyplot")
     pyplot.switch_backend("agg")
     yield
     pyplot.close("all")
@@ -119,6 +120,71 @@ def test_main_finds_its_figures_and_draws(problem: Problem, tmp_path: Path) -> N
     problem.module.main(str(tmp_path))
     picture = tmp_path / f"{problem.file.stem}.png"
     assert picture.stat().st_size > 5000
+    for figure in map(pyplot.figure, pyplot.get_fignums()):
+        assert hidden(figure) == []
+
+
+def hidden(figure: Any) -> list[str]:
+    """Return what nobody can read: words cut off or on others, words and points under a legend."""
+    figure.canvas.draw()
+    shown = [ax for ax in figure.axes if ax.get_visible()]
+    legends = [ax.get_legend().get_window_extent() for ax in shown if ax.get_legend()]
+    words: list[tuple[str, Any]] = []
+    for ax in shown:
+        texts = [ax.title, *ax.texts]
+        if ax.axison:
+            texts += [
+                ax.xaxis.label,
+                ax.yaxis.label,
+                *tick_labels(ax.xaxis),
+                *tick_labels(ax.yaxis),
+            ]
+        words += [(t.get_text(), t.get_window_extent()) for t in texts if t.get_text()]
+    found = [f"cut off: {text}" for text, box in words if not is_within(box, figure.bbox)]
+    found += [
+        f"under a legend: {text}" for text, box in words if any(box.overlaps(at) for at in legends)
+    ]
+    found += [
+        f"on each other: {one}, {other}"
+        for (one, box), (other, at) in itertools.combinations(words, 2)
+        if box.overlaps(at)
+    ]
+    for ax in shown:
+        for points in ax.collections:
+            places = points.get_offset_transform().transform(points.get_offsets())
+            covered = sum(int(box.count_contains(places)) for box in legends)
+            found += [f"under a legend: {covered} points"] if covered else []
+    return found
+
+
+def tick_labels(axis: Any) -> list[Any]:
+    """Return the labels that are drawn: those of ticks within the limits."""
+    low, high = sorted(axis.get_view_interval())
+    ticks = [tick for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
+    return [tick.label1 for tick in ticks if tick.label1.get_visible()]
+
+
+def is_within(box: Any, page: Any) -> bool:
+    return bool(box.x0 >= page.x0 and box.y0 >= page.y0 and box.x1 <= page.x1 and box.y1 <= page.y1)
+
+
+def test_what_nobody_can_read_is_found() -> None:
+    figure, ax = pyplot.subplots()
+    ax.plot([0, 1], [0, 1], label="line")
+    ax.legend(loc="upper left")
+    assert hidden(figure) == []
+    ax.text(0.5, 0.2, "one")
+    ax.text(0.51, 0.2, "other")
+    ax.text(0.05, 0.94, "under")
+    ax.text(0.5, 1.2, "above all")
+    ax.scatter([0.05, 0.9], [0.95, 0.1])
+    ax.set(xlim=(0, 1), ylim=(0, 1))
+    assert hidden(figure) == [
+        "cut off: above all",
+        "under a legend: under",
+        "on each other: one, other",
+        "under a legend: 1 points",
+    ]
 
 
 def test_fit_reaches_the_published_figure(problem: Problem) -> None:

@@ -260,11 +260,11 @@ def _draw_density(
     """Draw a histogram, each state's share times its density, and their sum."""
     edges = _bins(values, view.turn)
     ax.hist(values, bins=list(edges), density=True, color=SHADED, edgecolor="white", linewidth=0.5)
-    ax.set_ylabel("density")
+    counted = view.turn is None and _is_integer(values)
+    ax.set_ylabel("share of rows" if counted and edges[1] - edges[0] == 1 else "density")
     if not view.has_density:
         return []
     shares = responsibilities.mean(axis=0)
-    counted = view.turn is None and _is_integer(values)
     low, high = (values.min(), values.max()) if counted else (edges[0], edges[-1])
     grid = np.arange(low, high + 1) if counted else np.linspace(low, high, 400)
     log_density = np.asarray(view.dist.log_prob(grid.reshape(-1, *view.event_shape)))
