@@ -95,7 +95,7 @@ def demo(out: Folder = Path("latentem-demo"), seed: Seed = 0) -> None:
 @app.command()
 def gallery(
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="The problem to run; without, a list.")
+        str | None, typer.Argument(metavar="NAME", help="The problem to run; without, a list.")
     ] = None,
     out: Folder = Path("pictures"),
 ) -> None:

@@ -32,6 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         app(args=arguments, prog_name="latentem")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0
+    except KeyboardInterrupt:  # while the libraries above were imported
+        return 130
     except LatentemError as error:
         return _refuse(str(error))
     except OSError as error:

@@ -9,7 +9,7 @@ import ast
 import runpy
 import warnings
 from difflib import get_close_matches
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from latentem.errors import ConvergenceWarning, DataError, require
 from latentem.io import make_folder
@@ -60,8 +60,9 @@ def path(name: str) -> Path:
     files = {file.stem: file for file in _files()}
     if name not in files:
         texts = {problem: f"{problem} {lesson}".lower() for problem, lesson in lessons().items()}
-        close = [problem for problem, text in texts.items() if name and name.lower() in text]
-        close = close[:3] or get_close_matches(name, files, n=3)
+        word = PurePath(name).stem.strip().lower()  # of a path or a file too
+        close = [problem for problem, text in texts.items() if word and word in text]
+        close = [word] if word in files else close[:3] or get_close_matches(word, files, n=3)
         which = " or ".join(map(repr, close))
         remedy = f"Did you mean {which}?" if close else "'latentem gallery' lists them."
         raise DataError(
@@ -88,20 +89,23 @@ def run(name: str, folder: Path) -> Path:
     Raises
     ------
     DataError
-        If there is no problem of that name, or the folder cannot be written.
+        If there is no problem of that name, or no picture can be written to the folder.
     KeyboardInterrupt
         If it was interrupted: the best of an unfinished search is not what the problem is about.
     """
     file = path(name)
     require("matplotlib", extra="plot").use("agg")
     make_folder(folder)
+    picture = folder / f"{name}.png"
+    if picture.is_dir():  # known before a long fit, not after
+        raise DataError(f"{picture} must be a file, got a folder. Take another folder for it.")
     with warnings.catch_warnings():
         warnings.filterwarnings("error", "Interrupted", ConvergenceWarning)
         try:
             runpy.run_path(str(file))["main"](str(folder))
         except ConvergenceWarning as interruption:
             raise KeyboardInterrupt from interruption
-    return folder / f"{name}.png"
+    return picture
 
 
 def _files() -> list[Path]:

@@ -108,6 +108,10 @@ def test_the_list_has_every_problem_and_its_lesson(
         ("xyzzy", "got 'xyzzy'. 'latentem gallery' lists them."),
         ("", "got ''. 'latentem gallery' lists them."),
         ("../coins", "Did you mean 'coins'?"),
+        ("models/linkage.py", "Did you mean 'linkage'?"),
+        ("COINS.PY", "Did you mean 'coins'?"),
+        ("blood groups", "Did you mean 'blood_groups'?"),
+        ("..", "got '..'. 'latentem gallery' lists them."),
     ],
 )
 def test_a_wrong_name_is_refused_with_those_that_are_near(
@@ -149,6 +153,27 @@ def test_a_folder_that_may_not_be_written_is_refused_before_the_fit(
     assert printed.err.startswith(f"latentem: {tmp_path} must be a folder that you may write")
 
 
+def test_a_picture_that_cannot_be_written_is_refused_before_the_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture = tmp_path / "coins.png"
+    picture.mkdir()
+    assert main(["gallery", "coins", "--out", str(tmp_path)]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith(f"latentem: {picture} must be a file, got a folder. Take ")
+
+
+def test_the_folder_may_have_spaces_and_letters_of_any_alphabet(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "new one" / "Ω ü"
+    for _ in range(2):  # an old picture is replaced
+        assert main(["gallery", "coins", "--out", str(folder)]) == 0
+        assert capsys.readouterr().out.endswith(f"Picture in {folder / 'coins.png'}\n")
+    assert [drawn.name for drawn in folder.iterdir()] == ["coins.png"]
+
+
 def test_a_missing_drawing_library_is_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -163,6 +188,17 @@ def test_a_package_without_its_gallery_says_so(
     monkeypatch.setattr(gallery, "__file__", str(tmp_path / "latentem" / "gallery.py"))
     with pytest.raises(lem.DataError, match=r"must be in .+_gallery, got none\. Install latentem"):
         gallery.lessons()
+
+
+def test_an_interruption_while_libraries_are_imported_has_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("latentem.cli.require", interrupt)
+    assert main(["gallery"]) == 130
+    assert capsys.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("step", [0, 30])
