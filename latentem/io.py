@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from latentem.datasets import Dataset
-from latentem.errors import DataError, MissingMethodError, require
+from latentem.em.result import Fit
+from latentem.errors import DataError, MissingMethodError, ModelError, require
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from latentem.distributions.base import Distribution
-    from latentem.em.result import Fit
 
 __all__ = ["make_folder", "read_csv", "save"]
 
@@ -175,6 +175,8 @@ def save(fit: Fit, path: str | Path) -> None:
 
     Raises
     ------
+    ModelError
+        If it is no fit.
     OSError
         If it cannot be written.
 
@@ -191,6 +193,11 @@ def save(fit: Fit, path: str | Path) -> None:
     >>> record["model"], round(record["log_likelihood"], 3)
     ('p(z) p(x | z)', -1130.264)
     """
+    if not isinstance(fit, Fit):
+        raise ModelError(
+            f"save must be given a fit, got {type(fit).__name__}. "
+            "Pass what fit(model, data) returned."
+        )
     text = json.dumps(_plain(_record(fit)), indent=2, allow_nan=False)
     _write_atomically(Path(path), text + "\n")
 

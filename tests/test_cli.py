@@ -499,6 +499,14 @@ def test_a_fit_of_a_plug_in_is_saved_without_what_it_cannot_count(tmp_path: Path
     assert "bic" not in record
 
 
+@pytest.mark.parametrize("given", [lem.models.kmeans(2), {"x": 1}, None])
+def test_what_is_no_fit_is_not_saved(given: object, tmp_path: Path) -> None:
+    message = f"^save must be given a fit, got {type(given).__name__}. Pass what fit"
+    with pytest.raises(lem.ModelError, match=message):
+        save(given, tmp_path / "fit.json")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_saved_file_may_be_read_by_others(tmp_path: Path) -> None:
     fit = lem.fit(lem.models.kmeans(2), old_faithful().data, assign=lem.hard, seed=0)
     save(fit, tmp_path / "fit.json")
