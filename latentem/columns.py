@@ -75,7 +75,8 @@ def from_mapping(model: Model, data: Mapping[Any, Any]) -> dict[str, Column]:
         if name not in model:
             raise DataError(
                 f"data must have entries for nodes of the model ({', '.join(model.by_name)}), "
-                f"got one for {name!r}. Rename or drop it."
+                f"got one for {name!r}. Rename it or leave it out; only a data frame may have "
+                "further columns."
             )
     return {name: _column(name, value) for name, value in data.items()}
 
@@ -182,7 +183,8 @@ def _levels(name: str, array: Array, levels: tuple[Any, ...] | None, node: str) 
     if nested is not None:
         raise _no_array(name, array, TypeError(f"an entry is {nested!r}"), node)
     array = np.array(flat, dtype=object).reshape(array.shape)
-    missing = np.array([_is_null(e) or e != e for e in array.flat]).reshape(array.shape)
+    nulls = [_is_null(e) or e != e for e in array.flat]
+    missing = np.array(nulls, dtype=bool).reshape(array.shape)  # of no entries: no numbers
     if levels is None:
         levels = tuple(sorted(set(array[~missing].tolist()), key=_sortable))
     code = {level: i for i, level in enumerate(levels)}

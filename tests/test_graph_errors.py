@@ -32,6 +32,12 @@ def _known(d: int = 2) -> lem.Model:
     return lem.Model([z, lem.observed("x", dist, given=z)])
 
 
+def _words() -> lem.Model:
+    """A mixture over a column of words."""
+    z = lem.latent("z", lem.Categorical(2))
+    return lem.Model([z, lem.observed("x", lem.Categorical(), given=z)])
+
+
 # -- what a graph says -----------------------------------------------------------------------------
 
 
@@ -368,8 +374,15 @@ MISFITS: list[tuple[Callable[[], lem.Model], Any, str]] = [
     (_known, BAD_ROW, r"^data\['x'\] must .+, got .*(row 7).*\. .+"),
     (_known, np.full((5, 2), np.inf), r"^data\['x'\] must be finite, got .+\. .+"),
     (_known, np.zeros((0, 2)), r"^data.* must have at least one row, got .+\. .+"),
+    (_words, np.array([], dtype=str), r"^data must have at least one row, got none\. .+"),
+    (_words, np.array([], dtype=object), r"^data must have at least one row, got none\. .+"),
     (_known, np.zeros((4, 2, 2)), r"^data\['x'\] must .+, got shape \(4, 2, 2\).*"),
-    (_known, {"y": GOOD}, r"^data must have entries for nodes .+, got one for 'y'\. .+"),
+    (
+        _known,
+        {"x": GOOD, "y": GOOD},
+        r"^data must have entries for nodes .+\(z, x\), got one for 'y'\. Rename it or leave it "
+        r"out; only a data frame may have further columns\.$",
+    ),
     (_known, {}, r"^data must have an entry 'x' because Node 'x' is observed, got .+\. .+"),
     (_known, 3.0, r"^data\['x'\] must .+, got .+\. .+"),
     (_known, "text", r"^data.* must .+, got .+\. .+"),
@@ -388,7 +401,7 @@ MISFITS: list[tuple[Callable[[], lem.Model], Any, str]] = [
         _known,
         {"x": GOOD[:2], "z": ["a", "b"]},
         r"^data\['z'\] must be states from 0 to 1.+ Node 'z' .+, got 'a'\. "
-        r"Encode .+ 0 to 1.+ -1 or NaN for unknown",
+        r"Encode .+ 0 to 1.+ NaN for unknown",
     ),
     (
         _known,
@@ -398,12 +411,12 @@ MISFITS: list[tuple[Callable[[], lem.Model], Any, str]] = [
     (
         _known,
         {"x": GOOD[:2], "z": [1, "b"]},
-        r"^data\['z'\] must be states .+, got 1\. .+ -1 or NaN for unknown",
+        r"^data\['z'\] must be states .+, got 1\. .+ NaN for unknown",
     ),
     (
         _known,
         {"x": GOOD[:2], "z": np.array([None, "b"])},
-        r"^data\['z'\] must be states .+, got 'b'\. .+ -1 or NaN for unknown",
+        r"^data\['z'\] must be states .+, got 'b'\. .+ NaN for unknown",
     ),
     (_known, {"x": GOOD[:2], "z": [0, 0.5]}, r"^data\['z'\] must .+, got 0\.5 in row 1\. .+"),
     (

@@ -42,7 +42,7 @@ class Dataset:
         The publication, or the file, that the numbers were taken from.
     table
         Every column by its name, ``(n,)`` each: integers, floats or words; NaN and None where the
-        file has a gap. It goes into `fit` as it is when the nodes have the columns' names.
+        file has a gap. It goes into `fit` as it is if every column has a node of its name.
     """
 
     data: npt.NDArray[np.float64] = attrs.field(repr=lambda data: f"array of shape {data.shape}")

@@ -94,7 +94,7 @@ def levels_of_states(
             f"be states from 0 to {n_states - 1} because {{node}} has probabilities for these "
             "and no labels",
             f"{levels[0]!r}",
-            f"Encode them as 0 to {n_states - 1} and use -1 or NaN for unknown ones, or give "
+            f"Encode them as 0 to {n_states - 1} and use NaN for unknown ones, or give "
             f"{family} its levels=[...].",
         )
     if len(levels) > n_states:
