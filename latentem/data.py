@@ -12,7 +12,7 @@ from latentem.columns import at_data, by_node, describe, encoded, from_mapping
 from latentem.distributions.arrays import LARGEST_VALUE, Array
 from latentem.distributions.base import Distribution, Inputs, beside
 from latentem.errors import DataError, Unsuitable
-from latentem.graph import Model, Node
+from latentem.graph import Model, Node, check_model
 
 #: Weights beyond it, or all below its inverse, overflow or underflow in sums.
 LARGEST_WEIGHT = 1e100
@@ -149,6 +149,7 @@ def bind(model: Model, data: Any, weights: Any = None) -> tuple[Model, Data]:
     DataError
         If anything does not fit. The message names the node.
     """
+    check_model(model)
     if isinstance(data, Data):
         if weights is not None:
             weights = _weights(weights, data.n)

@@ -60,7 +60,7 @@ def path(name: str) -> Path:
     files = {file.stem: file for file in _files()}
     if name not in files:
         texts = {problem: f"{problem} {lesson}".lower() for problem, lesson in lessons().items()}
-        word = PurePath(name).stem.strip().lower()  # of a path or a file too
+        word = PurePath(str(name)).stem.strip().lower()  # of a path or a file too
         close = [problem for problem, text in texts.items() if word and word in text]
         close = [word] if word in files else close[:3] or get_close_matches(word, files, n=3)
         which = " or ".join(map(repr, close))
@@ -71,14 +71,14 @@ def path(name: str) -> Path:
     return files[name]
 
 
-def run(name: str, folder: Path) -> Path:
+def run(name: str, folder: str | Path) -> Path:
     """Run a problem: declare, fit, check the published figure, draw.
 
     Parameters
     ----------
     name : str
         One of those that `lessons` returns.
-    folder : Path
+    folder : str or Path
         Where the picture goes.
 
     Returns
@@ -96,7 +96,7 @@ def run(name: str, folder: Path) -> Path:
     file = path(name)
     require("matplotlib", extra="plot").use("agg")
     make_folder(folder)
-    picture = folder / f"{name}.png"
+    picture = Path(folder) / f"{name}.png"
     if picture.is_dir():  # known before a long fit, not after
         raise DataError(f"{picture} must be a file, got a folder. Take another folder for it.")
     with warnings.catch_warnings():

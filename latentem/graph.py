@@ -613,6 +613,16 @@ class Model:
         return "\n".join([*lines, "}"])
 
 
+def check_model(model: object) -> None:
+    """Raise unless it is a model."""
+    if isinstance(model, Model):
+        return
+    has_one = isinstance(getattr(model, "model", None), Model)  # a fit, a step
+    remedy = "Pass its .model." if has_one else "Make one: Model([z, x])."
+    kind = type(model).__name__
+    raise ModelError(f"model must be a Model, got {kind if has_one else repr(model)}. {remedy}")
+
+
 def _in_short(dist: Distribution) -> str:
     """Return a distribution's text on one line, cut where it gets long."""
     text = " ".join(repr(dist).split())

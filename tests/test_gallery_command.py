@@ -7,6 +7,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -123,6 +124,12 @@ def test_a_wrong_name_is_refused_with_those_that_are_near(
     assert printed.err.startswith("latentem: gallery: name must be one of its ")
     assert printed.err.endswith(f"{words}\n")
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("name", [None, 3, Path("coins")])
+def test_a_name_that_is_no_string_is_refused(name: Any) -> None:
+    with pytest.raises(lem.DataError, match=r"^gallery: name must be one of its \d+ problems, got"):
+        gallery.path(name)
 
 
 @pytest.mark.parametrize("command", [["gallery", "coins"], ["demo"]])

@@ -853,9 +853,26 @@ def test_the_cost_of_no_model_or_no_number_of_rows_is_refused(
 
 def test_what_is_no_model_posterior_or_function_is_said() -> None:
     model, x = _known(), GOOD
-    for step in (lem.fit, lem.iterate, lem.e_step, lem.initialize, lem.log_likelihood):
-        with pytest.raises(lem.ModelError, match=r"model must be a Model, got .+\. .+"):
-            list(step(list(model.nodes), x) or [])
+    fit = lem.fit(model, x, max_iter=1, tol=0)
+    whole = {"x": x, "z": [0] * len(x)}
+    for step, given in (
+        (lem.fit, x),
+        (lem.iterate, x),
+        (lem.e_step, x),
+        (lem.initialize, x),
+        (lem.log_likelihood, x),
+        (lem.log_joint, whole),
+        (lem.sample, 3),
+        (lem.cost, 3),
+        (lem.permute_states, {"z": [1, 0]}),
+        (lem.testing.check_model, x),
+    ):
+        with pytest.raises(lem.ModelError, match=r"model must be a Model, got .+\. Make one.+"):
+            list(step(list(model.nodes), given) or [])
+        with pytest.raises(
+            lem.ModelError, match=r"model must be a Model, got Fit\. Pass its .model\."
+        ):
+            list(step(fit, given) or [])
     table = np.full((len(x), 2), 0.5)
     for step in (lem.m_step, lem.expected_log_joint):
         with pytest.raises(lem.ModelError, match=r"posterior must be a Posterior, got .+\. .+"):

@@ -14,7 +14,7 @@ from latentem.em.assign import hard, soft
 from latentem.em.result import Fit
 from latentem.em.steps import e_step
 from latentem.errors import DataError, MissingMethodError, ModelError
-from latentem.graph import Model
+from latentem.graph import Model, check_model
 
 #: How far two models may be apart to count as one.
 ALIKE = 0.05
@@ -220,6 +220,7 @@ def permute_states(model: Model, permutations: Mapping[str, Sequence[int] | Arra
     >>> model["z"].probs, model["x"].rate
     (array([0.8, 0.2]), array([5., 1.]))
     """
+    check_model(model)
     sizes = {node.name: node.n_states or 0 for node in model.latents}
     orders = {}
     for name, permutation in permutations.items():

@@ -15,14 +15,14 @@ from latentem.em.convergence import Convergence, is_small
 from latentem.em.first import first_theta
 from latentem.em.init import Start
 from latentem.em.loop import State
-from latentem.em.problem import Problem, check_model
+from latentem.em.problem import Problem
 from latentem.em.progress import Progress
 from latentem.em.result import Fit
 from latentem.em.search import Run, Search, choose_max_iter, choose_starts
 from latentem.em.steps import ExpectedLogJoint, check_assign, check_init, values_of
 from latentem.em.trace import HalfStep
 from latentem.errors import ModelError
-from latentem.graph import Model
+from latentem.graph import Model, check_model
 from latentem.inference.posterior import Posterior
 from latentem.seeds import generator
 

@@ -30,7 +30,7 @@ from latentem.em.layout import Family, Layout
 from latentem.em.mixture import Mixture, is_mixture
 from latentem.em.theta import Theta
 from latentem.errors import DataError, DegenerateError, ModelError
-from latentem.graph import Model
+from latentem.graph import Model, check_model
 from latentem.inference.elimination import Factor
 from latentem.inference.posterior import Posterior, concatenate
 from latentem.parallel import map_blocks
@@ -463,12 +463,6 @@ def _density_table(family: Family, stack: AttachedStack, data: Data) -> Array:
     log_density = stack.log_density()
     family.check(log_density)
     return family.at_observed(log_density, data)
-
-
-def check_model(model: object) -> None:
-    """Raise unless it is a model."""
-    if not isinstance(model, Model):
-        raise ModelError(f"model must be a Model, got {model!r}. Make one: Model([z, x]).")
 
 
 def _base_measure(family: ExponentialFamily, data: Data, name: str) -> Array:

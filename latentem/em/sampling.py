@@ -12,7 +12,7 @@ from latentem.distributions.arrays import Array
 from latentem.distributions.base import Inputs, drawn
 from latentem.em.steps import check_probability
 from latentem.errors import DataError, ModelError
-from latentem.graph import Model, Node
+from latentem.graph import Model, Node, check_model
 from latentem.seeds import generator
 
 
@@ -54,6 +54,7 @@ def sample(
     >>> bool(((draws["x"] > 0) == draws["z"]).all())
     True
     """
+    check_model(model)
     if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 0:
         raise DataError(f"n must be a whole number of rows, got {n!r}. Give one of at least 0.")
     check_probability(model, "a sample")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import reprlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,10 +18,10 @@ from latentem.em.expectation import Term
 from latentem.em.first import first_theta
 from latentem.em.init import Start, from_labels, from_posterior
 from latentem.em.maximise import maximise
-from latentem.em.problem import Problem, check_model
+from latentem.em.problem import Problem
 from latentem.em.theta import Theta
 from latentem.errors import DataError, ModelError
-from latentem.graph import Model
+from latentem.graph import Model, check_model
 from latentem.inference.posterior import Posterior
 from latentem.seeds import generator
 
@@ -45,7 +46,7 @@ def check_init(init: Any) -> None:
     """Raise unless it is a start, a model to start from, or None for the default."""
     if init is not None and not isinstance(init, Model) and not callable(init):
         raise ModelError(
-            f"init must be a start or a model with parameters, got {init!r}. "
+            f"init must be a start or a model with parameters, got {reprlib.repr(init)}. "
             "Pass lem.init.plus_plus, lem.init.random, lem.init.from_labels(...) or a Model."
         )
     if init is from_labels or init is from_posterior:

@@ -9,7 +9,7 @@ import attrs
 import numpy as np
 
 from latentem.errors import ModelError, TooLargeError
-from latentem.graph import Model
+from latentem.graph import Model, check_model
 from latentem.inference.elimination import Elimination
 from latentem.parallel import block_rows
 
@@ -124,8 +124,7 @@ def cost(model: Model, n: int) -> Cost:
     >>> lem.cost(lem.Model([a, b, y]), 1000).largest_table
     100
     """
-    if not isinstance(model, Model):
-        raise ModelError(f"cost: model must be a Model, got {model!r}. Make one: Model([z, x]).")
+    check_model(model)
     if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 0:
         raise ModelError(
             f"cost: n must be a whole number of rows of at least 0, got {n!r}. Give one."

@@ -118,7 +118,7 @@ class Posterior:
         if self.evidence is None:
             raise ModelError(
                 "log_evidence must come from an exact sum over the latents, got a posterior of "
-                "hard assignment or a start. Call e_step(model, data)."
+                "hard assignment or a start. Call e_step(model, data); prototypes have none."
             )
         return np.broadcast_to(self.evidence, self.n)
 
