@@ -62,6 +62,7 @@ from latentem.em.align import Alignment, align, permute_states
 from latentem.em.assign import hard, soft, stochastic, tempered
 from latentem.em.bootstrap import Bootstrap
 from latentem.em.fit import Step, fit, iterate
+from latentem.em.plan import Plan, explain_plan
 from latentem.em.result import Fit
 from latentem.em.sampling import sample
 from latentem.em.status import Status
@@ -138,6 +139,7 @@ __all__ = [
     "NormalInverseWishart",
     "ObjectiveDecreasedError",
     "Pareto",
+    "Plan",
     "PointMass",
     "Poisson",
     "PoissonRegression",
@@ -168,6 +170,7 @@ __all__ = [
     "e_step",
     "errors",
     "expected_log_joint",
+    "explain_plan",
     "families",
     "fit",
     "fixed",

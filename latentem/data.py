@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
+from weakref import WeakKeyDictionary
 
 import attrs
 import numpy as np
@@ -59,6 +60,8 @@ class Data:
 
     def __getitem__(self, rows: slice | Array) -> Self:
         """Return these rows."""
+        if isinstance(rows, slice) and (rows.start, rows.stop) == (0, self.n):
+            return self
         values, labels, missing, covariates, inputs = (
             {name: array[rows] for name, array in arrays.items()}
             for arrays in (self.values, self.labels, self.missing, self.covariates, self.inputs)
@@ -531,8 +534,22 @@ def _weights(weights: Any, n: int) -> Array:
 def bound(names: Sequence[str], dist: Distribution, data: Data) -> Distribution:
     """Return the distribution of one node, or of tied ones, with what it takes from data once.
 
-    Rows without weight do not count.
+    Rows without weight do not count. A declaration is bound to the same data at every start of a
+    fit: what was found is remembered.
     """
+    known = _bound.setdefault(data, {})
+    key = (*names, id(dist))
+    if key not in known:
+        known[key] = dist, _bind(names, dist, data)  # which keeps the identity of dist its own
+    return known[key][1]
+
+
+_bound: WeakKeyDictionary[Data, dict[tuple[Any, ...], tuple[Distribution, Distribution]]] = (
+    WeakKeyDictionary()
+)
+
+
+def _bind(names: Sequence[str], dist: Distribution, data: Data) -> Distribution:
     counted = [_counted(name, data) for name in names]
     if not any(mask.any() for mask in counted):
         counted = [np.ones(data.n, dtype=bool)] * len(names)

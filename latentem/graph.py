@@ -448,8 +448,16 @@ class Model:
 
         The first is the one that the others are tied to.
         """
-        first = self.by_name[name].tie or name
-        return (first, *(node.name for node in self.nodes if node.tie == first))
+        return self._ties[name]
+
+    @cached_property
+    def _ties(self) -> dict[str, tuple[str, ...]]:
+        together: dict[str, list[str]] = {node.name: [node.name] for node in self.nodes}
+        for node in self.nodes:
+            if node.tie is not None:
+                together[node.tie].append(node.name)
+                together[node.name] = together[node.tie]
+        return {name: tuple(names) for name, names in together.items()}
 
     @cached_property
     def renumbered_together(self) -> tuple[frozenset[str], ...]:
@@ -500,7 +508,7 @@ class Model:
         own = [node.name for node in self.nodes if node.tie is None]
         return sum(count_parameters(d) for name, d in self.distributions.items() if name in own)
 
-    @property
+    @cached_property
     def requires_hard(self) -> tuple[str, ...]:
         """The nodes that only make sense under hard assignment."""
         return tuple(name for name, dist in self.distributions.items() if dist.requires_hard)

@@ -83,17 +83,24 @@ def map_blocks(function: Callable[[slice], T], n: int, cells: int) -> Iterator[T
     """
     rows = block_rows(cells)
     blocks = [slice(start, min(start + rows, n)) for start in range(0, n, rows)]
-    small = n * cells < SMALLEST_PARALLEL
-    if small or _blas.controller is None or getattr(_inside, "worker", False):
-        # Within a worker (a distribution that uses the library itself) the pool is taken.
+    if n * cells < SMALLEST_PARALLEL or _blas.controller is None:
         yield from map(function, blocks)
         return
-    workers = min(n_threads(), len(blocks))
+    n_workers = workers(n, cells)
     with _blas:
-        if workers < 2:
+        if n_workers < 2:
             yield from map(function, blocks)
         else:
-            yield from _pool(workers, os.getpid()).map(function, blocks)
+            yield from _pool(n_workers, os.getpid()).map(function, blocks)
+
+
+def workers(n: int, cells: int) -> int:
+    """Return the number of threads that run blocks of n rows of ``cells`` columns."""
+    # Within a worker (a distribution that uses the library itself) the pool is taken.
+    taken = getattr(_inside, "worker", False)
+    if taken or n * cells < SMALLEST_PARALLEL or _blas.controller is None:
+        return 1
+    return min(n_threads(), -(-n // block_rows(cells)))
 
 
 @functools.cache

@@ -144,6 +144,11 @@ def test_a_shared_covariance_needs_the_scatter_of_the_rows_only(structure: str) 
     np.testing.assert_allclose(mine.weight, theirs.weight, rtol=1e-13)
     np.testing.assert_allclose(mine.total[:, :3], theirs.total[:, :3], rtol=1e-10, atol=1e-10)
     np.testing.assert_allclose(mine.total.sum(0), theirs.total.sum(0), rtol=1e-11, atol=1e-10)
+    form, (first, moments) = (
+        theta.dists["x"].form,
+        np.split(mine.total / mine.weight[:, None], [3], 1),
+    )
+    assert (np.linalg.eigvalsh(form.covariance(moments, first)) > 0).all()
     for a, b in itertools.pairwise(lem.fit(start, x, tol=0, max_iter=9, accelerate=None).trace):
         assert b.objective >= a.objective - 1e-9
 
@@ -164,3 +169,26 @@ def test_without_the_compiler_all_works() -> None:
         "assert not compiled.pays(100) and np.isfinite(fit.log_likelihood)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_plan_says_what_will_run() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(120_000, 8))
+    plan = lem.explain_plan(lem.models.gaussian_mixture(16), x)
+    assert plan.is_compiled == compiled.available()
+    assert not plan.keeps_statistics
+    assert plan.operations == 4 * len(x) * 16 * (1 + 8 + 36)
+    assert plan.memory == 8 * plan.block * plan.n_threads * (16 + 45)
+    assert "matrix product of 44 statistics" in str(plan)
+    gaps = x[:500].copy()
+    gaps[::3, 1] = np.nan
+    small = lem.explain_plan(lem.models.gaussian_mixture(2), gaps)
+    assert not small.is_compiled
+    assert "gaps" in small.nodes["x"]
+    z = lem.latent("z", lem.Categorical(3))
+    counts = lem.Model([z, lem.observed("count", lem.Poisson(), given=z)])
+    merged = lem.explain_plan(counts, {"count": rng.poisson(3.0, size=50_000)})
+    assert merged.n_distinct < 20
+    assert "merged to" in str(merged)
+    with pytest.raises(lem.DataError):
+        lem.explain_plan(counts, {"count": [-1, 2]})

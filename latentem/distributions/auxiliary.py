@@ -134,6 +134,10 @@ class AuxiliaryKernel(Kernel):
     dist: AuxiliaryFamily
 
     @property
+    def way(self) -> str:
+        return "statistics expected under an auxiliary variable"
+
+    @property
     def n_columns(self) -> int:
         eta, _ = self.dist.natural_parameters()
         return 2 * eta.size

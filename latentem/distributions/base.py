@@ -21,7 +21,7 @@ import numpy as np
 from latentem.distributions.arrays import LOG_ZERO, Array
 from latentem.distributions.formulas import AND, Formulas, displayed, equation
 from latentem.distributions.kernels import Kernel, LinearKernel, RowKernel, TemplateKernel
-from latentem.distributions.records import Record, Statistics, check_finite, nothing_to_fit
+from latentem.distributions.records import D, Record, Statistics, check_finite, nothing_to_fit
 from latentem.errors import DegenerateError, MissingMethodError, ModelError, Unsuitable
 
 #: Probabilities and rates this close to the end of their range count as being at it.
@@ -292,6 +292,14 @@ class Distribution(metaclass=_ReadOnlyArrays):
                     "Give one set of parameters for each combination of the parents' states.",
                 )
 
+    @property
+    def log_prob_table(self) -> Array:
+        """Log p of each state given the parents' states, ``(K, n_states)``."""
+        with np.errstate(divide="ignore"):
+            log_prob = self.log_prob(np.arange(self.n_states or 0))
+        table: Array = log_prob.reshape(len(log_prob), -1).T
+        return table
+
     def state_log_probs(self, inputs: Array) -> Array:
         """Return log p of each state given covariates ``(n, p)``, ``(n, K, n_states)``."""
         states = range(self.n_states or 0)
@@ -490,6 +498,26 @@ class Distribution(metaclass=_ReadOnlyArrays):
         """Return the distribution a step further in a direction of its parameters."""
         changes = {name: getattr(self, name) + step * change for name, change in direction.items()}
         return attrs.evolve(self, **changes)  # type: ignore[misc]
+
+
+def renewed(dist: D, **changes: Any) -> D:
+    """Return a distribution with other arrays, without checking or copying them again.
+
+    For maximisers, whose results are right, in the place of ``attrs.evolve``.
+    """
+    kind = type(dist)
+    new = object.__new__(kind)
+    for name in _field_names(kind):
+        value = changes[name] if name in changes else getattr(dist, name)
+        if isinstance(value, np.ndarray) and value.flags.writeable:
+            value.flags.writeable = False
+        object.__setattr__(new, name, value)
+    return new
+
+
+@functools.cache
+def _field_names(kind: type) -> tuple[str, ...]:
+    return tuple(field.name for field in attrs.fields(kind))
 
 
 def _renumbered(prior: Any, orders: Sequence[Array]) -> Any:

@@ -14,6 +14,7 @@ from latentem.distributions.base import (
     Distribution,
     ExponentialFamily,
     parameter,
+    renewed,
     single_moves,
 )
 from latentem.distributions.checks import check_column, check_integers, naming
@@ -268,7 +269,11 @@ class Categorical(ExponentialFamily):
             return np.log(probs), np.zeros(probs.shape[:-1])
 
     def from_mean(self, mean: Array, weight: Array) -> Self:
-        return attrs.evolve(self, probs=mean / mean.sum(axis=-1, keepdims=True))
+        return renewed(self, probs=mean / mean.sum(axis=-1, keepdims=True))
+
+    @property
+    def log_prob_table(self) -> Array:
+        return self.natural_parameters()[0]
 
     def pseudo_statistics(self, n_states: int) -> Statistics | None:
         if self.prior is None or self.n_states is None:
@@ -395,7 +400,7 @@ class Bernoulli(ExponentialFamily):
 
     def from_mean(self, mean: Array, weight: Array) -> Self:
         probs = np.clip(mean[..., 1], 0.0, 1.0)
-        return attrs.evolve(self, probs=below_one(probs, mean[..., 0]))
+        return renewed(self, probs=below_one(probs, mean[..., 0]))
 
     def pseudo_statistics(self, n_states: int) -> Statistics | None:
         if self.prior is None:

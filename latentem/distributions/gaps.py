@@ -148,6 +148,10 @@ class GappedKernel(Kernel):
     whitening: Array
 
     @property
+    def way(self) -> str:
+        return "densities of what each pattern of gaps leaves"
+
+    @property
     def n_columns(self) -> int:
         return 2 * self.whitening[..., 0].size
 

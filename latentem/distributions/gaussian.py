@@ -9,7 +9,7 @@ import attrs
 import numpy as np
 
 from latentem.distributions.arrays import Array, as_float_array, change_at
-from latentem.distributions.base import Distribution, ExponentialFamily
+from latentem.distributions.base import Distribution, ExponentialFamily, renewed
 from latentem.distributions.checks import (
     as_names,
     check_floor,
@@ -507,7 +507,7 @@ class Gaussian(ExponentialFamily):
         if "mean" not in self.held:
             changes["mean"], changes["rounding"] = self.reference.means(z_mean)
         reference = self.reference.base or self.reference
-        return attrs.evolve(self, reference=reference, **changes)
+        return renewed(self, reference=reference, **changes)
 
     def directions(self) -> list[dict[str, Array]]:
         """Means and covariances in units of the covariance's root L: mu + L e, Sigma + L E L'.
@@ -692,7 +692,7 @@ class Gaussian(ExponentialFamily):
         if eta.shape[1] > MANY_STATISTICS and len(eta) < 16:
             residual[:] = True
         if not residual.any():
-            one_for_all = self.form == self.form.pooled and (whitening == whitening[0]).all()
+            one_for_all = self.form.is_shared and (whitening == whitening[0]).all()
             if one_for_all and len(eta) > 1:
                 return SharedKernel(linear, self.reference, whitening[0])
             return linear

@@ -42,6 +42,10 @@ class ResidualKernel(Kernel):
         """The distribution."""
         return self.linear.dist  # type: ignore[return-value]
 
+    @property
+    def way(self) -> str:
+        return f"whitened residuals of {self.residual.sum()} of {len(self.residual)} states"
+
     def on(self, value: Array) -> Attached:
         attached = None if self.residual.all() else self.linear.on(value)
         return _AttachedResidual(self, value, attached)
@@ -124,6 +128,10 @@ class SharedKernel(Kernel):
         return self.linear.dist  # type: ignore[return-value]
 
     @property
+    def way(self) -> str:
+        return "matrix product of the row, and one square for all states"
+
+    @property
     def n_columns(self) -> int:
         return 3 * len(self.whitening) + 2
 
@@ -156,8 +164,12 @@ class _AttachedShared(Attached):
     def record(self, weights: Array) -> Statistics:
         sums = weights @ self.rows[:-1].T
         weight, first = sums[:, 0], sums[:, 1:]
-        moments = self.kernel.dist.form.weighted_moments(self.rows[1:-1], weights.sum(axis=0))
-        # Maximiser and Q take their sum over states, which is exact however they are shared out.
-        share = weight / weight.sum() if weight.any() else np.zeros(len(weight))
-        total = np.hstack([first, share[:, None] * moments])
+        form = self.kernel.dist.form
+        moments = form.weighted_moments(self.rows[1:-1], weights.sum(axis=0))
+        # Maximiser and Q take the sum over states, which is exact however the scatter within them
+        # is shared out; each state gets the same, so that its moments are some that rows can have.
+        some = np.where(weight > 0, weight, 1.0)
+        between = form.of_products(first[:, :, None] * first[:, None, :] / some[:, None, None])
+        within = (moments - between.sum(axis=0)) / (weight.sum() or 1.0)
+        total = np.hstack([first, between + weight[:, None] * within])
         return Statistics(weight, total, 0.0, self.kernel.reference)

@@ -52,6 +52,11 @@ class Kernel(abc.ABC):
         return None
 
     @property
+    def way(self) -> str:
+        """How it evaluates a block of rows, in words."""
+        return "kernel of its own"
+
+    @property
     def n_columns(self) -> int:
         """Columns of working arrays a row, for the size of a block."""
         return 0
@@ -76,6 +81,10 @@ class RowKernel(Kernel):
     """The third tier: the plain two methods."""
 
     dist: Distribution
+
+    @property
+    def way(self) -> str:
+        return "log_prob and fit of the family itself, on rows"
 
     def on(self, value: Array) -> Attached:
         read_only = value.view()
@@ -130,10 +139,11 @@ def expected_under(
             f"{record.total.shape}, got {eta.shape}. Use the same family, structure and states."
         )
     linear = eta * record.total
-    linear[impossible(eta, record.total, record.weight[:, None])] = 0.0
-    normaliser = log_normaliser * record.weight
-    size = np.abs(linear).sum() + np.abs(normaliser).sum() + abs(record.log_base)
-    return float(linear.sum() - normaliser.sum()) + record.log_base, float(size)
+    if eta.min(initial=0.0) <= LOG_ZERO:
+        linear[impossible(eta, record.total, record.weight[:, None])] = 0.0
+    value = linear.sum() - log_normaliser @ record.weight
+    size = np.abs(linear).sum() + np.abs(log_normaliser) @ record.weight
+    return float(value) + record.log_base, float(size) + abs(record.log_base)
 
 
 @attrs.frozen(eq=False)
@@ -157,6 +167,10 @@ class LinearKernel(Kernel):
         with np.errstate(divide="ignore"):
             eta, log_normaliser = dist.natural_parameters()
         return cls(dist, np.maximum(eta, LOG_ZERO), np.asarray(log_normaliser))
+
+    @property
+    def way(self) -> str:
+        return f"matrix product of {self.eta.shape[1]} statistics a row"
 
     def on(self, value: Array) -> Attached:
         return _AttachedLinear(self, value, Stack.of((self,)).on((value,)))
@@ -189,6 +203,10 @@ class TemplateKernel(Kernel):
 
     dist: ExponentialFamily
 
+    @property
+    def way(self) -> str:
+        return "statistics alone"
+
     def on(self, value: Array) -> Attached:
         return _AttachedTemplate(self.dist, value)
 
@@ -215,6 +233,10 @@ class RecordingKernel(Kernel):
 
     density: Kernel
     recorder: Kernel
+
+    @property
+    def way(self) -> str:
+        return f"{self.density.way}; records by {self.recorder.way}"
 
     def on(self, value: Array) -> Attached:
         return _AttachedRecording(self.density.on(value), self.recorder.on(value))
@@ -305,20 +327,36 @@ class Stack:
         return statistics + max(kernel.n_columns for kernel in self.kernels)
 
     def on(
-        self, values: tuple[Array, ...], present: tuple[Array | None, ...] | None = None
+        self,
+        values: tuple[Array, ...],
+        present: tuple[Array | None, ...] | None = None,
+        statistics: Array | None = None,
     ) -> AttachedStack:
-        """Attach a block of values, one array for each kernel, and masks of those present."""
+        """Attach a block of values, one array for each kernel, and masks of those present.
+
+        The matrix of their statistics may be given, if it is known.
+        """
         present = (None,) * len(values) if present is None else present
         others: list[Attached] = []
-        matrix = None
-        if self.coefficients is not None:
-            matrix = np.empty((self.coefficients.shape[1], len(values[0])))
-            matrix[0] = 1.0
-        row = 1
         for kernel, value, rows in zip(self.kernels, values, present, strict=True):
-            if matrix is None or not isinstance(kernel, LinearKernel):
+            if not isinstance(kernel, LinearKernel):
                 attached = kernel.on(value)
                 others.append(attached if rows is None else _AttachedPresent(attached, rows))
+        if statistics is None:
+            statistics = self._statistics(values, present)
+        return AttachedStack(self, statistics, tuple(others))
+
+    def _statistics(
+        self, values: tuple[Array, ...], present: tuple[Array | None, ...]
+    ) -> Array | None:
+        """Return the matrix of the linear kernels' statistics, ``(1 + p, rows)``."""
+        if self.coefficients is None:
+            return None
+        matrix = np.empty((self.coefficients.shape[1], len(values[0])))
+        matrix[0] = 1.0
+        row = 1
+        for kernel, value, rows in zip(self.kernels, values, present, strict=True):
+            if not isinstance(kernel, LinearKernel):
                 continue
             if rows is not None:
                 matrix[row] = rows
@@ -328,7 +366,7 @@ class Stack:
             if rows is not None:
                 matrix[row:end, ~rows] = 0.0
             row = end
-        return AttachedStack(self, matrix, tuple(others))
+        return matrix
 
     def split(self, record: StackRecord) -> list[Record]:
         """Return the record of each kernel."""
@@ -346,6 +384,22 @@ class Stack:
             records.append(Statistics(weight, record.sums[:, row:end], 0.0, reference))
             row = end
         return records
+
+    def same_statistics(self, other: Stack) -> bool:
+        """Return whether the statistics of two steps of one fit are the same.
+
+        Those of a family are about a point of reference, and depend on no other parameters.
+        """
+        pairs = zip(self.kernels, other.kernels, strict=True)
+        return all(
+            isinstance(a, LinearKernel) == isinstance(b, LinearKernel)
+            and (
+                not isinstance(a, LinearKernel)
+                or not isinstance(b, LinearKernel)
+                or getattr(a.dist, "reference", None) is getattr(b.dist, "reference", None)
+            )
+            for a, b in pairs
+        )
 
 
 @attrs.frozen(eq=False)

@@ -170,6 +170,10 @@ class ResidualLinesKernel(Kernel):
         return self.linear.dist  # type: ignore[return-value]
 
     @property
+    def way(self) -> str:
+        return "residuals of the regressions of all states"
+
+    @property
     def n_columns(self) -> int:
         return self.reference.centre.size * len(self.constant)
 

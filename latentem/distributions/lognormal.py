@@ -245,6 +245,10 @@ class _LogKernel(Kernel):
 
     kernel: Kernel
 
+    @property
+    def way(self) -> str:
+        return f"{self.kernel.way}, of the logarithms"
+
     def on(self, value: Array) -> Attached:
         return _AttachedLogs(self.kernel.on(_logs(value)), _base(value))
 

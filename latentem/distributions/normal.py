@@ -279,6 +279,10 @@ class _ColumnKernel(Kernel):
 
     kernel: Kernel
 
+    @property
+    def way(self) -> str:
+        return self.kernel.way
+
     def on(self, value: Array) -> Attached:
         return self.kernel.on(value[:, None])
 

@@ -15,6 +15,7 @@ from latentem.distributions.base import (
     Distribution,
     ExponentialFamily,
     parameter,
+    renewed,
     single_moves,
 )
 from latentem.distributions.checks import check_column, check_integers, naming
@@ -112,7 +113,7 @@ class Poisson(ExponentialFamily):
         return -gammaln(value + 1.0)
 
     def from_mean(self, mean: Array, weight: Array) -> Self:
-        return attrs.evolve(self, rate=mean[..., 0])
+        return renewed(self, rate=mean[..., 0])
 
     def pseudo_statistics(self, n_states: int) -> Statistics | None:
         if self.prior is None:

@@ -114,6 +114,10 @@ class ColumnsKernel(Kernel):
     gapped: bool
     linear: Stack | None
 
+    @property
+    def way(self) -> str:
+        return ", ".join(dict.fromkeys(kernel.way for kernel in self.kernels))
+
     @classmethod
     def of(cls, dist: SideBySide, kernels: Sequence[Kernel], *, gapped: bool) -> ColumnsKernel:
         """Stack the linear kernels."""

@@ -100,6 +100,10 @@ class ResidualPrototypes(Kernel):
     residual: Array  # (K,), which states
 
     @property
+    def way(self) -> str:
+        return f"distances from residuals for {self.residual.sum()} of {len(self.residual)} states"
+
+    @property
     def dist(self) -> Prototype:
         """The distribution."""
         return self.linear.dist  # type: ignore[return-value]

@@ -187,8 +187,12 @@ class Counts(Record):
 
         ``log_prob`` is the table log p(z | k), ``(n_states, K)``.
         """
-        seen = ~impossible(log_prob, self.counts, self.counts.sum(axis=0)) & (self.counts > 0)
-        terms = np.multiply(self.counts, log_prob, where=seen, out=np.zeros(self.counts.shape))
+        if log_prob.min() > LOG_ZERO:
+            terms = self.counts * log_prob
+        else:
+            weight = self.counts.sum(axis=0)
+            seen = ~impossible(log_prob, self.counts, weight) & (self.counts > 0)
+            terms = np.multiply(self.counts, log_prob, where=seen, out=np.zeros(self.counts.shape))
         return float(terms.sum()), float(np.abs(terms).sum())
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import abc
 import itertools
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 import attrs
@@ -58,16 +59,21 @@ class Structure(abc.ABC):
         letter = {"equal": "E", "varying": "V", "spherical": "I", "axes": "I"}
         return "".join(letter[f] for f in (self.volume, self.shape, self.orientation))
 
-    @property
+    @cached_property
     def pooled(self) -> Structure:
         """The same structure with one matrix for all states."""
         own: dict[str, Any] = {f.name: "equal" for f in attrs.fields(type(self)) if f.init}
         return attrs.evolve(self, **own)
 
-    @property
+    @cached_property
+    def is_shared(self) -> bool:
+        """Whether all states have one matrix."""
+        return self == self.pooled
+
+    @cached_property
     def is_linear(self) -> bool:
         """Whether its matrices are a linear space: each state free, or all with one matrix."""
-        return self in (type(self)(), self.pooled)
+        return self == type(self)() or self.is_shared
 
     def n_parameters(self, k: int, d: int) -> int:
         """Return the number of free parameters of k matrices (Celeux and Govaert 1995, table 1)."""

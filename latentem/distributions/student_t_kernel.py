@@ -55,6 +55,10 @@ class StudentKernel(GappedKernel):
     unit: Array
 
     @property
+    def way(self) -> str:
+        return "whitened residuals of all states, and the scale expected of each row"
+
+    @property
     def n_columns(self) -> int:
         return 2 * super().n_columns
 

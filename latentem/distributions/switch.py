@@ -476,6 +476,10 @@ class _SwitchKernel(Kernel):
     kernels: tuple[Kernel, ...]
 
     @property
+    def way(self) -> str:
+        return "; ".join(dict.fromkeys(kernel.way for kernel in self.kernels)) + ", case by case"
+
+    @property
     def n_columns(self) -> int:
         return max(kernel.n_columns for kernel in self.kernels)
 

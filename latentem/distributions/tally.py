@@ -60,6 +60,10 @@ class TallyKernel(Kernel):
 
     dist: Distribution
 
+    @property
+    def way(self) -> str:
+        return "log_prob of each distinct value"
+
     def on(self, value: Array) -> Attached:
         return _AttachedTally(self.dist, value)
 

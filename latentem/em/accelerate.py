@@ -234,16 +234,6 @@ class _AndersonSteps(Extrapolation):
         self._refused = not accepted
 
 
-class Never(Extrapolation):
-    """Plain EM."""
-
-    def ahead(self, vector: Array, units: tuple[object, ...]) -> Array | None:
-        return None
-
-    def judge(self, accepted: bool) -> None:
-        raise NotImplementedError
-
-
 def _ratio(a: Array, b: Array) -> float:
     """Return |a| / |b|, 1 if both are 0."""
     below = float(np.linalg.norm(b))

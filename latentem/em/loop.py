@@ -11,7 +11,7 @@ import attrs
 import numpy as np
 
 from latentem.distributions.records import Record
-from latentem.em.accelerate import Accelerator, Never, Records
+from latentem.em.accelerate import Accelerator, Records
 from latentem.em.assign import Assignment
 from latentem.em.expectation import Expectation, Term
 from latentem.em.maximise import maximise
@@ -99,11 +99,11 @@ def half_steps(
     yield state
     # Hard assignments leap by themselves, and rules that change have no one limit.
     smooth = rule is assign and not rule.is_hard
-    ahead = accelerate.start() if accelerate is not None and smooth else Never()
+    ahead = accelerate.start() if accelerate is not None and smooth else None
     while True:
         iteration = state.iteration + 1
-        proposal = ahead.propose(state.comparable)
-        if proposal is None:
+        proposal = None if ahead is None else ahead.propose(state.comparable)
+        if ahead is None or proposal is None:
             state = _step(problem, iteration, state, assign.at(iteration))
         else:
             further = _leap(problem, iteration, state, proposal)
@@ -144,7 +144,7 @@ def _leap(problem: Problem, iteration: int, state: State, records: Records) -> S
     """
     try:
         with np.errstate(all="ignore"):
-            theta = problem.m_step(state.theta, records)
+            theta = _checked(problem.m_step(state.theta, records))
             if theta.finer(state.theta) is not None or constrained(theta) != constrained(
                 state.theta
             ):
@@ -154,6 +154,11 @@ def _leap(problem: Problem, iteration: int, state: State, records: Records) -> S
         return None
     new = _after_e_step(problem, iteration, theta, state.rule, expectation)
     return new if new.objective >= state.objective else None
+
+
+def _checked(theta: Theta) -> Theta:
+    """Return parameters made anew, which raises an error where they are outside their domain."""
+    return attrs.evolve(theta, dists={name: attrs.evolve(d) for name, d in theta.dists.items()})
 
 
 def constrained(theta: Theta) -> set[str]:

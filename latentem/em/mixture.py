@@ -21,7 +21,7 @@ import numpy as np
 
 from latentem.data import Data, weighted_sum
 from latentem.distributions.arrays import LOG_ZERO, Array
-from latentem.distributions.kernels import Stack
+from latentem.distributions.kernels import AttachedStack, Stack
 from latentem.distributions.records import Counts
 from latentem.em.expectation import Expectation
 from latentem.em.layout import Family, Layout
@@ -66,12 +66,13 @@ class Mixture:
         coefficients[:, :1] += log_prior
         return cls(attrs.evolve(stack, coefficients=coefficients), None, compiled)
 
-    def expect(self, data: Data, observed: Family) -> tuple[Expectation, Array]:
-        """Return the expected statistics of a block of rows, and log p(x) of each row."""
-        attached = self.stack.on(
-            tuple(data.argument(name) for name in observed.names),
-            tuple(data.present(name) for name in observed.names),
-        )
+    def expect(
+        self, data: Data, observed: Family, attached: AttachedStack
+    ) -> tuple[Expectation, Array]:
+        """Return the expected statistics of a block of rows, and log p(x) of each row.
+
+        ``attached`` is `stack` on these rows.
+        """
         table = attached.log_density()
         observed.check(table)
         if self.log_prior is not None:

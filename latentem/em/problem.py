@@ -22,7 +22,7 @@ from latentem import data as binding
 from latentem.data import Data, is_certain, weighted_sum
 from latentem.distributions.arrays import LOG_ZERO, Array
 from latentem.distributions.base import Distribution, ExponentialFamily
-from latentem.distributions.kernels import AttachedStack
+from latentem.distributions.kernels import AttachedStack, Stack
 from latentem.distributions.records import Choices, Counts, Record, Rows, StackRecord
 from latentem.em.assign import Assignment, Soft
 from latentem.em.expectation import Beliefs, Block, Expectation, Term
@@ -35,6 +35,9 @@ from latentem.inference.elimination import Factor
 from latentem.inference.posterior import Posterior, concatenate
 from latentem.parallel import map_blocks
 from latentem.repeats import merged
+
+#: Statistics are kept from step to step if they are at most so many numbers (8 MiB).
+MOST_KEPT = 2**20
 
 
 @attrs.frozen(eq=False, slots=False)
@@ -126,7 +129,8 @@ class Problem:
 
         def expect(rows: slice) -> Expectation:
             data = self.data[rows]
-            expectation, evidence = mixture.expect(data, family)
+            attached = self._on(mixture.stack, family, data, rows)
+            expectation, evidence = mixture.expect(data, family, attached)
             self._check_possible(theta, data, evidence, rows.start)
             return expectation
 
@@ -219,13 +223,34 @@ class Problem:
         """Return a block of data, and the stacks of kernels on it."""
         data = self.data[rows]
         attached = tuple(
-            stack.on(
-                tuple(data.argument(name) for name in family.names),
-                tuple(data.present(name) for name in family.names),
-            )
+            self._on(stack, family, data, rows)
             for stack, family in zip(theta.stacks, self.layout.observed, strict=True)
         )
         return data, attached
+
+    def _on(self, stack: Stack, family: Family, data: Data, rows: slice) -> AttachedStack:
+        """Return a stack of kernels on a block of data; what few statistics there are is kept."""
+        place = (family.names, rows.start, rows.stop)
+        known, statistics = self._kept.get(place, (None, None))
+        if known is not None and not stack.same_statistics(known):
+            statistics = None
+        attached = stack.on(
+            tuple(data.argument(name) for name in family.names),
+            tuple(data.present(name) for name in family.names),
+            statistics,
+        )
+        if statistics is None and self.keeps(stack):
+            self._kept[place] = stack, attached.matrix
+        return attached
+
+    def keeps(self, stack: Stack) -> bool:
+        """Return whether the statistics that a stack of kernels takes are kept."""
+        return self.data.n * stack.n_columns <= MOST_KEPT
+
+    @cached_property
+    def _kept(self) -> dict[object, tuple[Stack, Array | None]]:
+        """The statistics of blocks of rows, with the stack that made them."""
+        return {}
 
     def _factors(self, theta: Theta, data: Data, attached: Sequence[AttachedStack]) -> list[Factor]:
         """Return log p of each family given the data, as factors over the latents."""
@@ -364,6 +389,7 @@ class Problem:
     def q(self, theta: Theta, records: dict[str, Record]) -> dict[str, Term]:
         """Return Q at theta under the records, node by node."""
         terms = {}
+        base = self._log_base(theta)
         for name, record in records.items():
             if isinstance(record, Counts):
                 value, magnitude = record.expected_log_prob(theta.latent_tables[name].T)
@@ -371,7 +397,7 @@ class Problem:
                 value, magnitude = record.expected_log_prob(theta.dists[name])
             else:
                 value, magnitude = theta.kernels[name].expected_log_prob(record)
-            terms[name] = Term(value + self._log_base(theta).get(name, 0.0), magnitude)
+            terms[name] = Term(value + base.get(name, 0.0), magnitude)
         return terms
 
     def log_priors(self, theta: Theta) -> dict[str, float]:
@@ -392,6 +418,8 @@ class Problem:
 
     def _log_base(self, theta: Theta) -> dict[str, float]:
         """Return the log base measures of the nodes whose kernels leave them out."""
+        if not self._base:
+            return {}
         return {name: self._base[name] for name in theta.linear if name in self._base}
 
     @cached_property

@@ -37,6 +37,8 @@ from latentem.graph import Model
 
 #: Rows of the short runs that choose a start, and iterations before the first choice.
 SHORT_ROWS, SHORT_ITERATIONS = 20_000, 40
+#: The best goes on on so many times as many rows each time: steps there are cheaper than on all.
+MORE_ROWS = 8
 #: Starts on small data, and how many of them are continued to the end; and on other data.
 MANY_STARTS, FEW_STARTS = (20, 4), (4, 1)
 #: Objectives per unit of weight that differ by less are equal: more than rounding, and far less
@@ -219,15 +221,22 @@ class Search:
             if self.explores and runs:
                 self._explore(rng)
             return
-        # The best goes on, on all rows. Until its first state there it stands for itself.
-        best = runs[0]
-        whole_run = self._begin(self.problem, part.to_model(best.last.theta), rng, "all rows")
-        self._advance([whole_run], 0)
-        if not whole_run.states:  # some row is impossible under the subsample's best
-            self.runs.remove(whole_run)
-            whole_run = self._begin(self.problem, starts[0], rng)
-        self.runs.remove(best)
-        self._advance([whole_run], self.max_iter)
+        # The best goes on, on more rows and then on all. Until its first state there it stands for
+        # itself.
+        best, rows = runs[0], SHORT_ROWS
+        while best.problem is not self.problem:
+            rows *= MORE_ROWS
+            larger, name = self.problem, "all rows"
+            if MORE_ROWS * rows <= n:
+                larger, name = self.problem.take(some_rows(self.problem.data, rows, rng)), "more"
+            further = self._begin(larger, best.problem.to_model(best.last.theta), rng, name)
+            self._advance([further], 0)
+            if not further.states:  # some row is impossible under the best of fewer rows
+                self.runs.remove(further)
+                further = self._begin(self.problem, starts[0], rng)
+            self.runs.remove(best)
+            self._advance([further], self.max_iter)
+            best = further
 
     def _is_unfinished(self, run: Run) -> bool:
         """Return whether a run is to go on."""

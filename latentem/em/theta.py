@@ -81,8 +81,7 @@ class Theta:
             if name in self.layout.regressed:
                 continue
             k = self.layout.elimination.sizes[name]
-            with np.errstate(divide="ignore"):
-                log_prob = self.dists[name].log_prob(np.arange(k)).reshape(k, -1).T
+            log_prob = self.dists[name].log_prob_table
             table = np.ascontiguousarray(np.broadcast_to(log_prob, (family.n_combinations, k)))
             table.flags.writeable = False  # shared by all blocks
             tables[name] = table
