@@ -56,6 +56,8 @@ def _first_rows(data: Data) -> tuple[Array, Array]:
         codes, n_codes = _codes(column)
         # Kinds are fewer than rows, so that pairs are numbers below 2^63.
         kind, n_kinds = _codes(kind * n_codes + codes) if n_codes > 1 else (kind, n_kinds)
+        if n_kinds == data.n:
+            break
     first = np.empty(n_kinds, dtype=np.int64)
     first[kind[::-1]] = np.arange(data.n)[::-1]  # of several the last written stays
     order = np.argsort(first)

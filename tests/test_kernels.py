@@ -13,6 +13,7 @@ import pytest
 from scipy.special import logsumexp, softmax
 
 import latentem as lem
+from latentem.distributions.gaussian_kernel import WhiteningKernel
 from latentem.distributions.kernels import Kernel, LinearKernel
 from latentem.em.assign import Soft
 from latentem.em.mixture import is_mixture
@@ -151,6 +152,30 @@ def test_a_shared_covariance_needs_the_scatter_of_the_rows_only(structure: str) 
     assert (np.linalg.eigvalsh(form.covariance(moments, first)) > 0).all()
     for a, b in itertools.pairwise(lem.fit(start, x, tol=0, max_iter=9, accelerate=None).trace):
         assert b.objective >= a.objective - 1e-9
+
+
+@pytest.mark.parametrize("triangular", BOTH)
+def test_whitening_many_columns_is_the_product_with_their_statistics(triangular: bool) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(400, 45)) + 3.0 * rng.integers(2, size=(400, 1))
+    covariance = np.array([np.cov(rng.normal(size=(45, 90))) for _ in range(3)])
+    problem = Problem.of(lem.models.gaussian_mixture(3), x)
+    reference = problem.theta().dists["x"].reference
+    given = lem.Gaussian(mean=x[:3], covariance=covariance, reference=reference)
+    kernel = given.kernel()
+    assert isinstance(kernel, WhiteningKernel)
+    assert kernel.widths == [32, 45]
+    if not triangular:
+        turn = np.linalg.qr(rng.normal(size=(45, 45)))[0]
+        kernel = attrs.evolve(kernel, whitening=turn @ kernel.whitening)
+        assert kernel.widths == [45, 45]
+    weights = rng.random((3, 400))
+    whitened, plain = (k.on(x) for k in (kernel, LinearKernel.of(given)))
+    np.testing.assert_allclose(whitened.log_density(), given.log_prob(x).T, rtol=1e-11)
+    np.testing.assert_allclose(whitened.log_density(), plain.log_density(), rtol=1e-10)
+    mine, theirs = whitened.record(weights), plain.record(weights)
+    np.testing.assert_allclose(mine.weight, theirs.weight, rtol=1e-13)
+    np.testing.assert_allclose(mine.total, theirs.total, rtol=1e-10, atol=1e-10)
 
 
 def test_which_kernels_run_depends_on_the_size_alone() -> None:

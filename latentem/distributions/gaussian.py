@@ -28,7 +28,7 @@ from latentem.distributions.covariance import (
 )
 from latentem.distributions.formulas import Formulas
 from latentem.distributions.gaps import GappedKernel
-from latentem.distributions.gaussian_kernel import ResidualKernel, SharedKernel
+from latentem.distributions.gaussian_kernel import ResidualKernel, SharedKernel, WhiteningKernel
 from latentem.distributions.kernels import Kernel, LinearKernel, TemplateKernel
 from latentem.distributions.priors import NormalInverseWishart, refuse_prior
 from latentem.distributions.records import Record, Statistics, check_finite, nothing_to_fit
@@ -41,8 +41,8 @@ from latentem.errors import DegenerateError, ModelError, Unsuitable
 LARGEST_ERROR = 1e-8
 # States that an event lists.
 MOST_LISTED = 10
-# Beyond this many statistics, and with few states, whitening each state is faster.
-MANY_STATISTICS = 1000
+# Beyond this many statistics, and with fewer states than these, whitening each state is faster.
+MANY_STATISTICS, FEW_STATES = 1000, 16
 
 
 def _covariance(given: Any) -> Structure | Array | None:
@@ -689,14 +689,14 @@ class Gaussian(ExponentialFamily):
         largest_precision = np.square(whitening).sum(axis=-2).max(axis=-1)
         error = np.finfo(float).eps * self.reference.extent**2 * largest_precision
         residual = error > LARGEST_ERROR
-        if eta.shape[1] > MANY_STATISTICS and len(eta) < 16:
-            residual[:] = True
-        if not residual.any():
-            one_for_all = self.form.is_shared and (whitening == whitening[0]).all()
-            if one_for_all and len(eta) > 1:
-                return SharedKernel(linear, self.reference, whitening[0])
-            return linear
         constant = -(log_root + 0.5 * mean.shape[-1] * LOG_2PI)
+        if not residual.any():
+            if self.form.is_shared and len(eta) > 1 and (whitening == whitening[0]).all():
+                return SharedKernel(linear, self.reference, whitening[0])
+            many = eta.shape[1] > MANY_STATISTICS and self.form.word == "full"
+            if many and len(eta) < FEW_STATES:
+                return WhiteningKernel(linear, self.reference, mean, whitening, constant)
+            return linear
         x_mean, _ = self.known()
         low = np.zeros_like(x_mean) if self.rounding is None else self.rounding
         reference = self.reference.of_states(

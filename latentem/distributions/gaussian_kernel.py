@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -45,6 +46,11 @@ class ResidualKernel(Kernel):
     @property
     def way(self) -> str:
         return f"whitened residuals of {self.residual.sum()} of {len(self.residual)} states"
+
+    @property
+    def n_columns(self) -> int:
+        linear = 0 if self.residual.all() else self.linear.eta.shape[1]
+        return linear + 3 * len(self.reference.centre)
 
     def on(self, value: Array) -> Attached:
         attached = None if self.residual.all() else self.linear.on(value)
@@ -173,3 +179,79 @@ class _AttachedShared(Attached):
         within = (moments - between.sum(axis=0)) / (weight.sum() or 1.0)
         total = np.hstack([first, between + weight[:, None] * within])
         return Statistics(weight, total, 0.0, self.kernel.reference)
+
+
+#: Rows of a whitening matrix that are multiplied together: what is above the diagonal is left out.
+STRIPE = 32
+
+
+@attrs.frozen(eq=False, slots=False)
+class WhiteningKernel(Kernel):
+    r"""The second tier for Gaussians of many columns: each state is whitened by itself.
+
+    .. math:: \log p(x \mid k) = c_k - |W_k (z - m_k)|^2 / 2
+
+    With W lower triangular this takes no more operations than the product with all d (d + 1) / 2
+    second moments of a row, which need not be written; those of a state are a symmetric product.
+    """
+
+    linear: LinearKernel
+    reference: Reference
+    mean: Array  # (K, d), standardised
+    whitening: Array  # (K, d, d)
+    constant: Array  # (K,)
+
+    @property
+    def dist(self) -> Gaussian:
+        """The distribution."""
+        return self.linear.dist  # type: ignore[return-value]
+
+    @property
+    def way(self) -> str:
+        return "whitened state by state"
+
+    @property
+    def n_columns(self) -> int:
+        return 3 * int(self.mean.shape[1])
+
+    @cached_property
+    def widths(self) -> list[int]:
+        """The columns that each stripe of rows of W needs: all, if it is not triangular."""
+        d = self.mean.shape[1]
+        ends = [min(start + STRIPE, d) for start in range(0, d, STRIPE)]
+        triangular = not np.triu(self.whitening, 1).any()
+        return ends if triangular else [d] * len(ends)
+
+    def on(self, value: Array) -> Attached:
+        return _AttachedWhitening(self, self.reference.standardise(value))
+
+    def expected_log_prob(self, record: Statistics) -> tuple[float, float]:
+        return self.linear.expected_log_prob(record)
+
+
+@attrs.frozen(eq=False)
+class _AttachedWhitening(Attached):
+    kernel: WhiteningKernel
+    z: Array  # (d, rows)
+
+    def log_density(self) -> Array:
+        kernel = self.kernel
+        log_density = np.empty((len(kernel.mean), self.z.shape[1]))
+        pairs = zip(kernel.mean, kernel.whitening, kernel.constant, log_density, strict=True)
+        for mean, whitening, constant, row in pairs:
+            residual = self.z - mean[:, None]
+            square = np.zeros(len(row))
+            for i, width in enumerate(kernel.widths):
+                rows = slice(i * STRIPE, (i + 1) * STRIPE)
+                white = whitening[rows, :width] @ residual[:width]
+                square += np.einsum("dr,dr->r", white, white)
+            np.subtract(constant, 0.5 * square, out=row)
+        return log_density
+
+    def record(self, weights: Array) -> Statistics:
+        form = self.kernel.dist.form
+        roots = np.sqrt(weights)
+        scaled = (self.z * root for root in roots)
+        moments = [form.of_products(each @ each.T) for each in scaled]
+        total = np.hstack([weights @ self.z.T, np.array(moments)])
+        return Statistics(weights.sum(axis=1), total, 0.0, self.kernel.reference)

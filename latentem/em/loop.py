@@ -6,6 +6,7 @@ Every variant of EM here runs in `half_steps`; what differs is the assignment ru
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import attrs
 import numpy as np
@@ -158,7 +159,9 @@ def _leap(problem: Problem, iteration: int, state: State, records: Records) -> S
 
 def _checked(theta: Theta) -> Theta:
     """Return parameters made anew, which raises an error where they are outside their domain."""
-    return attrs.evolve(theta, dists={name: attrs.evolve(d) for name, d in theta.dists.items()})
+    dists: dict[str, Any] = dict(theta.dists)
+    made = {name: attrs.evolve(d) if attrs.has(type(d)) else d for name, d in dists.items()}
+    return attrs.evolve(theta, dists=made)
 
 
 def constrained(theta: Theta) -> set[str]:
