@@ -1,282 +1,373 @@
-"""Time latentem beside scikit-learn: one process, the same starts, the same number of iterations.
+"""Time latentem beside its peers: one process, the same data, the same start, the same steps.
 
-    python benchmarks/run.py            # the full sizes, a few minutes
-    python benchmarks/run.py --quick    # a tenth of the rows, to see that it runs
+    python benchmarks/run.py [workload ...]      # all of them take about an hour
+    python benchmarks/run.py --list
+    python benchmarks/run.py --quick             # a tenth of the rows, to see that it runs
 
-Both sides get the same array of float64, the same start θ and m iterations, with convergence tests
-that cannot stop them. Timed is the whole call of ``fit``, set-up and checks of the data included.
-Both do m M-steps and m + 1 E-steps in it: latentem one E-step for the start and then M, E, ...;
-scikit-learn E, M, ... and one E-step at the end (for its labels). The repetitions are interleaved,
-and who goes first changes. scikit-learn is run with BLAS's own threads and with one, and the better
-median is taken. Log-likelihoods and parameters are then compared.
-
-latentem does something more in the same time: the trace, with F, Q and H after every half-step. The
-second table says what that costs. The third says what missing entries cost.
+Timed is the whole public call, set-up and checks of the data included; `README.md` says what else is
+measured and how. Peers that are not installed are left out.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import json
 import os
 import platform
 import statistics
+import subprocess
+import sys
 import time
-import unittest.mock
 import warnings
-from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-import attrs
+import limits
 import numpy as np
-import sklearn
-from numpy.typing import NDArray
-from rich.console import Console
-from rich.table import Table
-from sklearn.cluster import KMeans
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.mixture import GaussianMixture
-from threadpoolctl import threadpool_limits
+import peers
+from peers import Result, Side
+from workloads import WORKLOADS, Case, Workload
 
-import latentem as lem
-from latentem.em.problem import Problem
-
-Array = NDArray[Any]
+Record = dict[str, Any]
+OURS = "latentem"
+#: Ways of running a peer that take so many times as long as its best at first are left out.
+CLEARLY_SLOWER = 1.5
+#: Rounds shorter than this, in seconds, are repeated up to five times as often.
+SHORT = 1.0
 
 
-@attrs.frozen
-class Workload:
-    """A fit by both sides, and what each one's result is: (objective, parameters)."""
-
-    name: str
-    iterations: int
-    ours: Callable[[], Any]
-    theirs: Callable[[], Any]
-    our_result: Callable[[Any], tuple[float, list[Array]]]
-    their_result: Callable[[Any], tuple[float, list[Array]]]
-
-
-def gaussian_mixture(name: str, X: Array, mean: Array, iterations: int) -> Workload:
-    """Full covariances; the start is ``mean`` (k, d) with the covariance of all the data."""
-    n, k = len(X), len(mean)
-    covariance = np.cov(X.T, bias=True)
-    probs, covariances = np.full(k, 1 / k), np.repeat(covariance[None], k, axis=0)
-    precisions = np.repeat(np.linalg.inv(covariance)[None], k, axis=0)
-    z = lem.latent("z", lem.Categorical(probs=probs))
-    x = lem.observed("x", lem.Gaussian(mean=mean, covariance=covariances), given=z)
-    start = lem.Model([z, x])
-
-    def ours() -> lem.Fit:
-        return lem.fit(start, X, tol=0, max_iter=iterations, restarts=1, accelerate=None)
-
-    def theirs() -> GaussianMixture:
-        return GaussianMixture(
-            k,
-            weights_init=probs,
-            means_init=mean,
-            precisions_init=precisions,
-            max_iter=iterations,
-            tol=0,
-            reg_covar=0,
-        ).fit(X)
-
-    def our_result(fit: lem.Fit) -> tuple[float, list[Array]]:
-        gaussian = fit.model["x"]
-        assert fit.iterations == iterations
-        return fit.log_likelihood, [fit.model["z"].probs, gaussian.mean, gaussian.covariance]
-
-    def their_result(fit: GaussianMixture) -> tuple[float, list[Array]]:
-        assert fit.n_iter_ == iterations
-        return n * fit.score(X), [fit.weights_, fit.means_, fit.covariances_]
-
-    return Workload(name, iterations, ours, theirs, our_result, their_result)
-
-
-def kmeans(name: str, X: Array, prototypes: Array, iterations: int) -> Workload:
-    k = len(prototypes)
-    z = lem.latent("z", lem.Choice(k))
-    start = lem.Model([z, lem.observed("x", lem.Prototype(prototypes=prototypes), given=z)])
-
-    def ours() -> lem.Fit:
-        return lem.fit(
-            start, X, assign=lem.hard, tol=0, max_iter=iterations, restarts=1, accelerate=None
-        )
-
-    def theirs() -> KMeans:
-        return KMeans(
-            k, init=prototypes, n_init=1, max_iter=iterations, tol=0, algorithm="lloyd"
-        ).fit(X)
-
-    def our_result(fit: lem.Fit) -> tuple[float, list[Array]]:
-        assert fit.iterations == iterations
-        return fit.distortion, [fit.model["x"].prototypes]
-
-    def their_result(fit: KMeans) -> tuple[float, list[Array]]:
-        assert fit.n_iter_ == iterations
-        return fit.inertia_, [fit.cluster_centers_]
-
-    return Workload(name, iterations, ours, theirs, our_result, their_result)
-
-
-def blobs(n: int, d: int, k: int) -> tuple[Array, Array]:
-    """Return rows (n, d) of k overlapping Gaussians of random shapes, and k rows as start."""
-    rng = np.random.default_rng(0)
-    mean = 2.0 * rng.normal(size=(k, d))
-    shape = rng.normal(size=(k, d, d)) / np.sqrt(d) + 0.5 * np.eye(d)
-    z = rng.integers(k, size=n)
-    X = mean[z] + np.einsum("nij,nj->ni", shape[z], rng.normal(size=(n, d)))
-    return X, X[rng.choice(n, k, replace=False)]
-
-
-def workloads(scale: float) -> list[Workload]:
-    n = int(200_000 * scale)
-    faithful = lem.datasets.old_faithful().data
-    start = np.array([[2.0, 80.0], [4.5, 55.0]])
-    return [
-        gaussian_mixture(f"Gaussian mixture, full, {n:,} × 8, k 16", *blobs(n, 8, 16), 20),
-        gaussian_mixture("Gaussian mixture, full, Old Faithful, k 2", faithful, start, 100),
-        kmeans(f"K-means, {n:,} × 16, k 64", *blobs(n, 16, 64), 20),
-    ]
-
-
-def seconds(call: Callable[[], Any]) -> tuple[float, Any]:
+def seconds(call: Any, argument: Any) -> tuple[float, Any]:
     start = time.perf_counter()
-    result = call()
+    result = call(argument)
     return time.perf_counter() - start, result
 
 
-def milliseconds(seconds: float) -> str:
-    return f"{1e3 * seconds:,.0f}" if seconds > 0.1 else f"{1e3 * seconds:.3g}"
+def sides_of(case: Case) -> dict[str, Side]:
+    """Return the sides that are installed, latentem first."""
+    sides = {OURS: case.ours}
+    for name, make in case.peers.items():
+        if peers.is_installed(name):
+            sides[name] = make()
+        else:
+            print(f"  {name} is not installed: left out")
+    return sides
 
 
-def measure(workload: Workload, repeats: int) -> tuple[float, float, Any, Any]:
-    """Return the median seconds of both sides and their results; one untimed run each first.
+def differences(ours: Result, theirs: Result, same_steps: bool) -> tuple[float, float]:
+    """Return by how much the objective differs, relatively, and the parameters at most.
 
-    scikit-learn runs with the threads that BLAS takes by itself and with one, which is often the
-    faster way on small blocks; its better median counts.
+    Parameters relative to the largest of their kind; nan where a peer does not tell. Fits that went
+    until convergence are compared in the objective alone.
     """
-
-    def theirs_on_one_thread() -> Any:
-        with threadpool_limits(1, user_api="blas"):
-            return workload.theirs()
-
-    calls = [workload.ours, workload.theirs, theirs_on_one_thread]
-    ours, theirs = workload.ours(), workload.theirs()
-    times: list[list[float]] = [[] for _ in calls]
-    for repeat in range(repeats):
-        for side in np.roll(range(len(calls)), repeat):
-            times[side].append(seconds(calls[side])[0])
-    medians = [statistics.median(each) for each in times]
-    return medians[0], min(medians[1:]), ours, theirs
+    lags = same_steps and theirs.lag
+    expected = ours.earlier if lags else ours.objective
+    objective = abs(theirs.objective / expected - 1) if expected else np.nan
+    if not same_steps:
+        return objective, np.nan
+    pairs = zip(ours.parameters, theirs.parameters, strict=True)
+    return objective, max(float(np.abs(a - b).max() / np.abs(b).max()) for a, b in pairs)
 
 
-def compare(console: Console, scale: float, repeats: int) -> None:
-    table = Table(title=f"Whole fits, medians of {repeats} interleaved runs")
-    table.add_column("workload")
-    for column in ("iterations", "latentem\nms", "each", "scikit-learn\nms", "each", "ratio"):
-        table.add_column(column, justify="right")
-    table.add_column("Δ objective", justify="right")
-    table.add_column("Δ parameters", justify="right")
-    for workload in workloads(scale):
-        m = workload.iterations
-        runs = repeats if m < 50 else 5 * repeats  # short fits need more for a steady median
-        ours, theirs, our_fit, their_fit = measure(workload, runs)
-        our_objective, our_parameters = workload.our_result(our_fit)
-        objective, parameters = workload.their_result(their_fit)
-        pairs = zip(our_parameters, parameters, strict=True)
-        largest = max(np.abs(a - b).max() / np.abs(b).max() for a, b in pairs)
-        table.add_row(
-            workload.name,
-            str(m),
-            *(milliseconds(side / share) for side in (ours, theirs) for share in (1, m)),
-            f"{theirs / ours:.2f}",
-            f"{abs(our_objective / objective - 1):.1e}",
-            f"{largest:.1e}",
+class Way:
+    """One way of running one side, and its times."""
+
+    def __init__(self, name: str, setting: str, side: Side) -> None:
+        self.name, self.setting, self.side = name, setting, side
+        self.context = peers.settings(name)[setting]
+        self.times: list[float] = []
+        self.few: list[float] = []  # of fits with fewer steps
+
+    def run(self, argument: Any) -> tuple[float, Any]:
+        with self.context():
+            return seconds(self.side.call, argument)
+
+
+def ways_of(case: Case, argument: Any) -> list[Way]:
+    """Return the ways worth timing, by one fit each, which is not counted and warms up."""
+    chosen: list[Way] = []
+    for name, side in sides_of(case).items():
+        ways = [Way(name, setting, side) for setting in peers.settings(name)]
+        try:
+            first = [min(way.run(argument)[0] for _ in range(2)) for way in ways]
+        except Exception as error:
+            if name == OURS:
+                raise
+            print(f"  {name} fails: {str(error).splitlines()[0]}")
+            continue
+        pairs = zip(ways, first, strict=True)
+        chosen += [way for way, taken in pairs if taken < CLEARLY_SLOWER * min(first)]
+    return chosen
+
+
+def compare(workload: Workload, case: Case, repeats: int) -> dict[str, Record]:
+    """Time all sides in turn, with m steps and with fewer: the difference is free of set-up."""
+    many = workload.steps if workload.kind == "step" else None
+    few = max(1, workload.steps // 5) if many else None
+    ways = ways_of(case, few)
+    results: dict[str, Result] = {}
+    turn = 0
+    while turn < repeats or (turn < 5 * repeats and sum(way.times[0] for way in ways) < SHORT):
+        for at in np.roll(range(len(ways)), turn):
+            way = ways[at]
+            taken, fit = way.run(many)
+            way.times.append(taken)
+            results[way.name] = way.side.read(fit)
+            if few:
+                way.few.append(way.run(few)[0])
+        turn += 1
+    records: dict[str, Record] = {}
+    for name in dict.fromkeys(way.name for way in ways):
+        mine = [way for way in ways if way.name == name]
+        best = min(mine, key=lambda way: statistics.median(way.times))
+        whole, steps = statistics.median(best.times), many or 1
+        if many and results[name].iterations != many:
+            print(f"  {name} made {results[name].iterations} steps instead of {many}")
+        record: Record = {
+            "setting": best.setting,
+            "ms": 1e3 * whole / steps,
+            "fastest_ms": 1e3 * min(best.times) / steps,
+            "iterations": int(results[name].iterations),
+            "times_s": best.times,
+        }
+        if many and few:
+            record["step_ms"] = 1e3 * (whole - statistics.median(best.few)) / (many - few)
+        if name != OURS and best.side.compares:
+            objective, parameters = differences(results[OURS], results[name], bool(many))
+            record |= {"objective_differs": objective, "parameters_differ": parameters}
+        records[name] = record
+    return records
+
+
+def seeds(workload: Workload, case: Case) -> dict[str, Record]:
+    """Run default calls with one seed after the other, and count who ends at least as high."""
+    sides = sides_of(case)
+    ways = {name: list(peers.settings(name)) for name in sides}
+    times: dict[tuple[str, str], list[float]] = {}
+    ends: dict[str, list[float]] = {name: [] for name in sides}
+    for seed in range(workload.steps):
+        for name in list(sides)[:: -1 if seed % 2 else 1]:
+            for setting in ways[name]:
+                taken, fit = Way(name, setting, sides[name]).run(seed)
+                times.setdefault((name, setting), []).append(taken)
+            ends[name].append(sides[name].read(fit).objective)
+            ways[name] = [min(ways[name], key=lambda way, name=name: times[name, way][0])]
+    records: dict[str, Record] = {}
+    for name in sides:
+        own = times[name, ways[name][0]]
+        records[name] = {
+            "setting": ways[name][0],
+            "ms": 1e3 * statistics.median(own),
+            "fastest_ms": 1e3 * min(own),
+            "times_s": own,
+            "log_likelihoods": ends[name],
+        }
+        if name != OURS:
+            pairs = zip(ends[OURS], ends[name], strict=True)
+            allowed = 1e-9  # of the log-likelihood
+            high = sum(a >= b - allowed * abs(b) for a, b in pairs)
+            records[name]["ours_at_least_as_high"] = f"{high} of {workload.steps}"
+    return records
+
+
+def memory(name: str, workload: Workload, rows: int) -> dict[str, Record]:
+    """Run each side in a process of its own, and read its peak there."""
+    records: dict[str, Record] = {}
+    for side in [OURS, *(each for each in workload.bars if peers.is_installed(each)), "daal4py"]:
+        if not peers.is_installed(side):
+            continue
+        command = [sys.executable, __file__, name, "--rows", str(rows), "--peak-of", side]
+        answer = subprocess.run(command, capture_output=True, text=True, check=True)
+        records[side] = {"setting": "own threads", "mib": float(answer.stdout)}
+    return records
+
+
+def peak(workload: Workload, rows: int, side: str) -> float:
+    """Return the MiB that a fit needs at its peak, beside what was there before it."""
+
+    def status(field: str) -> float:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith(field)) / 1024
+
+    # A small fit first: what modules, threads and BLAS take once is not the fit's.
+    sides_of(workload.make(2000))[side].call(workload.steps)
+    call = sides_of(workload.make(rows))[side].call
+    before = status("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # sets the peak back (Linux)
+    call(workload.steps)
+    return status("VmHWM") - before
+
+
+def measure(name: str, rows: int, repeats: int, machine: limits.Limits) -> Record:
+    """Return the record of a workload: what is written to JSON."""
+    workload = WORKLOADS[name]
+    title = workload.title.format(n=f"{rows:,}")
+    print(f"\n{name}: {title}", flush=True)
+    if workload.kind == "memory":
+        sides = memory(name, workload, rows)
+    else:
+        case = workload.make(rows)
+        sides = (
+            seeds(workload, case) if workload.kind == "seeds" else compare(workload, case, repeats)
         )
-    console.print(table)
-    console.print(
-        "ratio: scikit-learn / latentem, above 1 if latentem is faster. Δ: difference between the "
-        "two results, of the objective (log-likelihood or J) relative to it, of the parameters the "
-        "largest, relative to the largest of their kind."
-    )
+    for other, ms in workload.quoted.items():
+        sides[other] = {"setting": "quoted", "ms": ms}
+    record: Record = {"name": name, "title": title, "rows": rows, "kind": workload.kind,
+                      "sides": sides, "floor_ms": None}  # fmt: skip
+    if workload.cost is not None:
+        record["floor_ms"] = 1e3 * machine.floor(workload.cost(rows))
+    unit = "mib" if workload.kind == "memory" else "ms"
+    others = {side: r for side, r in sides.items() if side not in (OURS, "without holes")}
+    for side, figures in sides.items():
+        if side == OURS:
+            continue
+        figures["ratio"] = figures[unit] / sides[OURS][unit]
+        if "step_ms" in figures:
+            figures["step_ratio"] = figures["step_ms"] / sides[OURS]["step_ms"]
+        is_best = side in others and figures[unit] == min(r[unit] for r in others.values())
+        bar = workload.bars.get(side) or (workload.bars.get("best") if is_best else None)
+        if bar is not None:
+            figures["least"], figures["heading"] = bar
+    for side, figures in sides.items():
+        print("  " + line(side, figures), flush=True)
+    if record["floor_ms"] is not None:
+        print(f"  floor {record['floor_ms']:.3g} ms, "
+              f"latentem {sides[OURS]['ms'] / record['floor_ms']:.1f} times it")  # fmt: skip
+    return record
 
 
-def measure_trace(console: Console, scale: float) -> None:
-    """Show what share of a fit goes into Q after every half-step, for the trace and the guard."""
-    spent = 0.0
-    evaluate = Problem.q
-
-    def timed(problem: Problem, theta: Any, *rest: Any) -> Any:
-        nonlocal spent
-        # What the E-step at the same theta needs anyway is made before the clock starts.
-        _ = theta.kernels, theta.latent_tables, problem.base_total(theta)
-        start = time.perf_counter()
-        terms = evaluate(problem, theta, *rest)
-        spent += time.perf_counter() - start
-        return terms
-
-    table = Table(title="What the trace costs: Q after every E and every M")
-    table.add_column("workload")
-    for column in ("fit / ms", "Q / ms", "evaluations", "share"):
-        table.add_column(column, justify="right")
-    with unittest.mock.patch.object(Problem, "q", timed):
-        for workload in workloads(scale):
-            workload.ours()
-            spent = 0.0
-            total, fit = seconds(workload.ours)
-            table.add_row(
-                workload.name,
-                milliseconds(total),
-                milliseconds(spent),
-                str(len(fit.trace)),
-                f"{spent / total:.2%}",
-            )
-    console.print(table)
+def line(side: str, figures: Record) -> str:
+    """Return the figures of one side, in words."""
+    parts = [
+        f"{side:21s}",
+        f"{figures['mib']:.0f} MiB" if "mib" in figures else f"{figures['ms']:.4g} ms",
+    ]
+    if "fastest_ms" in figures:
+        parts.append(f"fastest {figures['fastest_ms']:.4g}")
+    if "step_ms" in figures:
+        parts.append(f"without set-up {figures['step_ms']:.4g}")
+    parts.append(figures["setting"] if "setting" in figures else "")
+    if "ratio" in figures:
+        parts.append(f"ratio {figures['ratio']:.3g}")
+    if "least" in figures:
+        parts.append(f"(at least {figures['least']:.3g})")
+    for field, text in (
+        ("objective_differs", "Δ objective"),
+        ("parameters_differ", "Δ parameters"),
+    ):
+        if np.isfinite(figures.get(field, np.nan)):
+            parts.append(f"{text} {figures[field]:.0e}")
+    if "ours_at_least_as_high" in figures:
+        parts.append(f"latentem at least as high: {figures['ours_at_least_as_high']}")
+    if "iterations" in figures:
+        parts.append(f"{figures['iterations']} iterations")
+    return ", ".join(part for part in parts if part)
 
 
-def measure_gaps(console: Console, scale: float, repeats: int) -> None:
-    """Show what missing entries cost: the same fit with a fifth of the entries gone."""
-    rng = np.random.default_rng(0)
-    n, d, k = int(100_000 * scale), 8, 4
-    centres = 3.0 * rng.normal(size=(k, d))
-    X = rng.normal(size=(n, d)) + centres[rng.integers(k, size=n)]
-    holed = np.where(rng.random(X.shape) < 0.2, np.nan, X)
-    table = Table(title=f"Missing entries: Gaussian mixture, {n:,} x {d}, k {k}, 10 iterations")
-    for column in ("covariance", "complete / ms", "20 % missing / ms", "ratio"):
-        table.add_column(column, justify="right")
-    for covariance in ("full", "diagonal"):
-        start = lem.initialize(lem.models.gaussian_mixture(k, covariance=covariance), X, seed=0)
+def markdown(records: list[Record]) -> str:
+    """Return the table of the README: a line for each peer of each workload."""
+    head = ("workload", "latentem", "peer", "", "ratio", "without set-up", "at least", "heading for",
+            "times the floor", "agreement")  # fmt: skip
+    rows = [head, ("---", "---:", "---", "---:", "---:", "---:", "---:", "---:", "---:", "---")]
 
-        def fit(data: Array, start: lem.Model = start) -> lem.Fit:
-            return lem.fit(start, data, tol=0, max_iter=10, restarts=1, accelerate=None)
+    def cell(value: float | None, digits: str = ".3g", unit: str = "") -> str:
+        return "" if value is None or not np.isfinite(value) else f"{value:{digits}}{unit}"
 
-        times: dict[str, list[float]] = {"complete": [], "holed": []}
-        for _ in range(repeats + 1):  # the first of each is not counted
-            times["complete"].append(seconds(lambda fit=fit: fit(X))[0])
-            times["holed"].append(seconds(lambda fit=fit: fit(holed))[0])
-        complete, gaps = (statistics.median(each[1:]) for each in times.values())
-        table.add_row(
-            covariance, milliseconds(complete), milliseconds(gaps), f"{gaps / complete:.1f}"
-        )
-    console.print(table)
+    for record in records:
+        unit = "mib" if record["kind"] == "memory" else "ms"
+        ours = record["sides"][OURS]
+        first = True
+        for side, figures in record["sides"].items():
+            if side == OURS:
+                continue
+            agreement = [
+                cell(figures.get(f), ".0e") for f in ("objective_differs", "parameters_differ")
+            ]
+            if "ours_at_least_as_high" in figures:
+                agreement = [f"ours as high in {figures['ours_at_least_as_high']}"]
+            floor = record["floor_ms"]
+            rows.append((
+                record["title"] if first else "",
+                f"{ours[unit]:.3g} {'MiB' if unit == 'mib' else 'ms'}" if first else "",
+                side + (" (quoted)" if figures["setting"] == "quoted" else ""),
+                cell(figures[unit], ".3g"),
+                cell(figures["ratio"]),
+                cell(figures.get("step_ratio")),
+                cell(figures.get("least")),
+                cell(figures.get("heading")),
+                cell(ours["ms"] / floor, ".1f") if floor and first else "",
+                ", ".join(filter(None, agreement)),
+            ))  # fmt: skip
+            first = False
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="a tenth of the rows, two runs")
-    parser.add_argument("--repeats", type=int, default=5, help="timed runs of each side")
+    parser.add_argument("workload", nargs="*", help="names; all of them by default")
+    parser.add_argument("--list", action="store_true", help="name the workloads")
+    parser.add_argument("--quick", action="store_true", help="a tenth of the rows, one round")
+    parser.add_argument("--rows", type=int, help="so many rows for every workload")
+    parser.add_argument("--repeats", type=int, default=5, help="timed rounds")
+    parser.add_argument("--json", type=Path, help="write the figures to a file")
+    parser.add_argument("--markdown", action="store_true", help="print the table")
+    parser.add_argument("--from", dest="source", type=Path, help="print the table of such a file")
+    parser.add_argument("--peak-of", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    warnings.simplefilter("ignore", ConvergenceWarning)
-    warnings.simplefilter("ignore", lem.ConvergenceWarning)
-    console = Console(width=None if os.isatty(1) else 140)
-    console.print(
-        f"Python {platform.python_version()}, NumPy {np.__version__}, "
-        f"scikit-learn {sklearn.__version__}, {os.cpu_count()} cores"
+    unknown = [name for name in options.workload if name not in WORKLOADS]
+    if unknown:
+        parser.error(f"no such workload: {', '.join(unknown)}; --list names them")
+    warnings.simplefilter("ignore")
+    if options.list:
+        for name, workload in WORKLOADS.items():
+            print(f"{name:20s} {workload.title.format(n=f'{workload.rows:,}')}")
+        return
+    if options.source:
+        print(markdown(json.loads(options.source.read_text())["workloads"]))
+        return
+
+    def rows_of(workload: Workload) -> int:
+        if workload.fixed_rows:
+            return workload.rows
+        return options.rows or (quick_rows(workload) if options.quick else workload.rows)
+
+    if options.peak_of:
+        with contextlib.redirect_stdout(sys.stderr):
+            workload = WORKLOADS[options.workload[0]]
+            figure = peak(workload, rows_of(workload), options.peak_of)
+        print(figure)
+        return
+    about = (
+        f"Python {platform.python_version()}, NumPy {np.__version__}, {limits.THREADS} cores; "
+        + ", ".join(f"{p} {peers.version(p)}" for p in peers.PACKAGES if peers.is_installed(p))
     )
-    scale, repeats = (0.1, 2) if options.quick else (1.0, options.repeats)
-    compare(console, scale, repeats)
-    measure_trace(console, scale)
-    measure_gaps(console, scale, repeats)
+    print(about)
+    machine = limits.measure()
+    print(
+        f"matrix product {machine.product / 1e9:.0f} GFLOP/s (float32 "
+        f"{machine.product_single / 1e9:.0f}), read {machine.read / 1e9:.0f} GB/s, "
+        f"exp {1e9 * machine.exp:.2f} ns"
+    )
+    repeats = 1 if options.quick else options.repeats
+    records = []
+    for name in options.workload or WORKLOADS:
+        records.append(measure(name, rows_of(WORKLOADS[name]), repeats, machine))
+        if options.json:  # after each, so that a run can be interrupted
+            document = {"about": about, "limits": machine_figures(machine), "workloads": records}
+            options.json.write_text(json.dumps(document, indent=1))
+    if options.markdown:
+        print("\n" + markdown(records))
+
+
+def quick_rows(workload: Workload) -> int:
+    """Return a tenth of the rows, but enough for the states to keep theirs."""
+    return max(workload.rows // 10, min(workload.rows, 10_000))
+
+
+def machine_figures(machine: limits.Limits) -> dict[str, float]:
+    return {name: getattr(machine, name) for name in ("product", "product_single", "read", "exp")}
 
 
 if __name__ == "__main__":
+    os.environ.setdefault("PYTHONWARNINGS", "ignore")
     main()
