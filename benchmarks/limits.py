@@ -25,7 +25,14 @@ Array = NDArray[Any]
 
 THREADS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 #: States, statistics of a row, rows of a block in the cache.
-SHAPES = [(16, 45, 4096), (32, 561, 1024), (8, 8385, 64), (32, 33, 8192), (16, 10, 16384), (3, 3, 16384)]  # fmt: skip
+SHAPES = [
+    (16, 45, 4096),
+    (32, 561, 1024),
+    (8, 8385, 64),
+    (32, 33, 8192),
+    (16, 10, 16384),
+    (3, 3, 16384),
+]
 
 
 @attrs.frozen
@@ -109,8 +116,8 @@ def read_speed(threads: int) -> float:
 def compiled_exp() -> Callable[[Array, Array, Array], None] | None:
     """Return a vectorised exp of float64, or None without numba.
 
-    exp x = 2^q exp r with q = round(x / ln 2), r = x - q ln 2 in two pieces, and Taylor's polynomial
-    of degree 13 on |r| <= ln 2 / 2. The constants are those of Cody and Waite.
+    exp x = 2^q exp r with q = round(x / ln 2), r = x - q ln 2 in two pieces, and Taylor's
+    polynomial of degree 13 on |r| <= ln 2 / 2. The constants are those of Cody and Waite.
     """
     try:
         import numba

@@ -4,8 +4,8 @@
     python benchmarks/run.py --list
     python benchmarks/run.py --quick             # a tenth of the rows, to see that it runs
 
-Timed is the whole public call, set-up and checks of the data included; `README.md` says what else is
-measured and how. Peers that are not installed are left out.
+Timed is the whole public call, set-up and checks of the data included; `README.md` says what else
+is measured and how. Peers that are not installed are left out.
 """
 
 from __future__ import annotations
@@ -246,7 +246,7 @@ def line(side: str, figures: Record) -> str:
         parts.append(f"fastest {figures['fastest_ms']:.4g}")
     if "step_ms" in figures:
         parts.append(f"without set-up {figures['step_ms']:.4g}")
-    parts.append(figures["setting"] if "setting" in figures else "")
+    parts.append(figures["setting"])
     if "ratio" in figures:
         parts.append(f"ratio {figures['ratio']:.3g}")
     if "least" in figures:
@@ -266,8 +266,18 @@ def line(side: str, figures: Record) -> str:
 
 def markdown(records: list[Record]) -> str:
     """Return the table of the README: a line for each peer of each workload."""
-    head = ("workload", "latentem", "peer", "", "ratio", "without set-up", "at least", "heading for",
-            "times the floor", "agreement")  # fmt: skip
+    head = (
+        "workload",
+        "latentem",
+        "peer",
+        "ms (MiB)",
+        "ratio",
+        "without set-up",
+        "at least",
+        "heading for",
+        "times the floor",
+        "agreement",
+    )
     rows = [head, ("---", "---:", "---", "---:", "---:", "---:", "---:", "---:", "---:", "---")]
 
     def cell(value: float | None, digits: str = ".3g", unit: str = "") -> str:

@@ -69,7 +69,10 @@ class Workload:
 
 
 def fitted(model: lem.Model, data: Any, parameters: Parameters, **options: Any) -> Side:
-    """Return latentem's side: m plain steps from the start that ``model`` is, or until converged, with the options."""
+    """Return latentem's side: m plain steps from the start that ``model`` is.
+
+    Or a fit until converged, with the options.
+    """
 
     def call(m: int | None) -> lem.Fit:
         plain = {"accelerate": None, "tol": 0, "max_iter": m}
