@@ -82,6 +82,11 @@ class Way:
         with self.context():
             return seconds(self.side.call, argument)
 
+    def warm_up(self, argument: Any) -> float:
+        """Return the time of a fit that is not counted; of a second one if it is short."""
+        taken = self.run(argument)[0]
+        return taken if taken > SHORT else self.run(argument)[0]
+
 
 def ways_of(case: Case, argument: Any) -> list[Way]:
     """Return the ways worth timing, by one fit each, which is not counted and warms up."""
@@ -89,7 +94,7 @@ def ways_of(case: Case, argument: Any) -> list[Way]:
     for name, side in sides_of(case).items():
         ways = [Way(name, setting, side) for setting in peers.settings(name)]
         try:
-            first = [min(way.run(argument)[0] for _ in range(2)) for way in ways]
+            first = [way.warm_up(argument) for way in ways]
         except Exception as error:
             if name == OURS:
                 raise
@@ -280,8 +285,13 @@ def markdown(records: list[Record]) -> str:
     )
     rows = [head, ("---", "---:", "---", "---:", "---:", "---:", "---:", "---:", "---:", "---")]
 
-    def cell(value: float | None, digits: str = ".3g", unit: str = "") -> str:
-        return "" if value is None or not np.isfinite(value) else f"{value:{digits}}{unit}"
+    def cell(value: float | None) -> str:
+        if value is None or not np.isfinite(value):
+            return ""
+        return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+    def share(value: float | None) -> str:
+        return "" if value is None or not np.isfinite(value) else f"{value:.0e}"
 
     for record in records:
         unit = "mib" if record["kind"] == "memory" else "ms"
@@ -290,22 +300,20 @@ def markdown(records: list[Record]) -> str:
         for side, figures in record["sides"].items():
             if side == OURS:
                 continue
-            agreement = [
-                cell(figures.get(f), ".0e") for f in ("objective_differs", "parameters_differ")
-            ]
+            agreement = [share(figures.get(f)) for f in ("objective_differs", "parameters_differ")]
             if "ours_at_least_as_high" in figures:
                 agreement = [f"ours as high in {figures['ours_at_least_as_high']}"]
             floor = record["floor_ms"]
             rows.append((
                 record["title"] if first else "",
-                f"{ours[unit]:.3g} {'MiB' if unit == 'mib' else 'ms'}" if first else "",
+                f"{cell(ours[unit])} {'MiB' if unit == 'mib' else 'ms'}" if first else "",
                 side + (" (quoted)" if figures["setting"] == "quoted" else ""),
-                cell(figures[unit], ".3g"),
+                cell(figures[unit]),
                 cell(figures["ratio"]),
                 cell(figures.get("step_ratio")),
                 cell(figures.get("least")),
                 cell(figures.get("heading")),
-                cell(ours["ms"] / floor, ".1f") if floor and first else "",
+                cell(ours["ms"] / floor) if floor and first else "",
                 ", ".join(filter(None, agreement)),
             ))  # fmt: skip
             first = False

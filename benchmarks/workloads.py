@@ -347,7 +347,7 @@ WORKLOADS: dict[str, Workload] = {
         "mixture, diagonal, {n} × 16, k 32",
         1_000_000,
         partial(mixture, d=16, k=32, form="diagonal"),
-        {"daal4py": (2.2, 4), "scikit-learn": (1, None)},
+        {"daal4py": (2.2, 4)},
         cost=lambda n: Cost.mixture(n, 32, 33, 16),
     ),
     "shared": Workload(
@@ -384,7 +384,7 @@ WORKLOADS: dict[str, Workload] = {
         "Old Faithful, full, k 2, one start until converged",
         272,
         old_faithful,
-        {"daal4py": (1, 5), "scikit-learn": (6, 50)},
+        {"daal4py": (1, 5)},
         kind="converged",
         fixed_rows=True,
     ),
