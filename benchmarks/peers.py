@@ -1,7 +1,7 @@
 """The peers: each as a call that makes m steps from a given start, and how to read its result.
 
 Every function takes the data and the start of a workload and returns a `Side`. What a peer does
-differently in the same number of steps stands in `DIFFERENCES`. Modules are imported where they are
+differently in the same number of steps stands in `README.md`. Modules are imported where they are
 used: a peer that is not installed is skipped.
 """
 
@@ -67,16 +67,6 @@ PACKAGES = {
     "pomegranate": "pomegranate",
 }
 DISTRIBUTIONS = {"faiss": "faiss-cpu", "daal4py": "scikit-learn-intelex"}
-
-DIFFERENCES = {
-    "scikit-learn": "m M-steps and m + 1 E-steps, as latentem; mixtures: reg_covar=0",
-    "scikit-learn-intelex": "m + 1 assignments, as latentem",
-    "daal4py": "m M-steps but m E-steps, one fewer than latentem; no labels, no trace",
-    "faiss": "float32 only; m assignments, one fewer than latentem",
-    "StepMix": "m M-steps and m + 1 E-steps, as latentem; encodes the columns in each half-step",
-    "pomegranate": "torch in float64; m M-steps but m E-steps, one fewer than latentem; no check",
-    "without holes": "latentem itself on the complete data",
-}
 
 
 def is_installed(name: str) -> bool:
