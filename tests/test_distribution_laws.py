@@ -208,6 +208,7 @@ DEFAULT_IS_RIGHT = {
         "trailing_axes": "check_parents asks the cases",
         "holdable": "it has no parameters of its own to hold",
         "held": "as holdable",
+        "log_prob_table": "from log_prob",
         "state_log_probs": "from log_prob",
         "dissimilarity": "cases need not measure alike, so a switch seeds nothing",
         "has_dissimilarity": "as dissimilarity",

@@ -19,6 +19,7 @@ from latentem.em.assign import Soft
 from latentem.em.mixture import is_mixture
 from latentem.em.problem import Problem
 from latentem.kernels import compiled
+from latentem.kernels.products import over_rows, sums_over_rows
 from latentem.kernels.softmax import log_normalise
 
 BOTH = [False, True]
@@ -53,6 +54,22 @@ def test_normalising_keeps_what_is_impossible_and_what_is_not_a_number(use: bool
     assert np.array_equal(log_sum[2:], [-inf, 3.0, 1e300, -1e300])
     assert np.isnan(table[:, :2]).any(axis=0).all()
     assert np.array_equal(table[:, 2:], [[0, 0, 1, 0.5], [0, 1, 0, 0.5]])
+
+
+@pytest.mark.parametrize("n", [0, 1, 255, 4000, 9001])
+@pytest.mark.parametrize(("n_states", "p"), [(1, 1), (16, 45), (3, 400), (40, 300)])
+def test_products_in_slices_are_the_products(n_states: int, p: int, n: int) -> None:
+    rng = np.random.default_rng(0)
+    wide = rng.normal(size=(p + 1, n))
+    coefficients, weights = rng.normal(size=(n_states, p)), rng.random((n_states, n))
+    statistics = wide[:-1]
+    pairs = [
+        (over_rows(coefficients, statistics), "kp,pn->kn", coefficients),
+        (sums_over_rows(weights, statistics), "kn,pn->kp", weights),
+    ]
+    for product, subscripts, left in pairs:
+        exact = np.einsum(subscripts, left, statistics)
+        np.testing.assert_allclose(product, exact, rtol=1e-9, atol=1e-11)
 
 
 def _models() -> dict[str, tuple[lem.Model, object]]:

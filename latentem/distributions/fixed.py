@@ -161,6 +161,10 @@ class Fixed(Distribution):
     def named_columns(self) -> dict[str, slice]:
         return self.dist.named_columns
 
+    @property
+    def log_prob_table(self) -> Array:
+        return self.dist.log_prob_table
+
     def state_log_probs(self, inputs: Array) -> Array:
         return self.dist.state_log_probs(inputs)
 

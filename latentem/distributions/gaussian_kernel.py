@@ -18,6 +18,7 @@ from latentem.distributions.kernels import (
 )
 from latentem.distributions.records import Statistics
 from latentem.distributions.reference import Reference
+from latentem.kernels.products import over_rows, sums_over_rows
 
 if TYPE_CHECKING:
     from latentem.distributions.gaussian import Gaussian
@@ -164,11 +165,10 @@ class _AttachedShared(Attached):
         linear = self.kernel.linear
         halves = np.full((len(linear.eta), 1), -0.5)
         own = linear.eta[:, : len(self.rows) - 2]
-        product: Array = np.hstack([-linear.log_normaliser[:, None], own, halves]) @ self.rows
-        return product
+        return over_rows(np.hstack([-linear.log_normaliser[:, None], own, halves]), self.rows)
 
     def record(self, weights: Array) -> Statistics:
-        sums = weights @ self.rows[:-1].T
+        sums = sums_over_rows(weights, self.rows[:-1])
         weight, first = sums[:, 0], sums[:, 1:]
         form = self.kernel.dist.form
         moments = form.weighted_moments(self.rows[1:-1], weights.sum(axis=0))

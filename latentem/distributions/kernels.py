@@ -23,6 +23,7 @@ from latentem.distributions.records import (
     plug_in,
 )
 from latentem.errors import ModelError
+from latentem.kernels.products import over_rows, sums_over_rows
 
 if TYPE_CHECKING:
     from latentem.distributions.base import Distribution, ExponentialFamily
@@ -415,7 +416,7 @@ class AttachedStack:
         terms = [other.log_density() for other in self.others]
         if self.matrix is not None:
             assert self.stack.coefficients is not None
-            total = self.stack.coefficients @ self.matrix
+            total = over_rows(self.stack.coefficients, self.matrix)
         else:
             total = terms.pop()
         for term in terms:
@@ -430,5 +431,5 @@ class AttachedStack:
 
     def record(self, weights: Array) -> StackRecord:
         """Return the record under weights ``(K, rows)``."""
-        sums = None if self.matrix is None else weights @ self.matrix.T
+        sums = None if self.matrix is None else sums_over_rows(weights, self.matrix)
         return StackRecord(sums, tuple(other.record(weights) for other in self.others))

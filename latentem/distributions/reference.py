@@ -49,11 +49,7 @@ class Reference:
         observed = None if value.dtype.kind != "f" else ~np.isnan(value)
         if observed is not None and not observed.all():
             return cls._of_observed(value, observed, structure, weights)
-        if weights is None:
-            centre = value.mean(axis=0, dtype=float)
-        else:
-            centre = (weights / weights.sum()) @ value
-        high, low = value.max(axis=0).astype(float), value.min(axis=0).astype(float)
+        low, high, centre = _ranges(value, weights)
         reach = np.maximum(high - centre, centre - low)
         varies = high > low
         # Divided by the reach first, so that squares neither overflow nor underflow.
@@ -132,16 +128,34 @@ class Reference:
         return attrs.evolve(self, centres=centres, low=low, root=root, base=self)
 
 
-def _mean_square(
-    standard: tuple[Array, Array, Array], weights: Array | None, block: int = 16384
-) -> Array:
-    """Return the weighted mean of ((value - centre) / unit)^2, a block of rows at a time."""
+#: Rows that are looked at together, column by column.
+BLOCK = 16_384
+
+
+def _ranges(value: Array, weights: Array | None) -> tuple[Array, Array, Array]:
+    """Return the least, the largest and the weighted mean value of each column, ``(d,)``."""
+    lows, highs, sums = [], [], []
+    share = None if weights is None else weights / weights.sum()
+    for start in range(0, len(value), BLOCK):
+        columns = np.ascontiguousarray(value[start : start + BLOCK].T, dtype=float)
+        lows.append(columns.min(axis=1))
+        highs.append(columns.max(axis=1))
+        part = None if share is None else share[start : start + BLOCK]
+        sums.append(columns.sum(axis=1) / len(value) if part is None else columns @ part)
+    return np.min(lows, axis=0), np.max(highs, axis=0), np.sum(sums, axis=0)
+
+
+def _mean_square(standard: tuple[Array, Array, Array], weights: Array | None) -> Array:
+    """Return the weighted mean of ((value - centre) / unit)^2."""
     value, centre, unit = standard
     total = np.zeros(value.shape[1])
-    for start in range(0, len(value), block):
-        rows = slice(start, start + block)
-        squares = np.square((value[rows] - centre) / unit)
-        total += squares.sum(axis=0) if weights is None else weights[rows] @ squares
+    for start in range(0, len(value), BLOCK):
+        columns = np.subtract(value[start : start + BLOCK].T, centre[:, None], order="C")
+        columns /= unit[:, None]
+        if weights is None:
+            total += np.einsum("dr,dr->d", columns, columns)
+        else:
+            total += np.square(columns) @ weights[start : start + BLOCK]
     return total / (len(value) if weights is None else weights.sum())
 
 
