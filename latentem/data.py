@@ -121,6 +121,11 @@ class Data:
         """The weights of the rows, ``(n,)``."""
         return np.ones(self.n) if self.weights is None else self.weights
 
+    @property
+    def counted(self) -> Array:
+        """The rows that have weight, as a mask ``(n,)``."""
+        return np.ones(self.n, dtype=bool) if self.weights is None else self.weights > 0
+
     def present(self, name: str) -> Array | None:
         """Return the rows, as a mask, in which a node has a value; None for all."""
         missing = self.missing.get(name)
@@ -577,8 +582,7 @@ def _rows(array: Array, mask: Array) -> Array:
 def _counted(name: str, data: Data) -> Array:
     """Return the rows, as a mask, that have weight and a value of a node."""
     present = data.present(name)
-    counted = np.ones(data.n, dtype=bool) if present is None else present
-    return counted if data.weights is None else counted & (data.weights > 0)
+    return data.counted if present is None else data.counted & present
 
 
 def weighted_sum(values: Array, data: Data) -> float:

@@ -24,7 +24,7 @@ from latentem.errors import ModelError
 
 #: Bytes of working arrays in a block.
 BLOCK_BYTES = 3 * 2**20
-LARGEST_BLOCK = 16_384
+LARGEST_BLOCK = 65_536
 #: Cells of working arrays below which threads cost more than they bring.
 SMALLEST_PARALLEL = 50_000
 

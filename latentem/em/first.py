@@ -146,7 +146,7 @@ def _started(problem: Problem, start: Model) -> Model:
 def _check_fit(problem: Problem) -> None:
     """Raise if the data cannot determine the parameters, before any work starts."""
     data = problem.whole
-    counted = data.row_weights > 0
+    counted = data.counted
     n = int(counted.sum())
     for node in problem.model.observed:
         tied = any(other != node.name for other in problem.tied_values(node.name))
@@ -176,7 +176,7 @@ def _check_levels(problem: Problem) -> None:
     to.
     """
     data = problem.whole
-    counted = data.row_weights > 0
+    counted = data.counted
     for family in (*problem.layout.observed, *problem.layout.latents):
         templates = [
             name
