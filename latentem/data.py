@@ -307,7 +307,7 @@ def _without_empty_rows(
 def _by_pattern(data: Data) -> Data:
     """Return the data with the rows that have the same gaps together."""
     gaps = np.concatenate([np.isnan(data.values[name]) for name in sorted(data.gapped)], axis=1)
-    order = np.lexsort(np.packbits(gaps, axis=1).T)
+    order = np.lexsort(np.packbits(gaps, axis=1).T[::-1])  # by the first columns first
     return attrs.evolve(data[order], order=order)
 
 

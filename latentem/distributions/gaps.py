@@ -27,6 +27,7 @@ Data, 2002, section 11.2, in whitened form).
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -35,7 +36,13 @@ import attrs
 import numpy as np
 
 from latentem.distributions.arrays import Array
-from latentem.distributions.kernels import Attached, Kernel, LinearKernel, expected_under
+from latentem.distributions.kernels import (
+    Attached,
+    Kernel,
+    LinearKernel,
+    RecordingKernel,
+    expected_under,
+)
 from latentem.distributions.records import Statistics
 from latentem.distributions.reference import Reference
 from latentem.distributions.whitening import LOG_2PI
@@ -55,6 +62,8 @@ class Patterns:
     ----------
     order : array, (rows,)
         Rows with the same pattern stand together.
+    in_order : bool
+        Whether they do so already, and order leaves them as they are.
     start : array, (P + 1,)
         Where each pattern starts in that order, and the end.
     observed : array, (P, d)
@@ -62,25 +71,29 @@ class Patterns:
     """
 
     order: Array
+    in_order: bool
     start: Array
     observed: Array
 
     @classmethod
     def of(cls, value: Array) -> Patterns:
         """Find the patterns of values ``(rows, d)``, NaN where missing."""
-        observed = ~np.isnan(value)
-        code = np.packbits(observed, axis=1)
-        if code.shape[1] <= 8:  # as one integer each, which sorts faster
-            wide = np.zeros((len(code), 8), dtype=np.uint8)
-            wide[:, : code.shape[1]] = code
-            key = wide.view(np.uint64)[:, 0]
-            order = np.argsort(key, kind="stable")
-            changes = key[order][1:] != key[order][:-1]
-        else:
-            order = np.lexsort(code.T)
-            changes = (code[order][1:] != code[order][:-1]).any(axis=1)
-        first = np.concatenate([[0], np.flatnonzero(changes) + 1])
-        return cls(order, np.append(first, len(value)), observed[order[first]])
+        # (d, rows), of which long rows are compared fast.
+        observed = np.logical_not(np.isnan(value.T, order="C"))
+        order, first = np.arange(len(value)), _starts(observed)
+        code = np.packbits(observed[:, first], axis=0)
+        in_order = len(np.unique(code, axis=1).T) == len(first)
+        if not in_order:
+            order = np.lexsort(np.packbits(observed, axis=0))
+            first = _starts(observed[:, order])
+        start = np.append(first, len(value))
+        return cls(order, in_order, start, observed[:, order[first]].T)
+
+
+def _starts(observed: Array) -> Array:
+    """Return where runs of equal columns of ``(d, rows)`` start."""
+    changes = (observed[:, 1:] != observed[:, :-1]).any(axis=0)
+    return np.concatenate([[0], np.flatnonzero(changes) + 1])
 
 
 @attrs.frozen(eq=False)
@@ -130,9 +143,20 @@ class Conditional:
         )
 
 
+class StatisticsOfGaps(Kernel):
+    """A Gaussian on values with gaps that takes statistics, which of tight states lose digits."""
+
+    __slots__ = ()
+
+    @property
+    @abc.abstractmethod
+    def residual(self) -> GappedKernel:
+        """The kernel of the same Gaussian that loses none."""
+
+
 @attrs.frozen(eq=False)
 class GappedKernel(Kernel):
-    """A Gaussian on values with gaps.
+    """A Gaussian on values with gaps, from whitened residuals, which lose no digits.
 
     Attributes
     ----------
@@ -164,6 +188,12 @@ class GappedKernel(Kernel):
         # A whitened residual has an error of eps |W| times the values it is made of.
         reach = self.reference.extent * np.linalg.norm(self.whitening, axis=(-2, -1))
         return value, size + float(record.weight @ reach)
+
+    def record_for(self, old: Kernel) -> Kernel | None:
+        if not isinstance(old, StatisticsOfGaps):
+            return None
+        # What is missing is completed at the parameters of the E-step.
+        return RecordingKernel(old, old.residual)
 
 
 @attrs.frozen(eq=False, slots=False)

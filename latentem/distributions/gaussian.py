@@ -27,6 +27,7 @@ from latentem.distributions.covariance import (
     structure_or_matrices,
 )
 from latentem.distributions.formulas import Formulas
+from latentem.distributions.gap_statistics import GappedColumns, GappedStatistics
 from latentem.distributions.gaps import GappedKernel
 from latentem.distributions.gaussian_kernel import ResidualKernel, SharedKernel, WhiteningKernel
 from latentem.distributions.kernels import Kernel, LinearKernel, TemplateKernel
@@ -670,10 +671,10 @@ class Gaussian(ExponentialFamily):
         return self.known()[0]
 
     def completed(self, value: Array, weights: Array) -> Array:
-        return self.gapped_kernel().on(value).completed(weights)
+        return self.residual_gapped_kernel().on(value).completed(weights)
 
     def completed_by_draws(self, value: Array, state: Array, rng: np.random.Generator) -> Array:
-        return self.gapped_kernel().on(value).drawn(state, rng)
+        return self.residual_gapped_kernel().on(value).drawn(state, rng)
 
     # -- kernels -------------------------------------------------------------------------------
 
@@ -686,15 +687,12 @@ class Gaussian(ExponentialFamily):
         mean, whitening, log_root = self.standard_form()
         eta, log_normaliser = self._natural(mean, whitening, log_root)
         linear = LinearKernel(self, eta, log_normaliser)
-        largest_precision = np.square(whitening).sum(axis=-2).max(axis=-1)
-        error = np.finfo(float).eps * self.reference.extent**2 * largest_precision
-        residual = error > LARGEST_ERROR
+        residual = self._is_residual(self.reference, whitening)
         constant = -(log_root + 0.5 * mean.shape[-1] * LOG_2PI)
         if not residual.any():
             if self.form.is_shared and len(eta) > 1 and (whitening == whitening[0]).all():
                 return SharedKernel(linear, self.reference, whitening[0])
-            many = eta.shape[1] > MANY_STATISTICS and self.form.word == "full"
-            if many and len(eta) < FEW_STATES:
+            if self._is_wide(*mean.shape):
                 return WhiteningKernel(linear, self.reference, mean, whitening, constant)
             return linear
         x_mean, _ = self.known()
@@ -706,8 +704,30 @@ class Gaussian(ExponentialFamily):
         )
         return ResidualKernel(linear, reference, residual, whitening, constant)
 
-    def gapped_kernel(self) -> GappedKernel:
-        """Return the kernel for values with gaps."""
+    def _is_residual(self, reference: Reference, whitening: Array) -> Array:
+        """Return which states, with these W about the reference, are to be in residual form."""
+        largest_precision = np.square(whitening).sum(axis=-2).max(axis=-1)
+        error = np.finfo(float).eps * reference.extent**2 * largest_precision
+        residual: Array = error > LARGEST_ERROR
+        return residual
+
+    def _is_wide(self, k: int, d: int) -> bool:
+        """Return whether k states in d columns are better whitened one by one."""
+        many = d + self.form.n_moments(d) > MANY_STATISTICS
+        return many and k < FEW_STATES and self.form.word == "full"
+
+    def gapped_kernel(self) -> Kernel:
+        """Return the kernel for values with gaps: in statistics form, or as `kernel` residual."""
+        mean, whitening, _ = self.standard_form()
+        assert self.reference is not None  # taken from the data that have the gaps
+        if self._is_residual(self.reference, whitening).any() or self._is_wide(*mean.shape):
+            return self.residual_gapped_kernel()
+        if self.form.orientation == "axes":
+            return GappedColumns.of_gaussian(self, self.reference)
+        return GappedStatistics.of(self, self.reference)
+
+    def residual_gapped_kernel(self) -> GappedKernel:
+        """Return the kernel for values with gaps that loses no digits."""
         mean, _ = self.known()
         assert self.reference is not None  # taken from the data that have the gaps
         low = np.zeros_like(mean) if self.rounding is None else self.rounding

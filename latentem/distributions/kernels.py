@@ -171,17 +171,35 @@ class LinearKernel(Kernel):
 
     @property
     def way(self) -> str:
-        return f"matrix product of {self.eta.shape[1]} statistics a row"
+        return f"matrix product of {self.n_statistics} statistics a row"
+
+    @property
+    def n_statistics(self) -> int:
+        """The number of statistics that the rows are asked for, p."""
+        return int(self.eta.shape[1])
+
+    @property
+    def coefficients(self) -> Array:
+        """Those of 1 and of these statistics in log p, ``(K, 1 + p)``."""
+        return np.concatenate([-self.log_normaliser[:, None], self.eta], axis=1)
+
+    def statistics_into(self, out: Array, value: Array) -> None:
+        """Write these statistics of each row, ``(p, rows)``."""
+        self.dist.statistics_into(out, value)
+
+    def record_of(self, weight: Array, total: Array) -> Statistics:
+        """Return the record, given the weights ``(K,)`` and the total of these statistics."""
+        return Statistics(weight, total, 0.0, getattr(self.dist, "reference", None))
 
     def on(self, value: Array) -> Attached:
-        return _AttachedLinear(self, value, Stack.of((self,)).on((value,)))
+        return AttachedLinear(self, value, Stack.of((self,)).on((value,)))
 
     def expected_log_prob(self, record: Statistics) -> tuple[float, float]:
         return expected_under(self.dist, self.eta, self.log_normaliser, record)
 
 
 @attrs.frozen(eq=False)
-class _AttachedLinear(Attached):
+class AttachedLinear(Attached):
     """A linear kernel by itself, base measure included."""
 
     kernel: LinearKernel
@@ -195,7 +213,7 @@ class _AttachedLinear(Attached):
         (record,) = self.stack.stack.split(self.stack.record(weights))
         assert isinstance(record, Statistics)
         base = np.broadcast_to(self.kernel.dist.log_base_measure(self.value), weights.shape[1:])
-        return attrs.evolve(record, log_base=float((weights @ base).sum()))
+        return attrs.evolve(record, log_base=record.log_base + float((weights @ base).sum()))
 
 
 @attrs.frozen(eq=False)
@@ -314,11 +332,12 @@ class Stack:
             return cls(kernels, incomplete, None)
         columns = [np.zeros((len(linear[0][0].eta), 1))]
         for kernel, gaps in linear:
+            own = kernel.coefficients
             if gaps:
-                columns.append(-kernel.log_normaliser[:, None])
+                columns.append(own)
             else:
-                columns[0] = columns[0] - kernel.log_normaliser[:, None]
-            columns.append(kernel.eta)
+                columns[0] = columns[0] + own[:, :1]
+                columns.append(own[:, 1:])
         return cls(kernels, incomplete, np.concatenate(columns, axis=1))
 
     @property
@@ -362,8 +381,8 @@ class Stack:
             if rows is not None:
                 matrix[row] = rows
                 row += 1
-            end = row + kernel.eta.shape[1]
-            kernel.dist.statistics_into(matrix[row:end], value)
+            end = row + kernel.n_statistics
+            kernel.statistics_into(matrix[row:end], value)
             if rows is not None:
                 matrix[row:end, ~rows] = 0.0
             row = end
@@ -380,9 +399,8 @@ class Stack:
                 continue
             weight = record.sums[:, row if gaps else 0]
             row += gaps
-            end = row + kernel.eta.shape[1]
-            reference = getattr(kernel.dist, "reference", None)
-            records.append(Statistics(weight, record.sums[:, row:end], 0.0, reference))
+            end = row + kernel.n_statistics
+            records.append(kernel.record_of(weight, record.sums[:, row:end]))
             row = end
         return records
 
@@ -393,7 +411,7 @@ class Stack:
         """
         pairs = zip(self.kernels, other.kernels, strict=True)
         return all(
-            isinstance(a, LinearKernel) == isinstance(b, LinearKernel)
+            type(a) is type(b)
             and (
                 not isinstance(a, LinearKernel)
                 or not isinstance(b, LinearKernel)

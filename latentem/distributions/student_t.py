@@ -591,7 +591,7 @@ class StudentT(AuxiliaryFamily):
         """Return the kernel for values with gaps, which serves all others too."""
         a, unit = self._half_df_and_unit()
         bound = self if self.reference is not None else self.about(_own_reference(self))
-        kernel = bound.gaussian.gapped_kernel()
+        kernel = bound.gaussian.residual_gapped_kernel()
         return StudentKernel(kernel.dist, kernel.reference, kernel.whitening, bound, a, unit)
 
     def completed(self, value: Array, weights: Array) -> Array:

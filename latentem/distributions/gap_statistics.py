@@ -1,0 +1,394 @@
+r"""Gaussians on rows with gaps, from statistics of what is observed.
+
+Of a row let o be the columns observed and u the others, z the row in units of a common reference,
+0 where missing, as its squares and products are. With P the precision of :math:`z_o`, 0 in rows and
+columns u,
+
+.. math::
+    \log p(z_o) = m^\top P z - \tfrac12 z^\top P z - A, \qquad
+    A = \tfrac12 \left( m^\top P m - \log |P_{oo}| + d_o \log 2\pi \right)
+
+is linear in the statistics (1, z, zz'), and the expected statistics of completed rows are a linear
+image of the sums of those. Let C be the covariance of :math:`z_u` given :math:`z_o`, and
+
+.. math::
+    E[(1, z) \mid z_o] = G \, (1, z), \qquad G = \begin{pmatrix}
+    1 & 0 & 0 \\ 0 & I & 0 \\ m_u - B m_o & B & 0 \end{pmatrix}:
+
+then, summed over N rows with the same columns,
+
+.. math::
+    \sum E\big[(1, z) (1, z)^\top\big] = G \Big( \sum (1, z) (1, z)^\top \Big) G^\top + N C
+
+(Little and Rubin, Statistical Analysis with Missing Data, 2002, section 11.2). P, B and C come all
+at once from sweeping the precision of whole rows on the columns u (there, section 7.4). For states
+so tight that this would lose digits there is `latentem.distributions.gaps`.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import attrs
+import numpy as np
+
+from latentem.distributions.arrays import Array
+from latentem.distributions.gaps import GappedKernel, Patterns, StatisticsOfGaps
+from latentem.distributions.kernels import Attached, AttachedLinear, LinearKernel, Stack
+from latentem.distributions.records import Statistics
+from latentem.distributions.reference import Reference
+from latentem.distributions.whitening import LOG_2PI
+
+if TYPE_CHECKING:
+    from latentem.distributions.gaussian import Gaussian
+
+#: Cells of the matrices that are swept at once, for a number of patterns.
+SWEPT_CELLS = 2**16
+
+
+def _observed_into(z: Array, value: Array, reference: Reference) -> Array:
+    """Write z ``(d, rows)`` with 0 where missing; return where that is."""
+    reference.standardise_into(z, value)
+    missing: Array = np.isnan(z)
+    np.copyto(z, 0.0, where=missing)
+    return missing
+
+
+# -- independent columns ---------------------------------------------------------------------------
+
+
+@attrs.frozen(eq=False)
+class GappedColumns(LinearKernel, StatisticsOfGaps):
+    r"""A Gaussian with independent columns: those that are missing drop out.
+
+    .. math::
+        \log p(z_o \mid k) = \sum_j \left( p_{kj} m_{kj} z_j - \tfrac12 p_{kj} z_j^2
+        - A_{kj} o_j \right)
+
+    is linear in the statistics (o, z, z^2), o being 1 where a column is observed and 0 where not.
+
+    Attributes
+    ----------
+    reference : Reference
+    constants : array, (K, d)
+        A.
+    mean, variance, entropy : array, (K, d)
+        The first two in units of the reference, the last that of each column in nats.
+    """
+
+    reference: Reference
+    constants: Array
+    mean: Array
+    variance: Array
+    entropy: Array
+
+    @classmethod
+    def of_gaussian(cls, dist: Gaussian, reference: Reference) -> GappedColumns:
+        """Return the kernel of a Gaussian about its reference."""
+        mean, whitening, _ = dist.standard_form()
+        linear = LinearKernel.of(dist)
+        precision = np.square(whitening).sum(axis=-2)
+        log_root = np.log(reference.scale) - 0.5 * np.log(precision) + 0.5 * LOG_2PI
+        return cls(
+            dist,
+            linear.eta,
+            linear.log_normaliser,
+            reference,
+            log_root + 0.5 * precision * np.square(mean),
+            mean,
+            1.0 / precision,
+            log_root + 0.5,
+        )
+
+    @property
+    def residual(self) -> GappedKernel:
+        return self.dist.residual_gapped_kernel()  # type: ignore[attr-defined, no-any-return]
+
+    @property
+    def n_statistics(self) -> int:
+        return int(self.mean.shape[1] + self.eta.shape[1])
+
+    @property
+    def coefficients(self) -> Array:
+        return np.concatenate([np.zeros((len(self.mean), 1)), -self.constants, self.eta], axis=1)
+
+    def statistics_into(self, out: Array, value: Array) -> None:
+        d = value.shape[1]
+        z = out[d : 2 * d]
+        np.logical_not(_observed_into(z, value, self.reference), out=out[:d])
+        self.dist.form.moments_into(out[2 * d :], z)  # type: ignore[attr-defined]
+
+    def record_of(self, weight: Array, total: Array) -> Statistics:
+        """Return the record, with the expected statistics of what is missing.
+
+        The base measure takes the entropy of what is missing given the states, so that Q + H is
+        the log-likelihood with H the entropy of the latents alone.
+        """
+        d, form = self.mean.shape[1], self.dist.form  # type: ignore[attr-defined]
+        missing = np.maximum(weight[:, None] - total[:, :d], 0.0)
+        first = total[:, d : 2 * d] + missing * self.mean
+        squares = missing * (np.square(self.mean) + self.variance)
+        moments = total[:, 2 * d :] + form.of_products(squares[..., None] * np.eye(d))
+        entropy = float((missing * self.entropy).sum())
+        completed = np.concatenate([first, moments], axis=1)
+        return Statistics(weight, completed, entropy, self.reference)
+
+    def on(self, value: Array) -> Attached:
+        # Rows of nothing but gaps do not count.
+        present: Array = np.logical_not(np.isnan(value).all(axis=1))
+        return AttachedLinear(self, value, Stack.of((self,), (True,)).on((value,), (present,)))
+
+
+# -- columns that depend on one another ------------------------------------------------------------
+
+
+def swept(precision: Array, missing: Array) -> tuple[Array, Array]:
+    r"""Sweep precisions on the missing columns of each pattern (Beaton's operator).
+
+    Columns u of a symmetric matrix with blocks oo, ou, uu are swept in any order to
+
+    .. math::
+        \begin{pmatrix} A_{oo} - A_{ou} A_{uu}^{-1} A_{uo} & A_{ou} A_{uu}^{-1} \\
+        A_{uu}^{-1} A_{uo} & -A_{uu}^{-1} \end{pmatrix}
+
+    Parameters
+    ----------
+    precision : array, (d, d, K)
+        Of each state, positive definite.
+    missing : array, (P, d)
+        Of each pattern, as a mask.
+
+    Returns
+    -------
+    array, (d, d, P, K)
+    array, (P, K)
+        log |A_uu|.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> precision = np.array([[2.0, 1.0], [1.0, 4.0]])[:, :, None]
+    >>> matrix, log_det = swept(precision, np.array([[False, True]]))
+    >>> matrix[:, :, 0, 0]
+    array([[ 1.75,  0.25],
+           [ 0.25, -0.25]])
+    >>> np.exp(log_det).round(9)
+    array([[4.]])
+    """
+    n, d = missing.shape
+    matrix, log_det = precision[:, :, None], np.zeros((1, precision.shape[-1]))
+    # Neighbours that agree in all columns so far share a matrix; with which, says place.
+    differs = np.logical_or.accumulate(missing[1:] != missing[:-1], axis=1)
+    place = np.zeros(n, dtype=int)
+    for j in range(d):
+        first = np.concatenate([[0], np.flatnonzero(differs[:, j]) + 1])
+        matrix, log_det = matrix[:, :, place[first]], log_det[place[first]]
+        place[1:] = np.cumsum(differs[:, j])
+        own = np.flatnonzero(missing[first, j])
+        part = matrix[:, :, own]
+        pivot, column = part[j, j].copy(), part[j].copy()
+        row = column / pivot
+        part -= column[:, None] * row
+        part[j] = part[:, j] = row
+        part[j, j] = -1.0 / pivot
+        matrix[:, :, own] = part
+        log_det[own] += np.log(pivot)
+    return matrix[:, :, place], log_det[place]
+
+
+@attrs.frozen(eq=False)
+class Completion:
+    """Marginals of some patterns, and what is missing given what is not; P patterns, K states.
+
+    Attributes
+    ----------
+    coefficients : array, (P, K, 1 + p)
+        Of the statistics in log p; 0 for those of what is missing.
+    image : array, (P, K, 1 + d, 1 + d)
+        G.
+    spread : array, (P, K, d, d)
+        C, with 0 in rows and columns of what is observed.
+    entropy : array, (P, K)
+        Of what is missing, in nats.
+    """
+
+    coefficients: Array
+    image: Array
+    spread: Array
+    entropy: Array
+
+
+@attrs.frozen(eq=False)
+class GappedStatistics(StatisticsOfGaps):
+    """A Gaussian on values with gaps, for each pattern of gaps from the statistics of its rows.
+
+    Attributes
+    ----------
+    linear : LinearKernel
+        That of whole rows.
+    reference : Reference
+    mean : array, (d, K)
+    precision : array, (d, d, K)
+        Both in units of the reference.
+    log_root : array, (K,)
+        Half the logarithm of the determinant of the precision.
+    """
+
+    linear: LinearKernel
+    reference: Reference
+    mean: Array
+    precision: Array
+    log_root: Array
+
+    @classmethod
+    def of(cls, dist: Gaussian, reference: Reference) -> GappedStatistics:
+        """Return the kernel of a Gaussian about its reference."""
+        mean, whitening, log_root = dist.standard_form()
+        precision = np.swapaxes(whitening, -1, -2) @ whitening
+        return cls(
+            LinearKernel.of(dist),
+            reference,
+            np.ascontiguousarray(mean.T),
+            np.ascontiguousarray(precision.transpose(1, 2, 0)),
+            np.log(reference.scale).sum() - log_root,
+        )
+
+    @property
+    def dist(self) -> Gaussian:
+        """The distribution."""
+        return self.linear.dist  # type: ignore[return-value]
+
+    @property
+    def residual(self) -> GappedKernel:
+        return self.dist.residual_gapped_kernel()
+
+    @property
+    def n_columns(self) -> int:
+        return 1 + self.linear.n_statistics
+
+    def on(self, value: Array) -> Attached:
+        return AttachedGappedStatistics(self, value, Patterns.of(value))
+
+    def expected_log_prob(self, record: Statistics) -> tuple[float, float]:
+        return self.linear.expected_log_prob(record)
+
+    def completion(self, observed: Array) -> Completion:
+        """Return what is to be known of patterns with these columns, ``(P, d)``."""
+        (n, d), form = observed.shape, self.dist.form
+        matrix, log_det = swept(self.precision, ~observed)
+        seen = observed.T[:, :, None]  # (d, P, 1)
+        k = matrix.shape[-1]
+
+        def states_first(array: Array) -> Array:
+            return np.moveaxis(array, (-2, -1), (0, 1))
+
+        inner = np.where(seen[:, None] & seen, matrix, 0.0)  # P
+        linear = np.einsum("ijpk,jk->ipk", inner, self.mean)
+        coefficients = np.empty((n, k, self.n_columns))
+        log_scale, n_hidden = np.log(self.reference.scale), (~observed).sum(axis=1)[:, None]
+        coefficients[..., 0] = self.log_root - 0.5 * (
+            log_det + np.einsum("ipk,ik->pk", linear, self.mean)
+        )
+        coefficients[..., 0] -= (observed @ log_scale)[:, None] + 0.5 * (d - n_hidden) * LOG_2PI
+        coefficients[..., 1 : 1 + d] = states_first(linear)
+        coefficients[..., 1 + d :] = form.coefficients(states_first(inner))
+
+        across = np.where(~seen[:, None] & seen, -matrix, 0.0)  # B
+        image = np.zeros((n, k, 1 + d, 1 + d))
+        image[..., 0, 0] = 1.0
+        image[..., 1:, 1:] = states_first(across)
+        image[..., 1:, 1:] += observed[:, None, :, None] * np.eye(d)
+        shift = np.where(seen, 0.0, self.mean[:, None])
+        shift -= np.einsum("ijpk,jk->ipk", across, self.mean)
+        image[..., 1:, 0] = states_first(shift)
+        spread = states_first(np.where(seen[:, None] | seen, 0.0, -matrix))
+        entropy = (~observed @ log_scale)[:, None] + 0.5 * (n_hidden * (1.0 + LOG_2PI) - log_det)
+        return Completion(coefficients, image, spread, entropy)
+
+
+@attrs.frozen(eq=False, slots=False)
+class AttachedGappedStatistics(Attached):
+    """A Gaussian on a block of values with gaps, the rows with the same gaps together."""
+
+    kernel: GappedStatistics
+    value: Array  # (rows, d)
+    patterns: Patterns
+
+    @cached_property
+    def _matrix(self) -> Array:
+        """The statistics, ``(1 + p, rows)``."""
+        kernel, d = self.kernel, self.value.shape[1]
+        value = self.value if self.patterns.in_order else self.value[self.patterns.order]
+        matrix = np.empty((kernel.n_columns, len(value)))
+        matrix[0] = 1.0
+        z = matrix[1 : 1 + d]
+        _observed_into(z, value, kernel.reference)
+        kernel.dist.form.moments_into(matrix[1 + d :], z)
+        return matrix
+
+    def _chunks(self) -> Iterator[tuple[slice, Completion]]:
+        """Yield patterns, a few at a time, with what is to be known of them."""
+        n, size = len(self.patterns.observed), max(1, SWEPT_CELLS // self.kernel.precision.size)
+        if n <= size:
+            yield slice(0, n), self._completion
+            return
+        for start in range(0, n, size):
+            few = slice(start, min(start + size, n))
+            yield few, self.kernel.completion(self.patterns.observed[few])
+
+    @cached_property
+    def _completion(self) -> Completion:
+        """For all patterns, where they are few: what the E-step needs serves its record too."""
+        return self.kernel.completion(self.patterns.observed)
+
+    def _rows(self, few: slice) -> Iterator[slice]:
+        start = self.patterns.start[few.start : few.stop + 1].tolist()
+        return (slice(a, b) for a, b in itertools.pairwise(start))
+
+    def log_density(self) -> Array:
+        matrix = self._matrix
+        log_density = np.empty((self.kernel.mean.shape[1], len(self.value)))
+        for few, completion in self._chunks():
+            for rows, own in zip(self._rows(few), completion.coefficients, strict=True):
+                np.matmul(own, matrix[:, rows], out=log_density[:, rows])
+        if self.patterns.in_order:
+            return log_density
+        given = np.empty_like(log_density)
+        given[:, self.patterns.order] = log_density
+        return given
+
+    def record(self, weights: Array) -> Statistics:
+        """Return the expected statistics, completed; rows without any value do not count.
+
+        The base measure takes the entropy of what is missing given the states, so that Q + H is
+        the log-likelihood with H the entropy of the latents alone.
+        """
+        matrix, form, (k, d) = self._matrix, self.kernel.dist.form, (len(weights), self.d)
+        if not self.patterns.in_order:
+            weights = weights[:, self.patterns.order]
+        products, entropy = np.zeros((k, 1 + d, 1 + d)), 0.0
+        for few, completion in self._chunks():
+            observed = self.patterns.observed[few]
+            sums = np.empty((len(observed), k, len(matrix)))
+            for rows, own in zip(self._rows(few), sums, strict=True):
+                np.matmul(weights[:, rows], matrix[:, rows].T, out=own)
+            sums[~observed.any(axis=1)] = 0.0
+            whole = np.empty((*sums.shape[:2], 1 + d, 1 + d))
+            whole[..., 0, 0] = count = sums[..., 0]
+            whole[..., 0, 1:] = whole[..., 1:, 0] = sums[..., 1 : 1 + d]
+            whole[..., 1:, 1:] = form.covariance(sums[..., 1 + d :], np.zeros(d))
+            image = completion.image
+            products += (image @ whole @ np.swapaxes(image, -1, -2)).sum(axis=0)
+            products[:, 1:, 1:] += np.einsum("pk,pkij->kij", count, completion.spread)
+            entropy += float((count * completion.entropy).sum())
+        moments = form.of_products(products[:, 1:, 1:])
+        total = np.concatenate([products[:, 0, 1:], moments], axis=1)
+        return Statistics(products[:, 0, 0], total, entropy, self.kernel.reference)
+
+    @property
+    def d(self) -> int:
+        """Number of columns."""
+        return int(self.value.shape[1])
