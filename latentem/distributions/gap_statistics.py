@@ -179,15 +179,18 @@ def swept(precision: Array, missing: Array) -> tuple[Array, Array]:
     array([[4.]])
     """
     n, d = missing.shape
-    matrix, log_det = precision[:, :, None], np.zeros((1, precision.shape[-1]))
+    matrix, log_det = precision[:, :, None].copy(), np.zeros((1, precision.shape[-1]))
     # Neighbours that agree in all columns so far share a matrix; with which, says place.
     differs = np.logical_or.accumulate(missing[1:] != missing[:-1], axis=1)
     place = np.zeros(n, dtype=int)
     for j in range(d):
         first = np.concatenate([[0], np.flatnonzero(differs[:, j]) + 1])
-        matrix, log_det = matrix[:, :, place[first]], log_det[place[first]]
-        place[1:] = np.cumsum(differs[:, j])
+        if len(first) > len(log_det):
+            matrix, log_det = matrix[:, :, place[first]], log_det[place[first]]
+            place[1:] = np.cumsum(differs[:, j])
         own = np.flatnonzero(missing[first, j])
+        if not len(own):
+            continue
         part = matrix[:, :, own]
         pivot, column = part[j, j].copy(), part[j].copy()
         row = column / pivot
@@ -230,7 +233,7 @@ class GappedStatistics(StatisticsOfGaps):
     linear : LinearKernel
         That of whole rows.
     reference : Reference
-    mean : array, (d, K)
+    mean : array, (K, d)
     precision : array, (d, d, K)
         Both in units of the reference.
     log_root : array, (K,)
@@ -251,7 +254,7 @@ class GappedStatistics(StatisticsOfGaps):
         return cls(
             LinearKernel.of(dist),
             reference,
-            np.ascontiguousarray(mean.T),
+            mean,
             np.ascontiguousarray(precision.transpose(1, 2, 0)),
             np.log(reference.scale).sum() - log_root,
         )
@@ -277,34 +280,27 @@ class GappedStatistics(StatisticsOfGaps):
 
     def completion(self, observed: Array) -> Completion:
         """Return what is to be known of patterns with these columns, ``(P, d)``."""
-        (n, d), form = observed.shape, self.dist.form
+        (n, d), k, form = observed.shape, len(self.log_root), self.dist.form
         matrix, log_det = swept(self.precision, ~observed)
-        seen = observed.T[:, :, None]  # (d, P, 1)
-        k = matrix.shape[-1]
-
-        def states_first(array: Array) -> Array:
-            return np.moveaxis(array, (-2, -1), (0, 1))
-
-        inner = np.where(seen[:, None] & seen, matrix, 0.0)  # P
-        linear = np.einsum("ijpk,jk->ipk", inner, self.mean)
-        coefficients = np.empty((n, k, self.n_columns))
+        matrix = matrix.transpose(2, 3, 0, 1).copy()  # (P, K, d, d)
+        rows, columns = observed[:, None, :, None], observed[:, None, None, :]
         log_scale, n_hidden = np.log(self.reference.scale), (~observed).sum(axis=1)[:, None]
+
+        own = np.where(rows & columns, matrix, 0.0)  # P
+        linear = np.einsum("pkij,kj->pki", own, self.mean)
+        coefficients = np.empty((n, k, self.n_columns))
         coefficients[..., 0] = self.log_root - 0.5 * (
-            log_det + np.einsum("ipk,ik->pk", linear, self.mean)
+            log_det + np.einsum("pki,ki->pk", linear, self.mean)
         )
         coefficients[..., 0] -= (observed @ log_scale)[:, None] + 0.5 * (d - n_hidden) * LOG_2PI
-        coefficients[..., 1 : 1 + d] = states_first(linear)
-        coefficients[..., 1 + d :] = form.coefficients(states_first(inner))
+        coefficients[..., 1 : 1 + d] = linear
+        coefficients[..., 1 + d :] = form.coefficients(own)
 
-        across = np.where(~seen[:, None] & seen, -matrix, 0.0)  # B
         image = np.zeros((n, k, 1 + d, 1 + d))
         image[..., 0, 0] = 1.0
-        image[..., 1:, 1:] = states_first(across)
-        image[..., 1:, 1:] += observed[:, None, :, None] * np.eye(d)
-        shift = np.where(seen, 0.0, self.mean[:, None])
-        shift -= np.einsum("ijpk,jk->ipk", across, self.mean)
-        image[..., 1:, 0] = states_first(shift)
-        spread = states_first(np.where(seen[:, None] | seen, 0.0, -matrix))
+        image[..., 1:, 1:] = expected = np.where(columns, np.where(rows, np.eye(d), -matrix), 0.0)
+        image[..., 1:, 0] = self.mean - np.einsum("pkij,kj->pki", expected, self.mean)
+        spread = np.where(rows | columns, 0.0, -matrix)
         entropy = (~observed @ log_scale)[:, None] + 0.5 * (n_hidden * (1.0 + LOG_2PI) - log_det)
         return Completion(coefficients, image, spread, entropy)
 
@@ -350,7 +346,7 @@ class AttachedGappedStatistics(Attached):
 
     def log_density(self) -> Array:
         matrix = self._matrix
-        log_density = np.empty((self.kernel.mean.shape[1], len(self.value)))
+        log_density = np.empty((len(self.kernel.mean), len(self.value)))
         for few, completion in self._chunks():
             for rows, own in zip(self._rows(few), completion.coefficients, strict=True):
                 np.matmul(own, matrix[:, rows], out=log_density[:, rows])

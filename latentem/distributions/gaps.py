@@ -81,8 +81,7 @@ class Patterns:
         # (d, rows), of which long rows are compared fast.
         observed = np.logical_not(np.isnan(value.T, order="C"))
         order, first = np.arange(len(value)), _starts(observed)
-        code = np.packbits(observed[:, first], axis=0)
-        in_order = len(np.unique(code, axis=1).T) == len(first)
+        in_order = len({column.tobytes() for column in observed[:, first].T}) == len(first)
         if not in_order:
             order = np.lexsort(np.packbits(observed, axis=0))
             first = _starts(observed[:, order])
