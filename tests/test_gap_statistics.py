@@ -173,3 +173,18 @@ def test_many_columns_take_the_residual_form_with_gaps_as_without(structure: str
     x[rng.random(x.shape) < 0.1] = np.nan
     kernel = dist.bind(x).gapped_kernel()
     assert isinstance(kernel, GappedKernel if structure == "full" else GappedColumns)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e20])
+@pytest.mark.parametrize("angle", [1e-4, 1e-9, 1e-13])
+def test_columns_that_nearly_determine_each_other_lose_no_digits(
+    scale: float, angle: float
+) -> None:
+    # However wide the state: what is swept is as small as it is close to singular.
+    x = _gaussian("VVV")[1] - 1e3
+    covariance = np.tile(scale * (np.ones((3, 3)) + angle * np.diag([1.0, 2.0, 3.0])), (3, 1, 1))
+    dist = lem.Gaussian(np.zeros((3, 3)), covariance).bind(x)
+    kernel, exact = dist.gapped_kernel(), dist.residual_gapped_kernel()
+    assert isinstance(kernel, GappedKernel) == (angle < 1e-4)
+    mine, theirs = (each.on(x).log_density() for each in (kernel, exact))
+    np.testing.assert_allclose(mine, theirs, rtol=1e-9, atol=1e-8)

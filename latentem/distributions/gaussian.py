@@ -724,6 +724,11 @@ class Gaussian(ExponentialFamily):
             return self.residual_gapped_kernel()
         if self.form.orientation == "axes":
             return GappedColumns.of_gaussian(self, self.reference)
+        # Sweeping loses what the variances of columns are more than those given all others.
+        precision = np.square(whitening).sum(axis=-2)
+        variance = np.square(np.linalg.inv(whitening)).sum(axis=-1)
+        if np.finfo(float).eps * (precision * variance).max() > LARGEST_ERROR:
+            return self.residual_gapped_kernel()
         return GappedStatistics.of(self, self.reference)
 
     def residual_gapped_kernel(self) -> GappedKernel:
