@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from latentem.distributions.gaussian import Gaussian
 
 #: Cells of the matrices that are swept at once, for a number of patterns.
-SWEPT_CELLS = 2**16
+SWEPT_CELLS = 2**17
 
 
 def _observed_into(z: Array, value: Array, reference: Reference) -> Array:
@@ -203,28 +203,6 @@ def swept(precision: Array, missing: Array) -> tuple[Array, Array]:
 
 
 @attrs.frozen(eq=False)
-class Completion:
-    """Marginals of some patterns, and what is missing given what is not; P patterns, K states.
-
-    Attributes
-    ----------
-    coefficients : array, (P, K, 1 + p)
-        Of the statistics in log p; 0 for those of what is missing.
-    image : array, (P, K, 1 + d, 1 + d)
-        G.
-    spread : array, (P, K, d, d)
-        C, with 0 in rows and columns of what is observed.
-    entropy : array, (P, K)
-        Of what is missing, in nats.
-    """
-
-    coefficients: Array
-    image: Array
-    spread: Array
-    entropy: Array
-
-
-@attrs.frozen(eq=False)
 class GappedStatistics(StatisticsOfGaps):
     """A Gaussian on values with gaps, for each pattern of gaps from the statistics of its rows.
 
@@ -278,31 +256,77 @@ class GappedStatistics(StatisticsOfGaps):
     def expected_log_prob(self, record: Statistics) -> tuple[float, float]:
         return self.linear.expected_log_prob(record)
 
-    def completion(self, observed: Array) -> Completion:
-        """Return what is to be known of patterns with these columns, ``(P, d)``."""
-        (n, d), k, form = observed.shape, len(self.log_root), self.dist.form
-        matrix, log_det = swept(self.precision, ~observed)
-        matrix = matrix.transpose(2, 3, 0, 1).copy()  # (P, K, d, d)
-        rows, columns = observed[:, None, :, None], observed[:, None, None, :]
-        log_scale, n_hidden = np.log(self.reference.scale), (~observed).sum(axis=1)[:, None]
 
-        own = np.where(rows & columns, matrix, 0.0)  # P
-        linear = np.einsum("pkij,kj->pki", own, self.mean)
-        coefficients = np.empty((n, k, self.n_columns))
-        coefficients[..., 0] = self.log_root - 0.5 * (
-            log_det + np.einsum("pki,ki->pk", linear, self.mean)
-        )
-        coefficients[..., 0] -= (observed @ log_scale)[:, None] + 0.5 * (d - n_hidden) * LOG_2PI
+@attrs.frozen(eq=False, slots=False)
+class Completion:
+    """Marginals of some patterns, and what is missing given what is not; P patterns, K states.
+
+    Attributes
+    ----------
+    kernel : GappedStatistics
+    observed : array, (P, d)
+        The columns that each pattern has.
+    matrix : array, (P, K, d, d)
+        The precision, swept on the others.
+    log_det : array, (P, K)
+        The logarithm of the determinant of the precision's block in the others.
+    """
+
+    kernel: GappedStatistics
+    observed: Array
+    matrix: Array
+    log_det: Array
+
+    @classmethod
+    def of(cls, kernel: GappedStatistics, observed: Array) -> Completion:
+        """Sweep for each pattern."""
+        matrix, log_det = swept(kernel.precision, ~observed)
+        return cls(kernel, observed, matrix.transpose(2, 3, 0, 1).copy(), log_det)
+
+    @cached_property
+    def coefficients(self) -> Array:
+        """Those of the statistics in log p, ``(P, K, 1 + p)``; 0 for those of what is missing."""
+        kernel, observed, d = self.kernel, self.observed, self.observed.shape[1]
+        own = np.where(self._rows & self._columns, self.matrix, 0.0)  # P
+        linear = np.einsum("pkij,kj->pki", own, kernel.mean)
+        units = observed @ (np.log(kernel.reference.scale) + 0.5 * LOG_2PI)
+        square = np.einsum("pki,ki->pk", linear, kernel.mean)
+        coefficients = np.empty((*self.log_det.shape, kernel.n_columns))
+        coefficients[..., 0] = kernel.log_root - 0.5 * (self.log_det + square) - units[:, None]
         coefficients[..., 1 : 1 + d] = linear
-        coefficients[..., 1 + d :] = form.coefficients(own)
+        coefficients[..., 1 + d :] = kernel.dist.form.coefficients(own)
+        return coefficients
 
-        image = np.zeros((n, k, 1 + d, 1 + d))
+    @cached_property
+    def image(self) -> Array:
+        """What completes (1, z), G, ``(P, K, 1 + d, 1 + d)``."""
+        mean, d = self.kernel.mean, self.observed.shape[1]
+        own = np.where(self._columns, np.where(self._rows, np.eye(d), -self.matrix), 0.0)
+        image = np.zeros((*self.log_det.shape, 1 + d, 1 + d))
         image[..., 0, 0] = 1.0
-        image[..., 1:, 1:] = expected = np.where(columns, np.where(rows, np.eye(d), -matrix), 0.0)
-        image[..., 1:, 0] = self.mean - np.einsum("pkij,kj->pki", expected, self.mean)
-        spread = np.where(rows | columns, 0.0, -matrix)
-        entropy = (~observed @ log_scale)[:, None] + 0.5 * (n_hidden * (1.0 + LOG_2PI) - log_det)
-        return Completion(coefficients, image, spread, entropy)
+        image[..., 1:, 1:] = own
+        image[..., 1:, 0] = mean - np.einsum("pkij,kj->pki", own, mean)
+        return image
+
+    @cached_property
+    def spread(self) -> Array:
+        """The covariance of what is missing, C, ``(P, K, d, d)``; 0 elsewhere."""
+        return np.where(self._rows | self._columns, 0.0, -self.matrix)
+
+    @cached_property
+    def entropy(self) -> Array:
+        """The entropy of what is missing, ``(P, K)``, in nats."""
+        units = ~self.observed @ (np.log(self.kernel.reference.scale) + 0.5 * (1.0 + LOG_2PI))
+        entropy: Array = units[:, None] - 0.5 * self.log_det
+        return entropy
+
+    @property
+    def _rows(self) -> Array:
+        return self.observed[:, None, :, None]
+
+    @property
+    def _columns(self) -> Array:
+        return self.observed[:, None, None, :]
 
 
 @attrs.frozen(eq=False, slots=False)
@@ -333,12 +357,12 @@ class AttachedGappedStatistics(Attached):
             return
         for start in range(0, n, size):
             few = slice(start, min(start + size, n))
-            yield few, self.kernel.completion(self.patterns.observed[few])
+            yield few, Completion.of(self.kernel, self.patterns.observed[few])
 
     @cached_property
     def _completion(self) -> Completion:
         """For all patterns, where they are few: what the E-step needs serves its record too."""
-        return self.kernel.completion(self.patterns.observed)
+        return Completion.of(self.kernel, self.patterns.observed)
 
     def _rows(self, few: slice) -> Iterator[slice]:
         start = self.patterns.start[few.start : few.stop + 1].tolist()
