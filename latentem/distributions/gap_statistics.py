@@ -247,6 +247,10 @@ class GappedStatistics(StatisticsOfGaps):
         return self.dist.residual_gapped_kernel()
 
     @property
+    def way(self) -> str:
+        return "matrix product of what is observed for each pattern of gaps"
+
+    @property
     def n_columns(self) -> int:
         return 1 + self.linear.n_statistics
 
