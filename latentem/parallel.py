@@ -69,7 +69,9 @@ def block_rows(cells: int) -> int:
     return max(1, min(LARGEST_BLOCK, BLOCK_BYTES // (8 * max(cells, 1))))
 
 
-def map_blocks(function: Callable[[slice], T], n: int, cells: int) -> Iterator[T]:
+def map_blocks(
+    function: Callable[[slice], T], n: int, cells: int, rows: int | None = None
+) -> Iterator[T]:
     """Yield ``function(rows)`` for the consecutive blocks of n rows, in order.
 
     Parameters
@@ -80,8 +82,10 @@ def map_blocks(function: Callable[[slice], T], n: int, cells: int) -> Iterator[T
         Number of rows.
     cells : int
         Columns of the working arrays, for the size of a block.
+    rows : int, optional
+        The size of a block, for a function that needs no working arrays of so many rows.
     """
-    rows = block_rows(cells)
+    rows = block_rows(cells) if rows is None else rows
     blocks = [slice(start, min(start + rows, n)) for start in range(0, n, rows)]
     if n * cells < SMALLEST_PARALLEL or _blas.controller is None:
         yield from map(function, blocks)

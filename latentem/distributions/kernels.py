@@ -199,6 +199,25 @@ class LinearKernel(Kernel):
 
 
 @attrs.frozen(eq=False)
+class DistanceKernel(LinearKernel):
+    """A linear kernel of a multiple of -|z - m_k|^2, where z = (x - centre) / scale.
+
+    Its statistics are z and |z|^2. Under hard assignment the nearest m_k is all it takes, see
+    `latentem.kernels.nearest`.
+
+    Attributes
+    ----------
+    points : array, (K, d)
+        The m_k.
+    centre, scale : array, (d,)
+    """
+
+    points: Array
+    centre: Array
+    scale: Array
+
+
+@attrs.frozen(eq=False)
 class AttachedLinear(Attached):
     """A linear kernel by itself, base measure included."""
 
@@ -451,3 +470,15 @@ class AttachedStack:
         """Return the record under weights ``(K, rows)``."""
         sums = None if self.matrix is None else sums_over_rows(weights, self.matrix)
         return StackRecord(sums, tuple(other.record(weights) for other in self.others))
+
+    def record_of_states(self, state: Array, weights: Array, n_states: int) -> StackRecord:
+        """Return the record of rows of these weights, each in one state; both ``(rows,)``."""
+        sums = None
+        if self.matrix is not None:
+            columns = [np.bincount(state, weights * row, n_states) for row in self.matrix]
+            sums = np.stack(columns, axis=1)
+        if not self.others:
+            return StackRecord(sums, ())
+        table = np.zeros((n_states, len(state)))
+        table[state, np.arange(len(state))] = weights
+        return StackRecord(sums, tuple(other.record(table) for other in self.others))

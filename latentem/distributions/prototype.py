@@ -21,10 +21,7 @@ from latentem.distributions.dissimilarity import (
     unit,
 )
 from latentem.distributions.formulas import Formulas
-from latentem.distributions.kernels import (
-    Kernel,
-    LinearKernel,
-)
+from latentem.distributions.kernels import DistanceKernel, Kernel, LinearKernel
 from latentem.distributions.prototype_kernel import MemberKernel, ResidualPrototypes
 from latentem.distributions.records import Statistics
 from latentem.distributions.reference import Reference
@@ -241,13 +238,18 @@ class Prototype(ExponentialFamily):
 
     def natural_parameters(self) -> tuple[Array, Array]:
         """Return eta and A of -d(x, m) = eta . T(x) - A, which is -s^2 (z.z - 2 m.z + m.m)."""
-        m = self.points(self._known())
-        if self.reference is not None:
-            rounding = 0.0 if self.rounding is None else self.rounding
-            m = self.reference.standardise_means(m, rounding)
+        m = self._standard()
         ones = np.ones((*m.shape[:-1], 1))
         eta = self.unit_square * np.concatenate([2.0 * m, -ones], axis=-1)
         return eta, self.unit_square * np.square(m).sum(axis=-1)
+
+    def _standard(self) -> Array:
+        """Return the prototypes, in units of the reference."""
+        m = self.points(self._known())
+        if self.reference is None:
+            return m
+        rounding = 0.0 if self.rounding is None else self.rounding
+        return self.reference.standardise_means(m, rounding)
 
     def from_statistics(self, record: Statistics) -> Self:
         # The record may be about a centre of its own for each state.
@@ -287,7 +289,11 @@ class Prototype(ExponentialFamily):
         error = np.finfo(float).eps * self.reference.extent**2 * self.unit_square
         residual = error > LARGEST_ERROR * within
         if not residual.any():
-            return linear
+            if self._is_cosine:
+                return linear
+            eta, log_normaliser, reference = linear.eta, linear.log_normaliser, self.reference
+            placed = (self._standard(), reference.centre, reference.scale)
+            return DistanceKernel(self, eta, log_normaliser, *placed)
         centre = np.where(residual[:, None], self.points(self._known()), self.reference.centre)
         low = np.zeros_like(centre) if self.rounding is None else self.rounding
         low = np.where(residual[:, None], low, 0.0)

@@ -15,6 +15,7 @@ from latentem.distributions.records import Record
 from latentem.em.accelerate import Accelerator, Records
 from latentem.em.assign import Assignment
 from latentem.em.expectation import Expectation, Term
+from latentem.em.following import Following
 from latentem.em.maximise import maximise
 from latentem.em.problem import Problem
 from latentem.em.theta import Theta
@@ -96,7 +97,8 @@ def half_steps(
         If F falls by more than rounding; names the node whose term of Q fell.
     """
     rule = assign.at(0)
-    state = _after_e_step(problem, 0, theta, rule, problem.expectation(theta, rule))
+    following = Following(problem)
+    state = _after_e_step(problem, 0, theta, rule, following.expectation(theta, rule))
     yield state
     # Hard assignments leap by themselves, and rules that change have no one limit.
     smooth = rule is assign and not rule.is_hard
@@ -105,7 +107,7 @@ def half_steps(
         iteration = state.iteration + 1
         proposal = None if ahead is None else ahead.propose(state.comparable)
         if ahead is None or proposal is None:
-            state = _step(problem, iteration, state, assign.at(iteration))
+            state = _step(following, iteration, state, assign.at(iteration))
         else:
             further = _leap(problem, iteration, state, proposal)
             ahead.judge(further is not None)
@@ -115,8 +117,9 @@ def half_steps(
         yield state
 
 
-def _step(problem: Problem, iteration: int, state: State, rule: Assignment) -> State:
+def _step(following: Following, iteration: int, state: State, rule: Assignment) -> State:
     """Return the state an M-step and an E-step further."""
+    problem = following.problem
     # M: each node's maximiser, on its expected statistics.
     maximum = maximise(problem, state.theta, state.records, state.rule)
     theta = maximum.theta
@@ -129,7 +132,7 @@ def _step(problem: Problem, iteration: int, state: State, rule: Assignment) -> S
     if state.rule.is_monotone:
         _guard(problem, iteration, state, m_row.objective, terms, log_priors)
     # E: the posterior at the new θ.
-    expectation = problem.expectation(theta, rule)
+    expectation = following.expectation(theta, rule)
     new = _after_e_step(problem, iteration, theta, rule, expectation, m_row, maximum.events)
     if rule.is_monotone and rule == state.rule:
         _guard(problem, iteration, state, new.objective, terms, log_priors)

@@ -10,6 +10,8 @@ parameters; T holds a row of ones and then the statistics of a block of rows. Th
     S &= R \, T^\top, && \text{whose first column counts the rows of each state.}
 
 Two matrix products and a softmax; what `latentem.inference` does for any graph comes to the same.
+Under hard assignment a row has the one state with the highest :math:`L_{ki}`, and its column of T
+is added to the sums of that state.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from latentem.distributions.records import Counts
 from latentem.em.expectation import Expectation
 from latentem.em.layout import Family, Layout
 from latentem.em.theta import Theta
+from latentem.inference.elimination import first_maximum
 from latentem.kernels.softmax import log_normalise
 
 
@@ -73,10 +76,7 @@ class Mixture:
 
         ``attached`` is `stack` on these rows.
         """
-        table = attached.log_density()
-        observed.check(table)
-        if self.log_prior is not None:
-            table += self.log_prior
+        table = self._log_joint(observed, attached)
         evidence = log_normalise(table, compiled=self.compiled)
         if data.weights is not None:
             table *= data.weights
@@ -84,3 +84,25 @@ class Mixture:
         counts = table.sum(axis=1) if record.sums is None else record.sums[:, 0]
         total = weighted_sum(evidence, data)
         return Expectation((record,), (Counts(counts[:, None]),), total, total), evidence
+
+    def assign(
+        self, data: Data, observed: Family, attached: AttachedStack
+    ) -> tuple[Expectation, Array]:
+        """Return the statistics of a block of rows in their best states, and max_z log p(x, z)."""
+        table = self._log_joint(observed, attached)
+        state, value = first_maximum(table)
+        weights = data.row_weights
+        record = attached.record_of_states(state, weights, len(table))
+        counts = (
+            np.bincount(state, weights, len(table)) if record.sums is None else record.sums[:, 0]
+        )
+        total = weighted_sum(value, data)
+        return Expectation((record,), (Counts(counts[:, None]),), total, None), value
+
+    def _log_joint(self, observed: Family, attached: AttachedStack) -> Array:
+        """Return L."""
+        table = attached.log_density()
+        observed.check(table)
+        if self.log_prior is not None:
+            table += self.log_prior
+        return table

@@ -24,7 +24,7 @@ from latentem.distributions.arrays import LOG_ZERO, Array
 from latentem.distributions.base import Distribution, ExponentialFamily
 from latentem.distributions.kernels import AttachedStack, Stack
 from latentem.distributions.records import Choices, Counts, Record, Rows, StackRecord
-from latentem.em.assign import Assignment, Soft
+from latentem.em.assign import Assignment, Hard, Soft
 from latentem.em.expectation import Beliefs, Block, Expectation, Term
 from latentem.em.layout import Family, Layout
 from latentem.em.mixture import Mixture, is_mixture
@@ -103,10 +103,10 @@ class Problem:
 
     def expectation(self, theta: Theta, source: Assignment | Beliefs) -> Expectation:
         """Return the expected statistics under the posterior at theta, or under given beliefs."""
-        if isinstance(source, Assignment) and source.is_monotone and self.distinct is not self.data:
-            return self._of_distinct.expectation(theta, source)
-        if isinstance(source, Soft) and is_mixture(self.layout, self.data):
-            return self._sum(self._mixture_pass(theta), theta)
+        if isinstance(source, Assignment) and self.reduced_for(source) is not self:
+            return self.reduced_for(source).expectation(theta, source)
+        if isinstance(source, Soft | Hard) and is_mixture(self.layout, self.data):
+            return self._sum(self._mixture_pass(theta, source), theta)
 
         def expect(rows: slice) -> Expectation:
             block = self.block(theta, rows, source)
@@ -122,16 +122,17 @@ class Problem:
 
         return self._sum(expect, theta)
 
-    def _mixture_pass(self, theta: Theta) -> Callable[[slice], Expectation]:
+    def _mixture_pass(self, theta: Theta, rule: Soft | Hard) -> Callable[[slice], Expectation]:
         """Return the E-step of a mixture on a block of rows."""
         mixture = Mixture.of(theta)
+        pass_over = mixture.assign if rule.is_hard else mixture.expect
         (family,) = self.layout.observed
 
         def expect(rows: slice) -> Expectation:
             data = self.data[rows]
             attached = self._on(mixture.stack, family, data, rows)
-            expectation, evidence = mixture.expect(data, family, attached)
-            self._check_possible(theta, data, evidence, rows.start)
+            expectation, objective = pass_over(data, family, attached)
+            self._check_possible(theta, data, objective, rows.start)
             return expectation
 
         return expect
@@ -149,9 +150,13 @@ class Problem:
         """The data with equal rows as one; no difference to rules that treat them alike."""
         return merged(self.data)
 
+    def reduced_for(self, rule: Assignment) -> Problem:
+        """Return the problem on the distinct rows, or as it is if few repeat or the rule draws."""
+        return self._of_distinct if rule.is_monotone else self
+
     @cached_property
     def _of_distinct(self) -> Problem:
-        return attrs.evolve(self, data=self.distinct)
+        return self if self.distinct is self.data else attrs.evolve(self, data=self.distinct)
 
     def posterior(self, theta: Theta, assign: Assignment) -> Posterior:
         """Return the posterior of all rows, as given, at theta."""

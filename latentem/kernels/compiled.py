@@ -10,7 +10,7 @@ from types import ModuleType
 
 #: Cells (rows times states) from which compiled kernels pay: below, a whole fit takes about as long
 #: as loading the compiler.
-FEWEST_CELLS = 1_000_000
+FEWEST_CELLS = 400_000
 
 
 @functools.cache
@@ -28,15 +28,24 @@ def pays(cells: int) -> bool:
     return cells >= FEWEST_CELLS and available()
 
 
-@functools.cache
 def loops() -> ModuleType:
     """Return the compiled kernels; the first call on a machine compiles them, and says so."""
+    return _compiled("latentem.kernels.loops")
+
+
+def nearest_loops() -> ModuleType:
+    """Return those of `latentem.kernels.nearest`, likewise."""
+    return _compiled("latentem.kernels.nearest_loops")
+
+
+@functools.cache
+def _compiled(module: str) -> ModuleType:
     notice = threading.Timer(
         1.5, print, ["latentem: compiling kernels, once on this machine ..."], {"file": sys.stderr}
     )
     notice.daemon = True
     notice.start()
     try:
-        return importlib.import_module("latentem.kernels.loops")
+        return importlib.import_module(module)
     finally:
         notice.cancel()

@@ -1,0 +1,206 @@
+r"""The nearest of some points to each row, again and again while the points move.
+
+With rows standardised, :math:`z_i = (x_i - c) / s`, and points :math:`m_k` in the same units,
+
+.. math:: |z_i - m_k|^2 = |z_i|^2 - 2 s_{ik}, \qquad s_{ik} = m_k \cdot z_i - |m_k|^2 / 2,
+
+so the nearest is the one with the highest score. How much nearer it is than any other is the gap
+:math:`g_i = |z_i - m_j| - |z_i - m_a|` of the nearest, a, and the second, j. When each point moves
+by :math:`\delta_k`, the triangle inequality lets it shrink by no more than
+:math:`\delta_a + \max_{k \ne a} \delta_k`. The sum of that over all moves is the drift of a, and a
+row is to be looked at again only when the drift of its point has passed the row's limit: the gap,
+and the drift when it was found. What rounding may have done to the scores is taken off the gap, so
+that the rows left alone are those whose nearest point is certain (after G. Hamerly, "Making k-means
+even faster", SDM 2010, who keeps two bounds where this keeps their difference).
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+
+from latentem.kernels.compiled import nearest_loops
+
+Array = npt.NDArray[np.float64]
+
+EPS = float(np.finfo(float).eps)
+#: Limits are kept in single precision, rounded down.
+ROUND_DOWN = 1.0 - 2.0**-22
+
+
+@attrs.frozen(eq=False)
+class Places:
+    """What is known of some rows; it is brought up to date in place.
+
+    Attributes
+    ----------
+    label : array of int32, (rows,)
+        The nearest point, -1 if it was never looked for.
+    limit : array of float32, (rows,)
+        The drift of that point up to which it stays the nearest.
+    """
+
+    label: npt.NDArray[np.int32]
+    limit: npt.NDArray[np.float32]
+
+    @classmethod
+    def unknown(cls, n: int) -> Places:
+        """Return those of rows that were never looked at."""
+        return cls(np.full(n, -1, dtype=np.int32), np.full(n, -np.inf, dtype=np.float32))
+
+    def __getitem__(self, rows: slice) -> Places:
+        """Return those of a block of rows, sharing memory."""
+        return Places(self.label[rows], self.limit[rows])
+
+
+@attrs.frozen(eq=False, slots=False)
+class Points:
+    """Points that move.
+
+    Attributes
+    ----------
+    at : array, (K, d)
+        Where they are, in the units of standardised rows.
+    centre, scale : array, (d,)
+        Standardised rows are (x - centre) / scale.
+    drift : array, (K,)
+        How far they, and the others from them, have moved at most, altogether.
+    """
+
+    at: Array
+    centre: Array
+    scale: Array
+    drift: Array
+
+    @classmethod
+    def of(cls, at: Array, centre: Array, scale: Array) -> Points:
+        """Take points that have not moved yet."""
+        return cls(at, centre, scale, np.zeros(len(at)))
+
+    def moved(self, at: Array) -> Points:
+        """Return them at other places."""
+        if len(at) == 1:
+            return attrs.evolve(self, at=at)
+        size = np.sqrt(max(np.square(self.at).sum(axis=1).max(), np.square(at).sum(axis=1).max()))
+        own = np.sqrt(np.square(at - self.at).sum(axis=1))
+        own = np.where(own > 0, own * (1 + 1e-12) + 8 * EPS * size, 0.0)
+        first = int(own.argmax())
+        others = np.full(len(own), own[first])
+        others[first] = np.delete(own, first).max()
+        return attrs.evolve(self, at=at, drift=self.drift + own + others)
+
+    @cached_property
+    def half_square(self) -> Array:
+        """|m|^2 / 2, ``(K,)``."""
+        half: Array = 0.5 * np.einsum("kd,kd->k", self.at, self.at)
+        return half
+
+    @property
+    def rounding(self) -> float:
+        """Bound on the relative error of twice a score, beside |z|^2 and the largest |m|^2."""
+        return 8 * EPS * float(self.at.shape[1] + 4)
+
+    @cached_property
+    def padded(self) -> tuple[Array, Array, Array]:
+        """Points, halves of squares, and (centre, 1 / scale), in multiples of four for the loops.
+
+        A point that is added has the score -inf.
+        """
+        k, d = self.at.shape
+        at = np.zeros((-(-k // 4) * 4, -(-d // 4) * 4))
+        at[:k, :d] = self.at
+        half = np.full(len(at), np.inf)
+        half[:k] = self.half_square
+        return at, half, np.stack([self.centre, 1.0 / self.scale])
+
+
+def reassign(
+    rows: npt.NDArray[np.generic],
+    weights: Array | None,
+    points: Points,
+    places: Places,
+    *,
+    compiled: bool = False,
+) -> tuple[Array, int]:
+    r"""Bring the nearest points of rows up to date; return what that changes in the sums.
+
+    .. math:: S_k = \sum_{i : a_i = k} (1, w_i, w_i z_i, w_i |z_i|^2)
+
+    Of several points at the same distance the first is the nearest.
+
+    Parameters
+    ----------
+    rows : array, (rows, d)
+        x, of any real type.
+    weights : array, (rows,), or None
+        Those of 0 do not count in the first sum. None for ones.
+    points : Points
+    places : Places
+        Is overwritten. It must be of the same points, and sums of the same rows and weights.
+    compiled : bool
+        Use the compiled kernel, which makes no tables.
+
+    Returns
+    -------
+    array, (K, d + 3)
+        The change of S.
+    int
+        The number of rows that have another point now.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> points = Points.of(np.array([[0.0], [4.0]]), np.zeros(1), np.ones(1))
+    >>> rows, places = np.array([[1.0], [3.0]]), Places.unknown(2)
+    >>> reassign(rows, None, points, places)
+    (array([[1., 1., 1., 1.],
+           [1., 1., 3., 9.]]), 2)
+    >>> places.label, places.limit.round(3)
+    (array([0, 1], dtype=int32), array([2., 2.], dtype=float32))
+    """
+    if compiled:
+        if rows.dtype not in (np.float64, np.float32, np.uint8):
+            rows = rows.astype(float)
+        sums = np.zeros((len(points.at), rows.shape[1] + 3))
+        given = np.empty(0) if weights is None else weights
+        at, half, frame = points.padded
+        known = (points.drift, places.label, places.limit)
+        loop = nearest_loops().reassign
+        return sums, loop(rows, given, (at, half, frame, points.rounding), known, sums)
+    old = places.label
+    again = np.flatnonzero(~(places.limit > points.drift[old]))
+    z: Array = (rows[again] - points.centre) / points.scale  # type: ignore[operator]  # (again, d)
+    square = np.einsum("nd,nd->n", z, z)
+    score = points.at @ z.T - points.half_square[:, None]
+    label, each = score.argmax(axis=0), np.arange(len(again))
+    first = score[label, each]
+    score[label, each] = -np.inf
+    gap = _gap(first, score.max(axis=0), square, points)
+    places.limit[again] = np.where(gap > 0, (gap + points.drift[label]) * ROUND_DOWN, -np.inf)
+    changed = label != old[again]
+    again, label = again[changed], label[changed]
+    w = np.ones(len(again)) if weights is None else weights[again]
+    columns = [w > 0, w, *(w * z[changed].T), w * square[changed]]
+    before, k = old[again], len(points.at)
+    gained = np.stack([np.bincount(label, column, k) for column in columns], axis=1)
+    known = before >= 0
+    before = before[known]
+    lost = np.stack([np.bincount(before, column[known], k) for column in columns], axis=1)
+    places.label[again] = label
+    return (gained - lost).astype(float), len(again)
+
+
+def _gap(first: Array, second: Array, square: Array, points: Points) -> Array:
+    """Return how much farther the second is at least than the first, from their scores."""
+    if len(points.at) == 1:
+        return np.full(len(first), np.inf)
+    error = points.rounding * (square + 2 * points.half_square.max())
+    near = np.sqrt(np.maximum(square - 2 * first, 0.0) + error)
+    far = np.sqrt(np.maximum(square - 2 * second, 0.0) + error)
+    # As a difference of squares over the sum: the difference of scores keeps its digits.
+    total = near + far
+    gap: Array = (2 * (first - second) - 2 * error) / np.where(total > 0, total, 1.0)
+    return gap
