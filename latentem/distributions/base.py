@@ -325,6 +325,11 @@ class Distribution(metaclass=_ReadOnlyArrays):
     def check_fit(self) -> None:
         """Raise `Unsuitable` if the bound data leave the distribution without a maximum."""
 
+    @property
+    def checks_fit(self) -> bool:
+        """Whether `check_fit` looks at anything: binding to the data is a pass over them."""
+        return type(self).check_fit is not Distribution.check_fit
+
     def relocate(self, rows: Array) -> Self:
         """Return this distribution with its `vacant` states moved to these values."""
         raise NotImplementedError(type(self).__name__)

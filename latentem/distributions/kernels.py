@@ -58,9 +58,38 @@ class Kernel(abc.ABC):
         return "kernel of its own"
 
     @property
+    def distances(self) -> Distances | None:
+        """What the densities are distances to; None if they are something else."""
+        return None
+
+    @property
     def n_columns(self) -> int:
         """Columns of working arrays a row, for the size of a block."""
         return 0
+
+
+@attrs.frozen(eq=False)
+class Distances:
+    """Log-densities that are a multiple of -|x - m_k|^2, and how their records are taken.
+
+    Under hard assignment the nearest m_k is all that counts, see `latentem.kernels.nearest`. The
+    statistics are z = (x - centre) / scale and |z|^2; of the states in ``own``, those about their
+    own centres in the reference.
+
+    Attributes
+    ----------
+    at : array, (K, d)
+        The m_k, in units of z.
+    exact : tuple of two arrays, (K, d), or None
+        The m_k in the units of x, and what their rounding lost, if z has too few digits of some.
+    reference : object
+    own : array, (K,), or None
+    """
+
+    at: Array
+    exact: tuple[Array, Array] | None
+    reference: Any
+    own: Array | None
 
 
 class Attached(abc.ABC):
@@ -200,21 +229,13 @@ class LinearKernel(Kernel):
 
 @attrs.frozen(eq=False)
 class DistanceKernel(LinearKernel):
-    """A linear kernel of a multiple of -|z - m_k|^2, where z = (x - centre) / scale.
+    """A linear kernel whose log-densities are distances."""
 
-    Its statistics are z and |z|^2. Under hard assignment the nearest m_k is all it takes, see
-    `latentem.kernels.nearest`.
+    to: Distances
 
-    Attributes
-    ----------
-    points : array, (K, d)
-        The m_k.
-    centre, scale : array, (d,)
-    """
-
-    points: Array
-    centre: Array
-    scale: Array
+    @property
+    def distances(self) -> Distances:
+        return self.to
 
 
 @attrs.frozen(eq=False)
@@ -275,6 +296,13 @@ class RecordingKernel(Kernel):
     @property
     def way(self) -> str:
         return f"{self.density.way}; records by {self.recorder.way}"
+
+    @property
+    def distances(self) -> Distances | None:
+        old, new = self.density.distances, self.recorder.distances
+        if old is None or new is None:
+            return None
+        return attrs.evolve(old, reference=new.reference, own=new.own)
 
     def on(self, value: Array) -> Attached:
         return _AttachedRecording(self.density.on(value), self.recorder.on(value))

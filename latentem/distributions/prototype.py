@@ -21,7 +21,7 @@ from latentem.distributions.dissimilarity import (
     unit,
 )
 from latentem.distributions.formulas import Formulas
-from latentem.distributions.kernels import DistanceKernel, Kernel, LinearKernel
+from latentem.distributions.kernels import DistanceKernel, Distances, Kernel, LinearKernel
 from latentem.distributions.prototype_kernel import MemberKernel, ResidualPrototypes
 from latentem.distributions.records import Statistics
 from latentem.distributions.reference import Reference
@@ -285,19 +285,22 @@ class Prototype(ExponentialFamily):
         linear = super().kernel()
         if not isinstance(linear, LinearKernel) or self.reference is None:
             return linear
+        points = self.points(self._known())
+        low = np.zeros_like(points) if self.rounding is None else self.rounding
         within = self._spacing() if self.within is None else self.within
         error = np.finfo(float).eps * self.reference.extent**2 * self.unit_square
         residual = error > LARGEST_ERROR * within
         if not residual.any():
             if self._is_cosine:
                 return linear
-            eta, log_normaliser, reference = linear.eta, linear.log_normaliser, self.reference
-            placed = (self._standard(), reference.centre, reference.scale)
-            return DistanceKernel(self, eta, log_normaliser, *placed)
-        centre = np.where(residual[:, None], self.points(self._known()), self.reference.centre)
-        low = np.zeros_like(centre) if self.rounding is None else self.rounding
-        low = np.where(residual[:, None], low, 0.0)
-        return ResidualPrototypes(linear, self.reference.of_states(centre, low), residual)
+            distances = Distances(self._standard(), None, self.reference, None)
+            return DistanceKernel(self, linear.eta, linear.log_normaliser, distances)
+        centres = np.where(residual[:, None], points, self.reference.centre)
+        reference = self.reference.of_states(centres, np.where(residual[:, None], low, 0.0))
+        if self._is_cosine:
+            return ResidualPrototypes(linear, reference, residual, None)
+        distances = Distances(self._standard(), (points, low), reference, residual)
+        return ResidualPrototypes(linear, reference, residual, distances)
 
     def gapped_kernel(self) -> Kernel:
         return MemberKernel(self)

@@ -11,6 +11,7 @@ import numpy as np
 from latentem.distributions.arrays import Array
 from latentem.distributions.kernels import (
     Attached,
+    Distances,
     Kernel,
     LinearKernel,
     RecordingKernel,
@@ -98,6 +99,11 @@ class ResidualPrototypes(Kernel):
     linear: LinearKernel
     reference: Reference  # centred at the prototypes of these states
     residual: Array  # (K,), which states
+    to: Distances | None  # None for angles
+
+    @property
+    def distances(self) -> Distances | None:
+        return self.to
 
     @property
     def way(self) -> str:

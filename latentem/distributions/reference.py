@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import attrs
 import numpy as np
 
@@ -49,7 +51,8 @@ class Reference:
         observed = None if value.dtype.kind != "f" else ~np.isnan(value)
         if observed is not None and not observed.all():
             return cls._of_observed(value, observed, structure, weights)
-        low, high, centre = _ranges(value, weights)
+        total, high, low = _range(value)
+        centre = total / len(value) if weights is None else (weights / weights.sum()) @ value
         reach = np.maximum(high - centre, centre - low)
         varies = high > low
         # Divided by the reach first, so that squares neither overflow nor underflow.
@@ -128,35 +131,31 @@ class Reference:
         return attrs.evolve(self, centres=centres, low=low, root=root, base=self)
 
 
-#: Rows that are looked at together, column by column.
-BLOCK = 16_384
+def _blocks(value: Array, rows: int = 4096) -> Iterator[tuple[slice, Array]]:
+    """Yield blocks of rows, k-major and in double precision: ``(d, rows)``."""
+    for start in range(0, len(value), rows):
+        block = slice(start, start + rows)
+        yield block, value[block].T.astype(float, order="C")
 
 
-def _ranges(value: Array, weights: Array | None) -> tuple[Array, Array, Array]:
-    """Return the least, the largest and the weighted mean value of each column, ``(d,)``."""
-    lows, highs, sums = [], [], []
-    share = None if weights is None else weights / weights.sum()
-    for start in range(0, len(value), BLOCK):
-        columns = np.ascontiguousarray(value[start : start + BLOCK].T, dtype=float)
-        lows.append(columns.min(axis=1))
-        highs.append(columns.max(axis=1))
-        part = None if share is None else share[start : start + BLOCK]
-        sums.append(columns.sum(axis=1) / len(value) if part is None else columns @ part)
-    return np.min(lows, axis=0), np.max(highs, axis=0), np.sum(sums, axis=0)
+def _range(value: Array) -> tuple[Array, Array, Array]:
+    """Return the sum, the largest and the smallest value of each column."""
+    parts = [(z.sum(axis=1), z.max(axis=1), z.min(axis=1)) for _, z in _blocks(value)]
+    sums, high, low = (np.stack(part) for part in zip(*parts, strict=True))
+    return sums.sum(axis=0), high.max(axis=0), low.min(axis=0)
 
 
 def _mean_square(standard: tuple[Array, Array, Array], weights: Array | None) -> Array:
-    """Return the weighted mean of ((value - centre) / unit)^2."""
+    """Return the weighted mean of ((value - centre) / unit)^2, a block of rows at a time."""
     value, centre, unit = standard
     total = np.zeros(value.shape[1])
-    for start in range(0, len(value), BLOCK):
-        columns = np.subtract(value[start : start + BLOCK].T, centre[:, None], order="C")
-        columns /= unit[:, None]
-        if weights is None:
-            total += np.einsum("dr,dr->d", columns, columns)
-        else:
-            total += np.square(columns) @ weights[start : start + BLOCK]
-    return total / (len(value) if weights is None else weights.sum())
+    for rows, z in _blocks(value):
+        z -= centre[:, None]
+        z /= unit[:, None]
+        np.square(z, out=z)
+        total += z.sum(axis=1) if weights is None else z @ weights[rows]
+    mean: Array = total / (len(value) if weights is None else weights.sum())
+    return mean
 
 
 def squared_distances(z: Array, centres: Array) -> Array:

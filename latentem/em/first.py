@@ -160,9 +160,9 @@ def _check_fit(problem: Problem) -> None:
                 node=node.name,
             )
     for node in problem.model.observed:
-        if node.name not in problem.data.values:
-            continue
         assert node.dist is not None
+        if node.name not in problem.data.values or not node.dist.checks_fit:
+            continue
         try:
             bound(problem.tied_values(node.name), node.dist, problem.whole).check_fit()
         except Unsuitable as error:

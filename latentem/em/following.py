@@ -5,7 +5,8 @@ state they have (see `latentem.kernels.nearest`). The sums over the rows of each
 only by the rows that go from one to another; and with all mass on one state each, F is Q, which is
 a function of these sums,
 
-.. math:: F = \sum_k C_k \cdot S_k, \qquad S_k = \sum_{i : z_i = k} w_i \, (1, T(x_i)),
+.. math:: F = \sum_k \sum_{i : z_i = k} w_i \log p(x_i, k)
+            = \sum_k C_k \cdot S_k, \qquad S_k = \sum_{i : z_i = k} w_i \, (1, T(x_i)),
 
 with the coefficients C of `latentem.em.mixture`.
 """
@@ -15,14 +16,14 @@ from __future__ import annotations
 import numpy as np
 
 from latentem.distributions.arrays import LOG_ZERO, Array
-from latentem.distributions.kernels import DistanceKernel
-from latentem.distributions.records import Counts, StackRecord
+from latentem.distributions.kernels import Distances, Kernel, LinearKernel
+from latentem.distributions.records import Counts, StackRecord, Statistics
 from latentem.em.assign import Assignment, Hard
 from latentem.em.expectation import Expectation
-from latentem.em.mixture import Mixture, is_mixture
+from latentem.em.mixture import is_mixture
 from latentem.em.problem import Problem
 from latentem.em.theta import Theta
-from latentem.kernels.nearest import Places, Points, reassign
+from latentem.kernels.nearest import Places, Points, reassign, residual_sums
 from latentem.parallel import map_blocks
 
 #: Sums are taken afresh when the weight of a state is this much less than it was since they were:
@@ -47,28 +48,29 @@ class Following:
     def expectation(self, theta: Theta, rule: Assignment) -> Expectation:
         """Return the expected statistics under the posterior at theta."""
         problem = self.problem.reduced_for(rule)
-        kernel = _nearest(problem, theta, rule)
-        if kernel is None:
+        kernel = _of_distances(problem, theta, rule)
+        if kernel is None or kernel.distances is None:
             self._assigned = None
             return problem.expectation(theta, rule)
         if self._assigned is None:
-            self._assigned = _Assigned(problem, kernel)
-        sums = self._assigned.sums(kernel)  # (K, 1 + p)
-        coefficients = Mixture.of(theta).stack.coefficients
-        counts = Counts(sums[:, :1])
-        objective = float((coefficients * sums).sum())
-        return Expectation((StackRecord(sums, ()),), (counts,), objective, None)
+            self._assigned = _Assigned(problem, kernel.distances)
+        record = self._assigned.record(kernel.distances)
+        (log_prior,) = theta.latent_tables.values()
+        objective, _ = kernel.expected_log_prob(record)
+        objective += float(log_prior[0] @ record.weight)
+        linear = isinstance(kernel, LinearKernel)
+        sums = np.column_stack([record.weight, record.total])
+        stack = StackRecord(sums, ()) if linear else StackRecord(None, (record,))
+        return Expectation((stack,), (Counts(record.weight[:, None]),), objective, None)
 
 
-def _nearest(problem: Problem, theta: Theta, rule: Assignment) -> DistanceKernel | None:
+def _of_distances(problem: Problem, theta: Theta, rule: Assignment) -> Kernel | None:
     """Return the kernel of a mixture whose rows go to the nearest of some points, else None."""
     if not isinstance(rule, Hard) or not is_mixture(problem.layout, problem.data):
         return None
     (kernel, *others), (log_prior,) = theta.kernels.values(), theta.latent_tables.values()
     alike = (log_prior == log_prior[0, 0]).all() and log_prior[0, 0] > LOG_ZERO
-    if others or not isinstance(kernel, DistanceKernel) or problem.layout.incomplete or not alike:
-        return None
-    return kernel
+    return kernel if alike and not others and not problem.layout.incomplete else None
 
 
 class _Assigned:
@@ -76,48 +78,54 @@ class _Assigned:
 
     The sums are taken afresh, from all rows, when as many rows have changed their states as there
     are, or a state has lost most of its weight: so their rounding error stays what it is in one
-    pass, but for a small factor.
+    pass, but for a small factor. Those about centres of their own are taken every time.
     """
 
-    def __init__(self, problem: Problem, kernel: DistanceKernel) -> None:
+    def __init__(self, problem: Problem, to: Distances) -> None:
         self._data = problem.data
         self._compiled = problem.layout.elimination.compiled
         (self._value,) = problem.data.values.values()
-        self._begin(kernel)
+        self._begin(to)
 
-    def _begin(self, kernel: DistanceKernel) -> None:
-        self._points = Points.of(kernel.points, kernel.centre, kernel.scale)
+    def _begin(self, to: Distances) -> None:
+        self._points = Points.of(to.at, to.reference.centre, to.reference.scale)
         self._places = Places.unknown(self._data.n)
-        self._sums = np.zeros((len(kernel.points), kernel.points.shape[1] + 3))
+        self._sums = np.zeros((len(to.at), to.at.shape[1] + 3))
         self._changes = -self._data.n  # by which all rows get their first state
-        self._largest = np.zeros(len(kernel.points))
+        self._largest = np.zeros(len(to.at))
 
-    def sums(self, kernel: DistanceKernel) -> Array:
-        """Return the sums of each state at other parameters, ``(K, 1 + p)``."""
-        self._points = self._points.moved(kernel.points)
-        self._update()
-        weight = self._sums[:, 1]
-        if self._changes > self._data.n or (LARGEST_FALL * weight < self._largest).any():
-            self._begin(kernel)
-            self._update()
+    def record(self, to: Distances) -> Statistics:
+        """Return the statistics of the rows nearest to each point."""
+        own = self._update(to)
+        fallen = LARGEST_FALL * self._sums[:, 1] < self._largest
+        if self._changes > self._data.n or fallen.any():
+            self._begin(to)
+            own = self._update(to)
         self._largest = np.maximum(self._largest, self._sums[:, 1])
-        return self._sums[:, 1:]
+        total = self._sums[:, 2:]
+        if to.own is not None:
+            total = np.where(to.own[:, None], own, total)
+        return Statistics(self._sums[:, 1], total, 0.0, to.reference)
 
-    def _update(self) -> None:
+    def _update(self, to: Distances) -> Array:
+        """Bring states and sums up to date; return the sums about the states' own centres."""
+        self._points = self._points.moved(to.at, to.exact)
         points, places, weights = self._points, self._places, self._data.weights
 
-        def change(rows: slice) -> tuple[Array, int]:
-            return reassign(
-                self._value[rows],
-                None if weights is None else weights[rows],
-                points,
-                places[rows],
-                compiled=self._compiled,
-            )
+        def change(rows: slice) -> tuple[Array, int, Array | float]:
+            given = self._value[rows], None if weights is None else weights[rows]
+            part, n_changed = reassign(*given, points, places[rows], compiled=self._compiled)
+            if to.own is None:
+                return part, n_changed, 0.0
+            about = to.reference.centres, to.reference.low, to.reference.scale
+            return part, n_changed, residual_sums(*given, places.label[rows], to.own, about)
 
-        cells = len(points.at) + 3 * points.at.shape[1]
+        own = np.zeros((len(to.at), to.at.shape[1] + 1))
+        cells = len(to.at) + 3 * to.at.shape[1]
         block = COMPILED_BLOCK if self._compiled else None
-        for part, n_changed in map_blocks(change, self._data.n, cells, block):
+        for part, n_changed, about_own in map_blocks(change, self._data.n, cells, block):
             self._changes += n_changed
             self._sums = self._sums + part
+            own += about_own
         self._sums[~(self._sums[:, 0] > 0), 1:] = 0.0
+        return own

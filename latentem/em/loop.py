@@ -121,7 +121,13 @@ def _step(following: Following, iteration: int, state: State, rule: Assignment) 
     """Return the state an M-step and an E-step further."""
     problem = following.problem
     # M: each node's maximiser, on its expected statistics.
-    maximum = maximise(problem, state.theta, state.records, state.rule)
+    maximum = maximise(
+        problem,
+        state.theta,
+        state.records,
+        state.rule,
+        lambda finer: following.expectation(finer, state.rule),
+    )
     theta = maximum.theta
     if maximum.records is not state.records:
         terms = problem.q(state.theta, maximum.records)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import attrs
 import numpy as np
 
@@ -9,7 +11,7 @@ from latentem.distributions.arrays import Array
 from latentem.distributions.base import Distribution
 from latentem.distributions.records import Record
 from latentem.em.assign import Assignment
-from latentem.em.expectation import Beliefs
+from latentem.em.expectation import Beliefs, Expectation
 from latentem.em.problem import Problem
 from latentem.em.theta import Theta
 from latentem.parallel import map_blocks
@@ -35,16 +37,22 @@ class Maximum:
 
 
 def maximise(
-    problem: Problem, theta: Theta, records: dict[str, Record], source: Assignment | Beliefs
+    problem: Problem,
+    theta: Theta,
+    records: dict[str, Record],
+    source: Assignment | Beliefs,
+    expect: Callable[[Theta], Expectation] | None = None,
 ) -> Maximum:
     """Return the maximum of Q under the posterior that ``source`` gives at ``theta``.
 
-    Where a state has become too tight for its records they are taken again, to more digits.
+    Where a state has become too tight for its records they are taken again, to more digits, by
+    ``expect`` if that is given.
     """
     new = problem.m_step(theta, records)
     finer = new.finer(theta)
     if finer is not None:
-        records = problem.records(finer, problem.expectation(finer, source))
+        again = problem.expectation(finer, source) if expect is None else expect(finer)
+        records = problem.records(finer, again)
         new = problem.m_step(finer, records)
     new, events = _relocated(problem, theta, new, source)
     return Maximum(new, records, events)

@@ -17,6 +17,7 @@ even faster", SDM 2010, who keeps two bounds where this keeps their difference).
 from __future__ import annotations
 
 from functools import cached_property
+from typing import Any
 
 import attrs
 import numpy as np
@@ -68,29 +69,33 @@ class Points:
         Standardised rows are (x - centre) / scale.
     drift : array, (K,)
         How far they, and the others from them, have moved at most, altogether.
+    exact : tuple of two arrays, (K, d), or None
+        Where they are in the units of x, and what the rounding of that lost. If given, distances
+        that the scores leave in doubt are taken from the residuals x - m.
     """
 
     at: Array
     centre: Array
     scale: Array
     drift: Array
+    exact: tuple[Array, Array] | None = None
 
     @classmethod
     def of(cls, at: Array, centre: Array, scale: Array) -> Points:
         """Take points that have not moved yet."""
         return cls(at, centre, scale, np.zeros(len(at)))
 
-    def moved(self, at: Array) -> Points:
+    def moved(self, at: Array, exact: tuple[Array, Array] | None = None) -> Points:
         """Return them at other places."""
         if len(at) == 1:
-            return attrs.evolve(self, at=at)
+            return attrs.evolve(self, at=at, exact=exact)
         size = np.sqrt(max(np.square(self.at).sum(axis=1).max(), np.square(at).sum(axis=1).max()))
         own = np.sqrt(np.square(at - self.at).sum(axis=1))
         own = np.where(own > 0, own * (1 + 1e-12) + 8 * EPS * size, 0.0)
         first = int(own.argmax())
         others = np.full(len(own), own[first])
         others[first] = np.delete(own, first).max()
-        return attrs.evolve(self, at=at, drift=self.drift + own + others)
+        return attrs.evolve(self, at=at, drift=self.drift + own + others, exact=exact)
 
     @cached_property
     def half_square(self) -> Array:
@@ -98,23 +103,34 @@ class Points:
         half: Array = 0.5 * np.einsum("kd,kd->k", self.at, self.at)
         return half
 
-    @property
-    def rounding(self) -> float:
-        """Bound on the relative error of twice a score, beside |z|^2 and the largest |m|^2."""
-        return 8 * EPS * float(self.at.shape[1] + 4)
+    def rounding(self, eps: float = EPS) -> float:
+        """Return a bound on the error of twice a score, relative to |z|^2 and the largest |m|^2.
+
+        A sum of d products is within (d u) |m| |z| of its value, u = eps / 2; the rest is ample.
+        """
+        return eps * float(self.at.shape[1] + 8)
 
     @cached_property
-    def padded(self) -> tuple[Array, Array, Array]:
-        """Points, halves of squares, and (centre, 1 / scale), in multiples of four for the loops.
+    def for_loops(self) -> tuple[Any, Any, Array, Array]:
+        """What the loops take: the same in single and double precision; units; the exact points.
 
-        A point that is added has the score -inf.
+        In each precision: points, halves of squares, and (the bound of rounding errors, the largest
+        |m|^2, the largest |z|^2 that stays in range). The units are (centre, 1 / scale). Points and
+        columns are multiples of four: a point that is added has the score -inf.
         """
         k, d = self.at.shape
         at = np.zeros((-(-k // 4) * 4, -(-d // 4) * 4))
         at[:k, :d] = self.at
         half = np.full(len(at), np.inf)
         half[:k] = self.half_square
-        return at, half, np.stack([self.centre, 1.0 / self.scale])
+        both = []
+        for real in (np.float32, np.float64):
+            info = np.finfo(real)
+            with np.errstate(over="ignore"):
+                bounds = [self.rounding(float(info.eps)), 2 * half[:k].max(), info.max * 1e-8]
+                both.append(tuple(np.asarray(array, dtype=real) for array in (at, half, bounds)))
+        exact = np.empty((2, 0, d)) if self.exact is None else np.stack(self.exact)
+        return both[0], both[1], np.stack([self.centre, 1.0 / self.scale]), exact
 
 
 def reassign(
@@ -162,14 +178,12 @@ def reassign(
     (array([0, 1], dtype=int32), array([2., 2.], dtype=float32))
     """
     if compiled:
-        if rows.dtype not in (np.float64, np.float32, np.uint8):
-            rows = rows.astype(float)
+        single = np.can_cast(rows.dtype, np.float32)  # without loss: bytes too
+        rows = np.ascontiguousarray(rows, dtype=np.float32 if single else float)
         sums = np.zeros((len(points.at), rows.shape[1] + 3))
         given = np.empty(0) if weights is None else weights
-        at, half, frame = points.padded
         known = (points.drift, places.label, places.limit)
-        loop = nearest_loops().reassign
-        return sums, loop(rows, given, (at, half, frame, points.rounding), known, sums)
+        return sums, nearest_loops().reassign(rows, given, points.for_loops, known, sums)
     old = places.label
     again = np.flatnonzero(~(places.limit > points.drift[old]))
     z: Array = (rows[again] - points.centre) / points.scale  # type: ignore[operator]  # (again, d)
@@ -179,6 +193,9 @@ def reassign(
     first = score[label, each]
     score[label, each] = -np.inf
     gap = _gap(first, score.max(axis=0), square, points)
+    if points.exact is not None:
+        doubtful = np.flatnonzero(~(gap > 0))
+        label[doubtful] = _by_residuals(rows[again[doubtful]], points)
     places.limit[again] = np.where(gap > 0, (gap + points.drift[label]) * ROUND_DOWN, -np.inf)
     changed = label != old[again]
     again, label = again[changed], label[changed]
@@ -197,10 +214,68 @@ def _gap(first: Array, second: Array, square: Array, points: Points) -> Array:
     """Return how much farther the second is at least than the first, from their scores."""
     if len(points.at) == 1:
         return np.full(len(first), np.inf)
-    error = points.rounding * (square + 2 * points.half_square.max())
+    error = points.rounding() * (square + 2 * points.half_square.max())
     near = np.sqrt(np.maximum(square - 2 * first, 0.0) + error)
     far = np.sqrt(np.maximum(square - 2 * second, 0.0) + error)
     # As a difference of squares over the sum: the difference of scores keeps its digits.
     total = near + far
-    gap: Array = (2 * (first - second) - 2 * error) / np.where(total > 0, total, 1.0)
+    gap: Array = 2 * (first - second - error) / np.where(total > 0, total, 1.0)
     return gap
+
+
+def _by_residuals(rows: npt.NDArray[np.generic], points: Points) -> npt.NDArray[np.intp]:
+    """Return the nearest point of each row, from x - m."""
+    assert points.exact is not None
+    distances = [
+        np.square((rows - m - low) / points.scale).sum(axis=1)
+        for m, low in zip(*points.exact, strict=True)
+    ]
+    nearest: npt.NDArray[np.intp] = np.stack(distances).argmin(axis=0)
+    return nearest
+
+
+def residual_sums(
+    rows: npt.NDArray[np.generic],
+    weights: Array | None,
+    label: npt.NDArray[np.int32],
+    states: Array,
+    about: tuple[Array, Array, Array],
+) -> Array:
+    r"""Return the sums over the rows of some states, each about a centre of its own.
+
+    .. math:: S_k = \sum_{i : a_i = k} w_i (y_i, |y_i|^2), \qquad
+              y_i = \left( (x_i - c_k) - l_k \right) / s
+
+    Parameters
+    ----------
+    rows : array, (rows, d)
+    weights : array, (rows,), or None
+    label : array, (rows,)
+        The states of the rows, a.
+    states : array of bool, (K,)
+        Which states; the sums of others are 0.
+    about : tuple of array
+        The centres c and what their rounding lost, l, ``(K, d)``, and the scale s, ``(d,)``.
+
+    Returns
+    -------
+    array, (K, d + 1)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> about = np.array([[1.0], [0.0]]), np.zeros((2, 1)), np.ones(1)
+    >>> rows, label = np.array([[1.5], [7.0]]), np.array([0, 1], dtype=np.int32)
+    >>> residual_sums(rows, None, label, np.array([True, False]), about)
+    array([[0.5 , 0.25],
+           [0.  , 0.  ]])
+    """
+    centres, low, scale = about
+    members = np.flatnonzero(states[label])
+    label = label[members]
+    y: Array = rows[members] - centres[label]  # type: ignore[operator]
+    y -= low[label]
+    y /= scale
+    w = np.ones(len(y)) if weights is None else weights[members]
+    columns = [*(w * y.T), w * np.einsum("nd,nd->n", y, y)]
+    return np.stack([np.bincount(label, c, len(states)) for c in columns], axis=1).astype(float)
