@@ -238,7 +238,9 @@ class Prototype(ExponentialFamily):
 
     def natural_parameters(self) -> tuple[Array, Array]:
         """Return eta and A of -d(x, m) = eta . T(x) - A, which is -s^2 (z.z - 2 m.z + m.m)."""
-        m = self._standard()
+        return self._natural(self._standard())
+
+    def _natural(self, m: Array) -> tuple[Array, Array]:
         ones = np.ones((*m.shape[:-1], 1))
         eta = self.unit_square * np.concatenate([2.0 * m, -ones], axis=-1)
         return eta, self.unit_square * np.square(m).sum(axis=-1)
@@ -282,9 +284,10 @@ class Prototype(ExponentialFamily):
         """Return the linear form, for tight states the residual form; rows for what has neither."""
         if not self._is_linear:
             return MemberKernel(self)
-        linear = super().kernel()
-        if not isinstance(linear, LinearKernel) or self.reference is None:
-            return linear
+        if not self.is_parameterised or self.reference is None:
+            return super().kernel()
+        standard = self._standard()
+        linear = LinearKernel(self, *self._natural(standard))
         points = self.points(self._known())
         low = np.zeros_like(points) if self.rounding is None else self.rounding
         within = self._spacing() if self.within is None else self.within
@@ -293,13 +296,13 @@ class Prototype(ExponentialFamily):
         if not residual.any():
             if self._is_cosine:
                 return linear
-            distances = Distances(self._standard(), None, self.reference, None)
+            distances = Distances(standard, None, self.reference, None)
             return DistanceKernel(self, linear.eta, linear.log_normaliser, distances)
         centres = np.where(residual[:, None], points, self.reference.centre)
         reference = self.reference.of_states(centres, np.where(residual[:, None], low, 0.0))
         if self._is_cosine:
             return ResidualPrototypes(linear, reference, residual, None)
-        distances = Distances(self._standard(), (points, low), reference, residual)
+        distances = Distances(standard, (points, low), reference, residual)
         return ResidualPrototypes(linear, reference, residual, distances)
 
     def gapped_kernel(self) -> Kernel:

@@ -28,6 +28,11 @@ from latentem.kernels.compiled import nearest_loops
 Array = npt.NDArray[np.float64]
 
 EPS = float(np.finfo(float).eps)
+#: The distance between numbers at 1, and the largest |z|^2 that keeps well in range.
+PRECISION = {
+    real: (float(np.finfo(real).eps), float(np.finfo(real).max) * 1e-8)
+    for real in (np.float32, np.float64)
+}
 #: Limits are kept in single precision, rounded down.
 ROUND_DOWN = 1.0 - 2.0**-22
 
@@ -89,13 +94,15 @@ class Points:
         """Return them at other places."""
         if len(at) == 1:
             return attrs.evolve(self, at=at, exact=exact)
-        size = np.sqrt(max(np.square(self.at).sum(axis=1).max(), np.square(at).sum(axis=1).max()))
-        own = np.sqrt(np.square(at - self.at).sum(axis=1))
+        new = Points(at, self.centre, self.scale, self.drift.copy(), exact)
+        size = np.sqrt(2 * max(self.half_square.max(), new.half_square.max()))
+        move = at - self.at
+        own = np.sqrt(np.einsum("kd,kd->k", move, move))
         own = np.where(own > 0, own * (1 + 1e-12) + 8 * EPS * size, 0.0)
-        first = int(own.argmax())
-        others = np.full(len(own), own[first])
-        others[first] = np.delete(own, first).max()
-        return attrs.evolve(self, at=at, drift=self.drift + own + others, exact=exact)
+        second, first = np.sort(own)[-2:]
+        others = np.where(np.arange(len(own)) == own.argmax(), second, first)
+        new.drift[:] = self.drift + own + others
+        return new
 
     @cached_property
     def half_square(self) -> Array:
@@ -124,10 +131,9 @@ class Points:
         half = np.full(len(at), np.inf)
         half[:k] = self.half_square
         both = []
-        for real in (np.float32, np.float64):
-            info = np.finfo(real)
+        for real, (eps, highest) in PRECISION.items():
+            bounds = [self.rounding(eps), 2 * self.half_square.max(), highest]
             with np.errstate(over="ignore"):
-                bounds = [self.rounding(float(info.eps)), 2 * half[:k].max(), info.max * 1e-8]
                 both.append(tuple(np.asarray(array, dtype=real) for array in (at, half, bounds)))
         exact = np.empty((2, 0, d)) if self.exact is None else np.stack(self.exact)
         return both[0], both[1], np.stack([self.centre, 1.0 / self.scale]), exact
@@ -186,6 +192,8 @@ def reassign(
         return sums, nearest_loops().reassign(rows, given, points.for_loops, known, sums)
     old = places.label
     again = np.flatnonzero(~(places.limit > points.drift[old]))
+    if not len(again):
+        return np.zeros((len(points.at), rows.shape[1] + 3)), 0
     z: Array = (rows[again] - points.centre) / points.scale  # type: ignore[operator]  # (again, d)
     square = np.einsum("nd,nd->n", z, z)
     score = points.at @ z.T - points.half_square[:, None]

@@ -151,8 +151,11 @@ def _settle(index: Any, work: Any, data: Any, known: Any, sums: Any) -> int:
 
 
 @numba.njit(**OPTIONS)
-def _pass(data: Any, points: Any, known: Any, sums: Any) -> int:
-    """Look at the rows whose point is not certain any more."""
+def _pass(data: Any, points: Any, known: Any, sums: Any) -> tuple[int, bool]:
+    """Look at the rows whose point is not certain any more.
+
+    Return how many have another one now, and whether all are done.
+    """
     rows, _, frame, _, certain = data
     at = points[0]
     drift, labels, limits = known
@@ -177,17 +180,18 @@ def _pass(data: Any, points: Any, known: Any, sums: Any) -> int:
             for t in range(width):
                 n_settled += work[1, t] > 0.0
             if 2 * n_settled < n_looked:
-                break
+                return n_changed, False
         width = 0
-    return n_changed
+    return n_changed, not certain or n_settled == n_looked
 
 
 def _reassign(rows: Any, weights: Any, points: Any, known: Any, sums: Any) -> int:
     """In single precision where that leaves no doubt, which is most rows; then the others."""
     single, double, frame, exact = points
-    n_changed: int = _pass((rows, weights, frame, exact, True), single, known, sums)
-    n_changed += _pass((rows, weights, frame, exact, False), double, known, sums)
-    return n_changed
+    n_changed, done = _pass((rows, weights, frame, exact, True), single, known, sums)
+    if not done:
+        n_changed += _pass((rows, weights, frame, exact, False), double, known, sums)[0]
+    return int(n_changed)
 
 
 _POINTS = types.Tuple(
