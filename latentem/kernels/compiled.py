@@ -40,9 +40,10 @@ def nearest_loops() -> ModuleType:
 
 @functools.cache
 def _compiled(module: str) -> ModuleType:
-    notice = threading.Timer(
-        1.5, print, ["latentem: compiling kernels, once on this machine ..."], {"file": sys.stderr}
+    sentence = (
+        "latentem: loading compiled kernels; the first time on a machine they are compiled ..."
     )
+    notice = threading.Timer(1.5, print, [sentence], {"file": sys.stderr})
     notice.daemon = True
     notice.start()
     try:
