@@ -27,6 +27,7 @@ from registry import (
 
 import latentem as lem
 from latentem import parallel
+from latentem.em import search
 from latentem.em.assign import Assignment
 from latentem.em.problem import Problem
 from latentem.testing import check_model
@@ -716,6 +717,28 @@ def test_on_many_rows_only_objectives_of_all_rows_are_compared() -> None:
     assert whole.objective == fit.objective
     assert fit.agreement == 1
     assert "chosen on 20,000 rows, 1 followed on all" in fit.starts_line
+
+
+def test_the_best_of_few_rows_goes_on_on_more_and_then_on_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(4_000, 2)) + 3.0 * rng.integers(3, size=(4_000, 1))
+    model = lem.models.gaussian_mixture(3)
+    whole = lem.fit(model, x, seed=0)
+    monkeypatch.setattr(search, "SHORT_ROWS", 100)
+    seen: dict[int, int] = {}
+
+    def watch(step: lem.Step) -> None:
+        rows = step.posterior.n
+        seen[rows] = seen.get(rows, 0) + 1
+
+    fit = lem.fit(model, x, seed=0, on_step=watch)
+    assert list(seen) == [100, 800, 4_000]
+    assert seen[4_000] <= seen[800]
+    assert {start.n_rows for start in fit.starts} == {100, 4_000}
+    assert fit.status is lem.Status.CONVERGED
+    assert fit.log_likelihood == pytest.approx(whole.log_likelihood, abs=0.01)
 
 
 def test_an_interrupt_before_the_first_pass_over_all_rows_keeps_the_best_start(

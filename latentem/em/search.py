@@ -227,7 +227,7 @@ class Search:
         while best.problem is not self.problem:
             rows *= MORE_ROWS
             larger, name = self.problem, "all rows"
-            if MORE_ROWS * rows <= n:
+            if 4 * rows <= n:  # or it would not be worth the while
                 larger, name = self.problem.take(some_rows(self.problem.data, rows, rng)), "more"
             further = self._begin(larger, best.problem.to_model(best.last.theta), rng, name)
             self._advance([further], 0)
