@@ -69,7 +69,7 @@ def kmeans(
     >>> import latentem as lem
     >>> x = np.array([[0.0], [2.0], [10.0], [14.0]])
     >>> fit = lem.fit(lem.models.kmeans(2), x, assign=lem.hard, seed=0)
-    >>> fit.distortion
+    >>> round(fit.distortion, 9)
     10.0
     """
     z = latent("z", Choice(k))
