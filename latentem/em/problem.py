@@ -437,14 +437,14 @@ class Problem:
         }
 
         def block(rows: slice) -> dict[str, float]:
-            data = self.data[rows]
+            data = self.distinct[rows]
             return {
                 name: weighted_sum(_base_measure(family, data, name), data)
                 for name, family in families.items()
             }
 
         totals = dict.fromkeys(families, 0.0)
-        for part in map_blocks(block, self.data.n, cells=2):
+        for part in map_blocks(block, self.distinct.n, cells=2):
             for name, value in part.items():
                 totals[name] += value
         return {name: value for name, value in totals.items() if value != 0.0}
