@@ -139,6 +139,14 @@ def test_log_prob_agrees_with_scipy_far_in_the_tails() -> None:
     np.testing.assert_allclose(poisson.log_prob(counts), expected, rtol=1e-12)
 
 
+def test_counts_below_0_are_no_counts_to_fit_either() -> None:
+    below = np.array([-1.0, -2.0])
+    with pytest.raises(lem.ModelError, match="rate must be finite and not negative"):
+        lem.Poisson().fit(below, np.ones((2, 1)))
+    with pytest.raises(lem.ModelError, match="rate must be finite and not negative"):
+        lem.Independent(lem.Poisson()).fit(below[:, None], np.ones((2, 1)))
+
+
 def test_impossible_values_have_log_probability_minus_infinity_and_stay_impossible() -> None:
     assert lem.Poisson(rate=[0.0]).log_prob(np.array([0, 1]))[:, 0].tolist() == [0.0, -np.inf]
     bernoulli = lem.Bernoulli(probs=[0.0, 1.0]).log_prob(np.array([0, 1]))

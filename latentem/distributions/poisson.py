@@ -113,7 +113,10 @@ class Poisson(ExponentialFamily):
         return -gammaln(value + 1.0)
 
     def from_mean(self, mean: Array, weight: Array) -> Self:
-        return renewed(self, rate=mean[..., 0])
+        rate = mean[..., 0]
+        if rate.min(initial=0.0) < 0:  # of values off the support, which nobody has looked at yet
+            return attrs.evolve(self, rate=rate)
+        return renewed(self, rate=rate)
 
     def pseudo_statistics(self, n_states: int) -> Statistics | None:
         if self.prior is None:
