@@ -684,3 +684,21 @@ def test_check_model_names_the_node_of_a_wrong_plug_in() -> None:
     check_model(
         lem.Model([z, lem.observed("x", Rayleigh(), given=z), nodes[2]]), {"x": X, "y": REAL}
     )
+
+
+class NoNumberAtTheEnd(CountedRayleigh):
+    def log_prob(self, value: Array) -> Array:
+        return np.where(value[:, None] == X.max(), np.nan, super().log_prob(value))
+
+
+@pytest.mark.parametrize("assign", [lem.soft, lem.hard])
+@pytest.mark.parametrize("weighted", [True, False])
+def test_a_density_that_is_no_number_is_refused_even_in_a_row_without_weight(
+    assign: Any, weighted: bool
+) -> None:
+    weights = np.where(np.arange(len(X)) == X.argmax(), 0.0, 1.0) if weighted else None
+    z = lem.latent("z", lem.Categorical(probs=[0.5, 0.5]))
+    x = lem.observed("x", NoNumberAtTheEnd(scale=[1.0, 3.0]), given=z)
+    match = f"Node 'x': NoNumberAtTheEnd.log_prob must be a number .+ nan for row {X.argmax()}"
+    with pytest.raises(lem.ModelError, match=match):
+        lem.fit(lem.Model([z, x]), {"x": X}, weights=weights, assign=assign)

@@ -220,7 +220,8 @@ class Problem:
             objective = np.broadcast_to(objective, data.n)
             impossible = ~((objective > LOG_ZERO / 10) & (objective < np.inf))
             if data.weights is not None:
-                impossible &= data.weights > 0
+                # A row without weight may be impossible; what is no number stays none times 0.
+                impossible &= (data.weights > 0) | ~(objective < np.inf)
             if impossible.any():
                 self._refuse_impossible(theta, data, int(impossible.argmax()), start)
 
