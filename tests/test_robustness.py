@@ -209,6 +209,12 @@ def test_a_fit_annealed_by_a_function_can_be_stored() -> None:
     np.testing.assert_array_equal(copied.predict(), fit.predict())
 
 
+def test_a_stored_fit_holds_its_data_once() -> None:
+    x = np.random.default_rng(0).normal(size=(2_000, 5))
+    fit = lem.fit(lem.models.gaussian_mixture(2), x, seed=0, restarts=1, max_iter=200)
+    assert len(pickle.dumps(fit)) < 1.5 * x.nbytes
+
+
 def test_the_distortion_is_that_of_the_prototypes_whatever_the_latent() -> None:
     fit = lem.fit(mixture(lem.Prototype()), BLOBS, seed=0, assign=lem.hard)
     residuals = BLOBS - fit.model["x"].prototypes[fit.predict()]

@@ -109,7 +109,15 @@ class Fit:
         if known is None and not model.requires_hard:
             known = total_evidence(problem, state.theta)
         return cls(
-            model, state.objective, trace, status, starts, tuple(events), problem, state.rule, known
+            model,
+            state.objective,
+            trace,
+            status,
+            starts,
+            tuple(events),
+            attrs.evolve(problem),  # without what its steps have kept, which is of no more use
+            state.rule,
+            known,
         )
 
     # -- numbers -------------------------------------------------------------------------------
