@@ -200,6 +200,23 @@ def test_which_kernels_run_depends_on_the_size_alone() -> None:
     assert compiled.pays(compiled.FEWEST_CELLS) == compiled.available()
 
 
+def test_statistics_that_depend_on_the_data_alone_are_taken_once() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.gamma(2.0, size=(200, 2)) + 3.0 * rng.integers(2, size=(200, 1))
+    z = lem.latent("z", lem.Categorical(2))
+    model = lem.Model([z, lem.observed("x", (lem.Normal(), lem.Gamma()), given=z)])
+    problem = Problem.of(model, {"x": x})
+    theta = problem.theta(lem.initialize(model, {"x": x}, seed=0))
+    for _ in range(2):
+        expectation = problem.expectation(theta, Soft())
+        ((_, first),) = problem._kept.values()
+        theta = problem.m_step(theta, problem.records(theta, expectation))
+    problem.expectation(theta, Soft())
+    ((_, again),) = problem._kept.values()
+    assert first is not None
+    assert again is first
+
+
 def test_without_the_compiler_all_works() -> None:
     code = (
         "import sys; sys.modules['numba'] = None\n"
@@ -232,5 +249,7 @@ def test_a_plan_says_what_will_run() -> None:
     merged = lem.explain_plan(counts, {"count": rng.poisson(3.0, size=50_000)})
     assert merged.n_distinct < 20
     assert "merged to" in str(merged)
+    many = lem.explain_plan(counts, {"count": rng.poisson(3.0, size=800_000)})
+    assert many.keeps_statistics  # those of the distinct rows
     with pytest.raises(lem.DataError):
         lem.explain_plan(counts, {"count": [-1, 2]})

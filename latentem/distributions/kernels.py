@@ -462,10 +462,17 @@ class Stack:
             and (
                 not isinstance(a, LinearKernel)
                 or not isinstance(b, LinearKernel)
-                or getattr(a.dist, "reference", None) is getattr(b.dist, "reference", None)
+                or _is_same(getattr(a.dist, "reference", None), getattr(b.dist, "reference", None))
             )
             for a, b in pairs
         )
+
+
+def _is_same(a: Any, b: Any) -> bool:
+    """Return whether two points of reference are one; of families side by side each has its own."""
+    if isinstance(a, tuple) and isinstance(b, tuple):
+        return len(a) == len(b) and all(map(_is_same, a, b))
+    return a is b
 
 
 @attrs.frozen(eq=False)

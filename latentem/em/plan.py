@@ -7,6 +7,7 @@ from typing import Any, Self
 import attrs
 import numpy as np
 
+from latentem.em.assign import Soft
 from latentem.em.first import first_theta
 from latentem.em.init import some_rows
 from latentem.em.mixture import is_mixture
@@ -63,7 +64,8 @@ class Plan:
     @classmethod
     def of(cls, problem: Problem, theta: Theta) -> Self:
         """Read off the plan of a problem at some parameters."""
-        layout, n = problem.layout, problem.distinct.n
+        layout, reduced = problem.layout, problem.reduced_for(Soft())
+        n = reduced.data.n
         linear = [s.coefficients for s in theta.stacks if s.coefficients is not None]
         block = min(n, block_rows(theta.cells))
         n_threads = workers(n, theta.cells)
@@ -75,7 +77,7 @@ class Plan:
             "a mixture: one table of states" if mixture else "variable elimination on the graph",
             {name: theta.kernels[name].way for name in names},
             layout.elimination.compiled,
-            all(problem.keeps(stack) for stack in theta.stacks),
+            all(reduced.keeps(stack) for stack in theta.stacks),
             block,
             n_threads,
             8 * block * theta.cells * n_threads,
