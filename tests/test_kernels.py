@@ -251,5 +251,11 @@ def test_a_plan_says_what_will_run() -> None:
     assert "merged to" in str(merged)
     many = lem.explain_plan(counts, {"count": rng.poisson(3.0, size=800_000)})
     assert many.keeps_statistics  # those of the distinct rows
+    nearest = lem.explain_plan(lem.models.kmeans(4), x[:500])
+    assert "rows that cannot change sides" in nearest.posterior
+    assert (nearest.exponentials, nearest.keeps_statistics) == (0, False)
+    known = lem.latent("z", lem.Categorical(probs=np.full(3, 1 / 3)))
+    plug_in = lem.Model([known, lem.observed("x", Laplace(scale=np.arange(1.0, 4.0)), given=known)])
+    assert not lem.explain_plan(plug_in, x[:50, 0]).keeps_statistics
     with pytest.raises(lem.DataError):
         lem.explain_plan(counts, {"count": [-1, 2]})

@@ -35,7 +35,8 @@ class Plan:
     nodes : dict of str to str
         How the densities of each observed node are evaluated, and its statistics taken.
     is_compiled : bool
-        Whether the normalisation is compiled; otherwise it is in NumPy.
+        Whether the normalisation, or the search for the nearest prototype, is compiled; otherwise
+        it is in NumPy.
     keeps_statistics : bool
         Whether the statistics of the rows are kept from step to step.
     block : int
@@ -65,24 +66,32 @@ class Plan:
     def of(cls, problem: Problem, theta: Theta) -> Self:
         """Read off the plan of a problem at some parameters."""
         layout, reduced = problem.layout, problem.reduced_for(Soft())
-        n = reduced.data.n
+        elimination, n = layout.elimination, reduced.data.n
         linear = [s.coefficients for s in theta.stacks if s.coefficients is not None]
         block = min(n, block_rows(theta.cells))
         n_threads = workers(n, theta.cells)
         names = [name for family in layout.observed for name in family.names]
-        mixture = is_mixture(layout, problem.data)
+        hard = bool(problem.model.requires_hard)
+        if hard:
+            posterior = "the best state of each row"
+            if any(theta.kernels[name].distances is not None for name in names):
+                posterior += "; rows that cannot change sides are not looked at again"
+        elif is_mixture(layout, problem.data):
+            posterior = "a mixture: one table of states"
+        else:
+            posterior = "variable elimination on the graph"
         return cls(
             problem.data.n,
             n,
-            "a mixture: one table of states" if mixture else "variable elimination on the graph",
+            posterior,
             {name: theta.kernels[name].way for name in names},
-            layout.elimination.compiled,
-            all(reduced.keeps(stack) for stack in theta.stacks),
+            elimination.compiled,
+            bool(linear) and not hard and all(reduced.keeps(stack) for stack in theta.stacks),
             block,
             n_threads,
             8 * block * theta.cells * n_threads,
             sum(4 * coefficients.size * n for coefficients in linear),
-            n * sum(layout.elimination.cells(b.clique) for b in layout.elimination.buckets),
+            0 if hard else n * sum(elimination.cells(b.clique) for b in elimination.buckets),
         )
 
     def __str__(self) -> str:
@@ -99,7 +108,7 @@ class Plan:
                 ("nodes" if i == 0 else "", f"{name:{width}}  {way}")
                 for i, (name, way) in enumerate(self.nodes.items())
             ),
-            ("normalisation", loop),
+            ("loops", loop),
             ("statistics", kept),
             ("block", f"{self.block:,} rows, {_plural(self.n_threads, 'thread')}"),
             ("memory", f"{self.memory / 2**20:,.1f} MiB of working arrays"),
