@@ -64,13 +64,19 @@ def threads(n: int) -> Iterator[None]:
         _threads.reset(token)
 
 
-def block_rows(cells: int) -> int:
-    """Return the number of rows in a block whose working arrays have ``cells`` columns."""
-    return max(1, min(LARGEST_BLOCK, BLOCK_BYTES // (8 * max(cells, 1))))
+def block_rows(n: int, cells: int, largest: int | None = None) -> int:
+    """Return the number of rows in a block whose working arrays have ``cells`` columns.
+
+    Of several, as many for each of 2 or 4 threads.
+    """
+    if largest is None:
+        largest = max(1, min(LARGEST_BLOCK, BLOCK_BYTES // (8 * max(cells, 1))))
+    n_blocks = -(-n // largest)
+    return n if n_blocks < 2 else -(-n // (-(-n_blocks // 4) * 4))
 
 
 def map_blocks(
-    function: Callable[[slice], T], n: int, cells: int, rows: int | None = None
+    function: Callable[[slice], T], n: int, cells: int, largest: int | None = None
 ) -> Iterator[T]:
     """Yield ``function(rows)`` for the consecutive blocks of n rows, in order.
 
@@ -82,15 +88,15 @@ def map_blocks(
         Number of rows.
     cells : int
         Columns of the working arrays, for the size of a block.
-    rows : int, optional
-        The size of a block, for a function that needs no working arrays of so many rows.
+    largest : int, optional
+        The most rows of a block, for a function that needs no working arrays of so many.
     """
-    rows = block_rows(cells) if rows is None else rows
+    rows = block_rows(n, cells, largest)
     blocks = [slice(start, min(start + rows, n)) for start in range(0, n, rows)]
     if n * cells < SMALLEST_PARALLEL or _blas.controller is None:
         yield from map(function, blocks)
         return
-    n_workers = workers(n, cells)
+    n_workers = min(workers(n, cells), len(blocks))
     with _blas:
         if n_workers < 2:
             yield from map(function, blocks)
@@ -104,7 +110,7 @@ def workers(n: int, cells: int) -> int:
     taken = getattr(_inside, "worker", False)
     if taken or n * cells < SMALLEST_PARALLEL or _blas.controller is None:
         return 1
-    return min(n_threads(), -(-n // block_rows(cells)))
+    return min(n_threads(), -(-n // block_rows(n, cells)))
 
 
 @functools.cache

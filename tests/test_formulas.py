@@ -20,6 +20,7 @@ import latentem as lem
 from latentem.distributions.base import Inputs
 from latentem.distributions.formulas import AND, Formulas
 from latentem.distributions.structure_formulas import SHARED
+from latentem.kernels.expected import statistics_of
 
 Array = lem.Array
 
@@ -271,6 +272,10 @@ def check_statistics(dist: lem.ExponentialFamily, value: Array) -> None:
         code = dist.expected_statistics(value)[0][:, 0]
     else:
         code = dist.statistics(value)
+        if dist.pairs is not None:
+            factors = np.ones((dist.pairs.max() + 1, len(value)))
+            dist.factors_into(factors[1:], value)
+            np.testing.assert_allclose(statistics_of(factors, dist.pairs).T, code, rtol=1e-14)
     for a, b in ((stated, code), (code, stated)):
         a = np.column_stack([np.ones(len(a)), a])
         _, _, rank, _ = np.linalg.lstsq(a, b, rcond=1e-10)

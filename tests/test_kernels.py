@@ -13,12 +13,14 @@ import pytest
 from scipy.special import logsumexp, softmax
 
 import latentem as lem
+from latentem.distributions.arrays import LOG_ZERO
 from latentem.distributions.gaussian_kernel import WhiteningKernel
 from latentem.distributions.kernels import Kernel, LinearKernel
 from latentem.em.assign import Soft
 from latentem.em.mixture import is_mixture
 from latentem.em.problem import Problem
 from latentem.kernels import compiled
+from latentem.kernels.expected import expected_sums
 from latentem.kernels.products import over_rows, sums_over_rows
 from latentem.kernels.softmax import log_normalise
 
@@ -93,6 +95,22 @@ def _models() -> dict[str, tuple[lem.Model, object]]:
     found["gaps"] = lem.Model(several), {**table, "x": gaps}
     found["missing"] = lem.Model(several), {**table, "count": np.where(count > 4, np.nan, count)}
     found["plug-in"] = lem.Model([z, lem.observed("x", Laplace(), given=z)]), x[:, 0]
+    found["lines"] = (
+        lem.Model(
+            [
+                u := lem.covariate("u"),
+                z,
+                lem.observed("x", lem.LinearGaussian(), given=[z, u]),
+                lem.observed("y", lem.LogNormal(), given=z),
+            ]
+        ),
+        {"u": x[:, :2], "x": x[:, 2], "y": np.exp(x[:, 0])},
+    )
+    found["independent gaps"] = (
+        lem.models.gaussian_mixture(3, covariance="diagonal"),
+        gaps,
+    )
+    found["spherical gaps"] = lem.models.gaussian_mixture(3, covariance="spherical"), gaps
     found["student"] = lem.Model([z, lem.observed("x", lem.StudentT(), given=z)]), x
     return found
 
@@ -259,3 +277,42 @@ def test_a_plan_says_what_will_run() -> None:
     assert not lem.explain_plan(plug_in, x[:50, 0]).keeps_statistics
     with pytest.raises(lem.DataError):
         lem.explain_plan(counts, {"count": [-1, 2]})
+
+
+# -- the pass of a mixture over factors of its statistics ------------------------------------------
+
+
+@pytest.mark.parametrize("weighted", BOTH)
+@pytest.mark.parametrize("use", BOTH)
+@pytest.mark.parametrize("n", [1, 255, 256, 1000])
+@pytest.mark.parametrize(("n_states", "columns"), [(1, 1), (2, 1), (3, 2), (4, 5), (9, 3), (6, 12)])
+def test_expected_sums_are_the_formulas(
+    n_states: int, columns: int, n: int, use: bool, weighted: bool
+) -> None:
+    rng = np.random.default_rng(n_states)
+    factors = np.vstack([np.ones(n), rng.normal(size=(columns, n))])
+    products = [(i, j) for i in range(1, columns + 1) for j in range(i, columns + 1)]
+    pairs = np.array([(i, 0) for i in range(columns + 1)] + products)
+    statistics = np.array([factors[a] * factors[b] for a, b in pairs])
+    coefficients = rng.normal(size=(n_states, len(pairs)))
+    weights = rng.integers(3, size=n).astype(float) if weighted else None
+    sums, evidence = expected_sums(coefficients, factors, pairs, weights, compiled=use)
+    table = coefficients @ statistics
+    shares = softmax(table, axis=0) * (1.0 if weights is None else weights)
+    np.testing.assert_allclose(evidence, logsumexp(table, axis=0), rtol=1e-12, atol=1e-12)
+    size = shares @ np.abs(statistics).T
+    assert (np.abs(sums - shares @ statistics.T) <= 1e-12 * size + 1e-15).all()
+    again = expected_sums(coefficients, statistics, None, weights, compiled=use)
+    assert (np.abs(sums - again[0]) <= 1e-12 * size + 1e-15).all()
+    np.testing.assert_allclose(evidence, again[1], rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("use", BOTH)
+def test_states_that_are_impossible_have_no_part_in_the_sums(use: bool) -> None:
+    factors = np.array([[1.0, 1.0, 1.0], [0.0, 1.0, 1.0], [0.0, 0.0, 1.0]])
+    coefficients = np.array([[0.0, LOG_ZERO, 0.0], [0.0, 0.0, LOG_ZERO]])
+    sums, evidence = expected_sums(coefficients, factors, compiled=use)
+    # The first row is half in each, the second in the second, the third in either as likely.
+    assert np.array_equal(sums, [[1.0, 0.5, 0.5], [2.0, 1.5, 0.5]])
+    assert evidence[2] < LOG_ZERO / 10
+    np.testing.assert_allclose(np.exp(evidence[:2]), [2.0, 1.0])

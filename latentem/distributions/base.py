@@ -762,5 +762,17 @@ class ExponentialFamily(Distribution):
         """Write the statistics, k-major, into ``out`` ``(p, rows)``."""
         out[...] = self.statistics(value).T
 
+    @property
+    def pairs(self) -> Array | None:
+        """Places of two factors, ``(p, 2)``, whose product each statistic is; 0 is the factor 1.
+
+        None if the statistics are the factors.
+        """
+        return None
+
+    def factors_into(self, out: Array, value: Array) -> None:
+        """Write the factors but 1, k-major, into ``out`` ``(m, rows)``."""
+        self.statistics_into(out, value)
+
     def kernel(self) -> Kernel:
         return LinearKernel.of(self) if self.is_parameterised else TemplateKernel(self)

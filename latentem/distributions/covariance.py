@@ -74,6 +74,9 @@ class Full(Structure):
     def n_moments(self, d: int) -> int:
         return d * (d + 1) // 2
 
+    def pairs(self, d: int) -> Array:
+        return np.column_stack(upper(d))
+
     def moments_into(self, out: Array, z: Array) -> None:
         start = 0
         for i in range(len(z)):
@@ -139,6 +142,9 @@ class Diagonal(Structure):
     def n_moments(self, d: int) -> int:
         return d
 
+    def pairs(self, d: int) -> Array:
+        return np.column_stack([np.arange(d), np.arange(d)])
+
     def moments_into(self, out: Array, z: Array) -> None:
         np.square(z, out=out)
 
@@ -192,6 +198,9 @@ class Spherical(Structure):
 
     def n_moments(self, d: int) -> int:
         return 1
+
+    def pairs(self, d: int) -> None:
+        return None  # one sum of squares
 
     def moments_into(self, out: Array, z: Array) -> None:
         np.einsum("dr,dr->r", z, z, out=out[0])

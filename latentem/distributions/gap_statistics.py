@@ -40,7 +40,9 @@ from latentem.distributions.gaps import GappedKernel, Patterns, StatisticsOfGaps
 from latentem.distributions.kernels import Attached, AttachedLinear, LinearKernel, Stack
 from latentem.distributions.records import Statistics
 from latentem.distributions.reference import Reference
+from latentem.distributions.structure import Structure
 from latentem.distributions.whitening import LOG_2PI
+from latentem.kernels.expected import columns_and_products, single_factors
 
 if TYPE_CHECKING:
     from latentem.distributions.gaussian import Gaussian
@@ -117,9 +119,31 @@ class GappedColumns(LinearKernel, StatisticsOfGaps):
 
     def statistics_into(self, out: Array, value: Array) -> None:
         d = value.shape[1]
-        z = out[d : 2 * d]
-        np.logical_not(_observed_into(z, value, self.reference), out=out[:d])
-        self.dist.form.moments_into(out[2 * d :], z)  # type: ignore[attr-defined]
+        self._observed_into(out[: 2 * d], value)
+        self._form.moments_into(out[2 * d :], out[d : 2 * d])
+
+    def _observed_into(self, out: Array, value: Array) -> None:
+        """Write which entries are observed, and then these."""
+        d = value.shape[1]
+        np.logical_not(_observed_into(out[d:], value, self.reference), out=out[:d])
+
+    @property
+    def pairs(self) -> Array:
+        d = self.mean.shape[1]
+        columns = self._form.pairs(d)
+        if columns is None:
+            return single_factors(self.n_statistics)
+        return columns_and_products(2 * d, columns + d)
+
+    def factors_into(self, out: Array, value: Array) -> None:
+        d = value.shape[1]
+        self._observed_into(out[: 2 * d], value)
+        if len(out) > 2 * d:  # the moments are no products
+            self._form.moments_into(out[2 * d :], out[d : 2 * d])
+
+    @property
+    def _form(self) -> Structure:
+        return self.dist.form  # type: ignore[attr-defined, no-any-return]
 
     def record_of(self, weight: Array, total: Array) -> Statistics:
         """Return the record, with the expected statistics of what is missing.
@@ -127,7 +151,7 @@ class GappedColumns(LinearKernel, StatisticsOfGaps):
         The base measure takes the entropy of what is missing given the states, so that Q + H is
         the log-likelihood with H the entropy of the latents alone.
         """
-        d, form = self.mean.shape[1], self.dist.form  # type: ignore[attr-defined]
+        d, form = self.mean.shape[1], self._form
         missing = np.maximum(weight[:, None] - total[:, :d], 0.0)
         first = total[:, d : 2 * d] + missing * self.mean
         squares = missing * (np.square(self.mean) + self.variance)

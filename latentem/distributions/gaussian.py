@@ -37,6 +37,7 @@ from latentem.distributions.reference import SMALLEST_SCALE, Reference, squared_
 from latentem.distributions.structure import Eigen
 from latentem.distributions.whitening import LOG_2PI, whiten
 from latentem.errors import DegenerateError, ModelError, Unsuitable
+from latentem.kernels.expected import columns_and_products
 
 # Error allowed in a log-density before a state leaves the statistics form for the residual form.
 LARGEST_ERROR = 1e-8
@@ -384,11 +385,26 @@ class Gaussian(ExponentialFamily):
 
     def statistics_into(self, out: Array, value: Array) -> None:
         d = value.shape[1]
-        if self.reference is None:
-            out[:d] = value.T
-        else:
-            self.reference.standardise_into(out[:d], value)
+        self._standardise_into(out[:d], value)
         self.form.moments_into(out[d:], out[:d])
+
+    def _standardise_into(self, z: Array, value: Array) -> None:
+        if self.reference is None:
+            z[...] = value.T
+        else:
+            self.reference.standardise_into(z, value)
+
+    @property
+    def pairs(self) -> Array | None:
+        d = self.known()[0].shape[-1]
+        columns = self.form.pairs(d)
+        return None if columns is None else columns_and_products(d, columns)
+
+    def factors_into(self, out: Array, value: Array) -> None:
+        d = value.shape[1]
+        self._standardise_into(out[:d], value)
+        if len(out) > d:  # the moments are no products
+            self.form.moments_into(out[d:], out[:d])
 
     def comparable(self, record: Record) -> Record:
         if isinstance(record, Statistics) and isinstance(record.reference, Reference):

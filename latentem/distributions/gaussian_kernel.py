@@ -18,6 +18,7 @@ from latentem.distributions.kernels import (
 )
 from latentem.distributions.records import Statistics
 from latentem.distributions.reference import Reference
+from latentem.kernels.expected import single_factors
 from latentem.kernels.products import over_rows, sums_over_rows
 
 if TYPE_CHECKING:
@@ -155,6 +156,21 @@ class SharedKernel(Kernel):
     def expected_log_prob(self, record: Statistics) -> tuple[float, float]:
         return self.linear.expected_log_prob(record)
 
+    @property
+    def divided(self) -> DividedShared:
+        return DividedShared(self)
+
+    def record_of(self, weight: Array, first: Array, moments: Array) -> Statistics:
+        """Return the record of first moments of states, and second moments of all their rows."""
+        form = self.dist.form
+        # Maximiser and Q take the sum over states, which is exact however the scatter within them
+        # is shared out; each state gets the same, so that its moments are some that rows can have.
+        some = np.where(weight > 0, weight, 1.0)
+        between = form.of_products(first[:, :, None] * first[:, None, :] / some[:, None, None])
+        within = (moments - between.sum(axis=0)) / (weight.sum() or 1.0)
+        total = np.hstack([first, between + weight[:, None] * within])
+        return Statistics(weight, total, 0.0, self.reference)
+
 
 @attrs.frozen(eq=False)
 class _AttachedShared(Attached):
@@ -169,16 +185,57 @@ class _AttachedShared(Attached):
 
     def record(self, weights: Array) -> Statistics:
         sums = sums_over_rows(weights, self.rows[:-1])
-        weight, first = sums[:, 0], sums[:, 1:]
         form = self.kernel.dist.form
         moments = form.weighted_moments(self.rows[1:-1], weights.sum(axis=0))
-        # Maximiser and Q take the sum over states, which is exact however the scatter within them
-        # is shared out; each state gets the same, so that its moments are some that rows can have.
-        some = np.where(weight > 0, weight, 1.0)
-        between = form.of_products(first[:, :, None] * first[:, None, :] / some[:, None, None])
-        within = (moments - between.sum(axis=0)) / (weight.sum() or 1.0)
-        total = np.hstack([first, between + weight[:, None] * within])
-        return Statistics(weight, total, 0.0, self.kernel.reference)
+        return self.kernel.record_of(sums[:, 0], sums[:, 1:], moments)
+
+
+@attrs.frozen(eq=False)
+class Coordinates(LinearKernel):
+    """The part of a shared covariance's log-density that is linear in z; no density by itself."""
+
+    reference: Reference
+
+    @property
+    def pairs(self) -> Array:
+        return single_factors(self.n_statistics)
+
+    def statistics_into(self, out: Array, value: Array) -> None:
+        self.reference.standardise_into(out, value)
+
+    factors_into = statistics_into
+
+
+@attrs.frozen(eq=False)
+class DividedShared:
+    r"""A `SharedKernel` as :math:`-|W z|^2 / 2` and what is linear in z; see `Divided`."""
+
+    kernel: SharedKernel
+
+    @property
+    def linear(self) -> Coordinates:
+        whole, d = self.kernel.linear, len(self.kernel.whitening)
+        return Coordinates(
+            whole.dist, whole.eta[:, :d], whole.log_normaliser, self.kernel.reference
+        )
+
+    @property
+    def basis(self) -> Reference:
+        """The point about which moments are taken."""
+        return self.kernel.reference
+
+    def common_sums(self, value: Array, weights: Array | None) -> Array:
+        """Return the second moments of z."""
+        z = self.kernel.reference.standardise(value)
+        given = np.ones(len(value)) if weights is None else weights
+        return self.kernel.dist.form.weighted_moments(z, given)
+
+    def log_common(self, sums: Array) -> float:
+        precision = self.kernel.whitening.T @ self.kernel.whitening
+        return float(self.kernel.dist.form.coefficients(precision) @ sums)
+
+    def record_of(self, weight: Array, total: Array, sums: Array) -> Statistics:
+        return self.kernel.record_of(weight, total, sums)
 
 
 #: Rows of a whitening matrix that are multiplied together: what is above the diagonal is left out.

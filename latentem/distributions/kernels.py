@@ -8,7 +8,8 @@ contiguous.
 from __future__ import annotations
 
 import abc
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 import numpy as np
@@ -23,6 +24,7 @@ from latentem.distributions.records import (
     plug_in,
 )
 from latentem.errors import ModelError
+from latentem.kernels.expected import single_factors
 from latentem.kernels.products import over_rows, sums_over_rows
 
 if TYPE_CHECKING:
@@ -63,9 +65,40 @@ class Kernel(abc.ABC):
         return None
 
     @property
+    def divided(self) -> Divided | None:
+        """Its densities as what is alike in all states and what differs; None if nothing is."""
+        return None
+
+    @property
     def n_columns(self) -> int:
         """Columns of working arrays a row, for the size of a block."""
         return 0
+
+
+class Divided(Protocol):
+    r"""Log-densities of which a part is the same in all states, :math:`g(x) + \log p_k(x)`.
+
+    That part drops out of the posterior of a mixture. What it adds to the log-likelihood, and what
+    the record needs of the rows whatever their states, are functions of sums over the rows that no
+    parameter changes: the common sums.
+    """
+
+    @property
+    def linear(self) -> LinearKernel:
+        r"""What differs between states, :math:`\log p_k`."""
+
+    @property
+    def basis(self) -> object:
+        """What the common sums depend on; they stay the same while it does."""
+
+    def common_sums(self, value: Array, weights: Array | None) -> Array:
+        """Return the common sums of rows, which add."""
+
+    def log_common(self, sums: Array) -> float:
+        r"""Return :math:`\sum_i w_i \, g(x_i)`, given the common sums."""
+
+    def record_of(self, weight: Array, total: Array, sums: Array) -> Record:
+        """Return the record, given the weights ``(K,)`` and totals of `linear`'s statistics."""
 
 
 @attrs.frozen(eq=False)
@@ -216,6 +249,19 @@ class LinearKernel(Kernel):
         """Write these statistics of each row, ``(p, rows)``."""
         self.dist.statistics_into(out, value)
 
+    @property
+    def pairs(self) -> Array:
+        """Places of the factors of these statistics, ``(p, 2)``, see `latentem.kernels.expected`.
+
+        Counted from 1; 0 is the factor 1.
+        """
+        pairs = self.dist.pairs
+        return single_factors(self.n_statistics) if pairs is None else pairs
+
+    def factors_into(self, out: Array, value: Array) -> None:
+        """Write the factors of each row, ``(m, rows)``."""
+        self.dist.factors_into(out, value)
+
     def record_of(self, weight: Array, total: Array) -> Statistics:
         """Return the record, given the weights ``(K,)`` and the total of these statistics."""
         return Statistics(weight, total, 0.0, getattr(self.dist, "reference", None))
@@ -348,7 +394,7 @@ class _AttachedPresent(Attached):
 # -- stacks: kernels with the same parents, one matrix product for all -------------------------
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, slots=False)
 class Stack:
     """Kernels with the same parents. The statistics of the linear ones stand in one matrix.
 
@@ -363,11 +409,15 @@ class Stack:
     incomplete : tuple of bool
         Whether values of a kernel may be missing.
     coefficients : array, (K, 1 + p), or None
+    factored : bool
+        Whether the matrix is one of the factors of the statistics, which are fewer, see
+        `latentem.kernels.expected`.
     """
 
     kernels: tuple[Kernel, ...]
     incomplete: tuple[bool, ...]
     coefficients: Array | None
+    factored: bool = False
 
     @classmethod
     def of(cls, kernels: tuple[Kernel, ...], incomplete: tuple[bool, ...] | None = None) -> Stack:
@@ -390,18 +440,28 @@ class Stack:
     @property
     def n_columns(self) -> int:
         """Columns of working arrays a row, for the size of a block."""
-        statistics = 1 if self.coefficients is None else self.coefficients.shape[1]
-        return statistics + max(kernel.n_columns for kernel in self.kernels)
+        own = max(kernel.n_columns for kernel in self.kernels)
+        return 1 + sum(self._heights) + own
+
+    @cached_property
+    def _heights(self) -> tuple[int, ...]:
+        """Rows of each linear kernel in the matrix of a block."""
+        heights = []
+        for kernel, gaps in zip(self.kernels, self.incomplete, strict=True):
+            if isinstance(kernel, LinearKernel):
+                own = int(kernel.pairs.max()) if self.factored else kernel.n_statistics
+                heights.append(own + gaps)
+        return tuple(heights)
 
     def on(
         self,
         values: tuple[Array, ...],
         present: tuple[Array | None, ...] | None = None,
-        statistics: Array | None = None,
+        matrix: Array | None = None,
     ) -> AttachedStack:
         """Attach a block of values, one array for each kernel, and masks of those present.
 
-        The matrix of their statistics may be given, if it is known.
+        The matrix of their statistics, or factors, may be given, if it is known.
         """
         present = (None,) * len(values) if present is None else present
         others: list[Attached] = []
@@ -409,31 +469,51 @@ class Stack:
             if not isinstance(kernel, LinearKernel):
                 attached = kernel.on(value)
                 others.append(attached if rows is None else _AttachedPresent(attached, rows))
-        if statistics is None:
-            statistics = self._statistics(values, present)
-        return AttachedStack(self, statistics, tuple(others))
+        if matrix is None:
+            matrix = self._matrix(values, present)
+        return AttachedStack(self, matrix, tuple(others))
 
-    def _statistics(
-        self, values: tuple[Array, ...], present: tuple[Array | None, ...]
-    ) -> Array | None:
-        """Return the matrix of the linear kernels' statistics, ``(1 + p, rows)``."""
+    def _matrix(self, values: tuple[Array, ...], present: tuple[Array | None, ...]) -> Array | None:
+        """Return the matrix of the linear kernels' statistics, or of their factors."""
         if self.coefficients is None:
             return None
-        matrix = np.empty((self.coefficients.shape[1], len(values[0])))
+        matrix = np.empty((1 + sum(self._heights), len(values[0])))
         matrix[0] = 1.0
-        row = 1
+        row, heights = 1, iter(self._heights)
         for kernel, value, rows in zip(self.kernels, values, present, strict=True):
             if not isinstance(kernel, LinearKernel):
                 continue
+            end = row + next(heights)
             if rows is not None:
                 matrix[row] = rows
                 row += 1
-            end = row + kernel.n_statistics
-            kernel.statistics_into(matrix[row:end], value)
+            write = kernel.factors_into if self.factored else kernel.statistics_into
+            write(matrix[row:end], value)
             if rows is not None:
                 matrix[row:end, ~rows] = 0.0
             row = end
         return matrix
+
+    @cached_property
+    def pairs(self) -> Array | None:
+        """Places of the factors of all statistics, ``(1 + p, 2)``; None if not all are linear."""
+        pairs, row = [np.zeros((1, 2), dtype=np.int64)], 1
+        for kernel, gaps in zip(self.kernels, self.incomplete, strict=True):
+            if not isinstance(kernel, LinearKernel):
+                return None
+            if gaps:
+                pairs.append(np.array([[row, 0]]))
+                row += 1
+            own = kernel.pairs
+            pairs.append(np.where(own > 0, own + row - 1, 0))
+            row += int(own.max())
+        return np.concatenate(pairs)
+
+    @property
+    def divided(self) -> Divided | None:
+        """The densities divided into what is alike in all states and what differs, if they are."""
+        alone = len(self.kernels) == 1 and not any(self.incomplete)
+        return self.kernels[0].divided if alone else None
 
     def split(self, record: StackRecord) -> list[Record]:
         """Return the record of each kernel."""
@@ -480,14 +560,20 @@ class AttachedStack:
     """A stack on a block of rows."""
 
     stack: Stack
-    matrix: Array | None  # (1 + p, rows)
+    matrix: Array | None  # (1 + p, rows), or of factors
     others: tuple[Attached, ...]
+
+    @property
+    def pairs(self) -> Array | None:
+        """Places of the factors of the statistics, None if the matrix is one of statistics."""
+        return self.stack.pairs if self.stack.factored else None
 
     def log_density(self) -> Array:
         """Return the sum of the log-densities, ``(K, rows)``, base measures left out."""
         terms = [other.log_density() for other in self.others]
         if self.matrix is not None:
             assert self.stack.coefficients is not None
+            assert not self.stack.factored
             total = over_rows(self.stack.coefficients, self.matrix)
         else:
             total = terms.pop()

@@ -30,6 +30,7 @@ from latentem.distributions.records import Statistics
 from latentem.distributions.reference import SMALLEST_SCALE
 from latentem.distributions.whitening import LOG_2PI, whiten
 from latentem.errors import ModelError, Unsuitable
+from latentem.kernels.expected import columns_and_products
 
 # Error allowed in a log-density before the states leave the statistics form for the residual form.
 LARGEST_ERROR = 1e-8
@@ -335,6 +336,15 @@ class LinearGaussian(NamesCovariates, ExponentialFamily):
         n = value.shape[1]
         self._lines(n).standardise_into(out[:n], value)
         Full().moments_into(out[n:], out[:n])
+
+    @property
+    def pairs(self) -> Array:
+        _, b, _ = self.known()
+        n = b.shape[-1] + b.shape[-2]
+        return columns_and_products(n, Full().pairs(n))
+
+    def factors_into(self, out: Array, value: Array) -> None:
+        self._lines(len(out)).standardise_into(out, self.without_offset(value))
 
     def standard_form(self) -> tuple[Array, Array, Array, Array]:
         """Return intercept and coefficients about the reference, W and log|covariance| / 2."""

@@ -182,6 +182,13 @@ class LogNormal(ExponentialFamily):
     def statistics_into(self, out: Array, value: Array) -> None:
         self.normal.statistics_into(out, _logs(value))
 
+    @property
+    def pairs(self) -> Array | None:
+        return self.normal.pairs
+
+    def factors_into(self, out: Array, value: Array) -> None:
+        self.normal.factors_into(out, _logs(value))
+
     def natural_parameters(self) -> tuple[Array, Array]:
         return self.normal.natural_parameters()
 

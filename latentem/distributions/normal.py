@@ -202,12 +202,19 @@ class Normal(ExponentialFamily):
         return self.gaussian.statistics(value[:, None])
 
     def statistics_into(self, out: Array, value: Array) -> None:
+        self.factors_into(out[:1], value)
+        np.square(out[0], out=out[1])
+
+    @property
+    def pairs(self) -> Array | None:
+        return self.gaussian.pairs
+
+    def factors_into(self, out: Array, value: Array) -> None:
         if self.reference is None:
             out[0] = value
         else:
             np.subtract(value, self.reference.centre, out=out[0])
             out[0] /= self.reference.scale
-        np.square(out[0], out=out[1])
 
     def natural_parameters(self) -> tuple[Array, Array]:
         return self.gaussian.natural_parameters()

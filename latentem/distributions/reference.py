@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import attrs
 import numpy as np
 
 from latentem.distributions.arrays import Array
 from latentem.distributions.covariance import Structure
 from latentem.distributions.records import Statistics
+from latentem.parallel import map_blocks
 
 # Squares of smaller deviations leave the range of float64.
 SMALLEST_SCALE = 1e-150
@@ -51,16 +50,12 @@ class Reference:
         observed = None if value.dtype.kind != "f" else ~np.isnan(value)
         if observed is not None and not observed.all():
             return cls._of_observed(value, observed, structure, weights)
-        total, high, low = _range(value)
-        centre = total / len(value) if weights is None else (weights / weights.sum()) @ value
-        reach = np.maximum(high - centre, centre - low)
-        varies = high > low
-        # Divided by the reach first, so that squares neither overflow nor underflow.
-        unit = np.where(varies, reach, 1.0)
-        spread = np.where(varies, unit * np.sqrt(_mean_square((value, centre, unit), weights)), 0.0)
+        whole = _Moments.of(value, weights)
+        varies, reach = whole.high > whole.low, whole.reach
+        spread = np.where(varies, whole.spread, 0.0)
         scale = structure.common_scale(spread)
         scale = np.where(scale > SMALLEST_SCALE, scale, 1.0)
-        return cls(centre, scale, spread, float(np.max(reach / scale, initial=1.0)))
+        return cls(whole.mean, scale, spread, float(np.max(reach / scale, initial=1.0)))
 
     @classmethod
     def _of_observed(
@@ -131,31 +126,56 @@ class Reference:
         return attrs.evolve(self, centres=centres, low=low, root=root, base=self)
 
 
-def _blocks(value: Array, rows: int = 4096) -> Iterator[tuple[slice, Array]]:
-    """Yield blocks of rows, k-major and in double precision: ``(d, rows)``."""
-    for start in range(0, len(value), rows):
-        block = slice(start, start + rows)
-        yield block, value[block].T.astype(float, order="C")
+@attrs.frozen(eq=False)
+class _Moments:
+    """Weight, mean, standard deviation and range of columns, ``(d,)``; those of several blocks."""
 
+    weight: float
+    mean: Array
+    spread: Array
+    high: Array
+    low: Array
 
-def _range(value: Array) -> tuple[Array, Array, Array]:
-    """Return the sum, the largest and the smallest value of each column."""
-    parts = [(z.sum(axis=1), z.max(axis=1), z.min(axis=1)) for _, z in _blocks(value)]
-    sums, high, low = (np.stack(part) for part in zip(*parts, strict=True))
-    return sums.sum(axis=0), high.max(axis=0), low.min(axis=0)
+    @property
+    def reach(self) -> Array:
+        """The largest distance from the mean."""
+        reach: Array = np.maximum(self.high - self.mean, self.mean - self.low)
+        return reach
 
+    @classmethod
+    def of(cls, value: Array, weights: Array | None) -> _Moments:
+        """Return those of weighted rows ``(n, d)``."""
 
-def _mean_square(standard: tuple[Array, Array, Array], weights: Array | None) -> Array:
-    """Return the weighted mean of ((value - centre) / unit)^2, a block of rows at a time."""
-    value, centre, unit = standard
-    total = np.zeros(value.shape[1])
-    for rows, z in _blocks(value):
-        z -= centre[:, None]
+        def block(rows: slice) -> _Moments:
+            return cls._of_block(value[rows], None if weights is None else weights[rows])
+
+        parts = list(map_blocks(block, len(value), 3 * value.shape[1]))
+        return cls._joined(parts)
+
+    @classmethod
+    def _of_block(cls, value: Array, weights: Array | None) -> _Moments:
+        z = value.T.astype(float, order="C")
+        weight = float(len(value) if weights is None else weights.sum())
+        share = np.full(len(value), 1.0 / weight) if weights is None else weights / weight
+        first = cls(weight, z @ share, np.zeros(len(z)), z.max(axis=1), z.min(axis=1))
+        # Divided by the reach first, so that squares neither overflow nor underflow.
+        unit = np.where(first.reach > 0, first.reach, 1.0)
+        z -= first.mean[:, None]
         z /= unit[:, None]
-        np.square(z, out=z)
-        total += z.sum(axis=1) if weights is None else z @ weights[rows]
-    mean: Array = total / (len(value) if weights is None else weights.sum())
-    return mean
+        return attrs.evolve(first, spread=unit * np.sqrt(np.square(z, out=z) @ share))
+
+    @classmethod
+    def _joined(cls, parts: list[_Moments]) -> _Moments:
+        weights = np.array([part.weight for part in parts])
+        mean, spread, high, low = (
+            np.stack([getattr(part, name) for part in parts])
+            for name in ("mean", "spread", "high", "low")
+        )
+        share = weights / weights.sum()
+        whole = cls(weights.sum(), share @ mean, spread[0], high.max(axis=0), low.min(axis=0))
+        unit = np.where(whole.reach > 0, whole.reach, 1.0)
+        square = share @ (np.square(spread / unit) + np.square((mean - whole.mean) / unit))
+        return attrs.evolve(whole, spread=unit * np.sqrt(square))
 
 
 def squared_distances(z: Array, centres: Array) -> Array:

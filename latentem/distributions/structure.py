@@ -101,6 +101,10 @@ class Structure(abc.ABC):
         """Return q, the number of second moments needed: as many as one matrix has parameters."""
 
     @abc.abstractmethod
+    def pairs(self, d: int) -> Array | None:
+        """Return the two columns, from 0, whose product each moment is, ``(q, 2)``; else None."""
+
+    @abc.abstractmethod
     def moments_into(self, out: Array, z: Array) -> None:
         """Write the second moments of each column of z ``(d, rows)`` into out ``(q, rows)``."""
 

@@ -23,12 +23,14 @@ import numpy as np
 
 from latentem.data import Data, weighted_sum
 from latentem.distributions.arrays import LOG_ZERO, Array
-from latentem.distributions.kernels import AttachedStack, Stack
-from latentem.distributions.records import Counts
+from latentem.distributions.kernels import AttachedStack, Divided, Stack
+from latentem.distributions.records import Counts, StackRecord
+from latentem.em.assign import Hard, Soft
 from latentem.em.expectation import Expectation
 from latentem.em.layout import Family, Layout
 from latentem.em.theta import Theta
 from latentem.inference.elimination import first_maximum
+from latentem.kernels.expected import expected_sums
 from latentem.kernels.softmax import log_normalise
 
 
@@ -48,26 +50,48 @@ class Mixture:
     ----------
     stack : Stack
         The kernels of the observed nodes, the log prior within the coefficients.
+    n_states : int
+        K.
     log_prior : array, (K, 1), or None
         The log prior, if no kernel has coefficients.
     compiled : bool
         Whether to use compiled kernels.
+    divided : Divided or None
+        A density of which a part is the same in all states, the rest of which is `stack`.
     """
 
     stack: Stack
+    n_states: int
     log_prior: Array | None
     compiled: bool
+    divided: Divided | None = None
 
     @classmethod
-    def of(cls, theta: Theta) -> Self:
+    def of(cls, theta: Theta, rule: Soft | Hard) -> Self:
+        """Make parameters ready for passes under a rule."""
         (stack,), (table,) = theta.stacks, theta.latent_tables.values()
         log_prior = np.maximum(table, LOG_ZERO).T  # (K, 1)
         compiled = theta.layout.elimination.compiled
+        divided = stack.divided if compiled and not rule.is_hard else None
+        if divided is not None:
+            stack = Stack.of((divided.linear,))
         if stack.coefficients is None or len(stack.coefficients) != len(log_prior):
-            return cls(stack, log_prior, compiled)
+            return cls(stack, len(log_prior), log_prior, compiled)
         coefficients = stack.coefficients.copy()
         coefficients[:, :1] += log_prior
-        return cls(attrs.evolve(stack, coefficients=coefficients), None, compiled)
+        factored = compiled and not rule.is_hard and stack.pairs is not None
+        stack = attrs.evolve(stack, coefficients=coefficients, factored=factored)
+        return cls(stack, len(log_prior), None, compiled, divided)
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether the densities are one product with the statistics."""
+        return self.log_prior is None and self.stack.pairs is not None
+
+    @property
+    def cells(self) -> int:
+        """Columns of the working arrays of a block of rows."""
+        return self.n_states + self.stack.n_columns
 
     def expect(
         self, data: Data, observed: Family, attached: AttachedStack
@@ -76,14 +100,28 @@ class Mixture:
 
         ``attached`` is `stack` on these rows.
         """
-        table = self._log_joint(observed, attached)
-        evidence = log_normalise(table, compiled=self.compiled)
-        if data.weights is not None:
-            table *= data.weights
-        record = attached.record(table)
-        counts = table.sum(axis=1) if record.sums is None else record.sums[:, 0]
+        if self.is_linear and attached.matrix is not None and self.stack.coefficients is not None:
+            given = self.stack.coefficients, attached.matrix, attached.pairs, data.weights
+            sums, evidence = expected_sums(*given, compiled=self.compiled)
+            record, counts = StackRecord(sums, ()), sums[:, 0]
+        else:
+            table = self._log_joint(observed, attached)
+            evidence = log_normalise(table, compiled=self.compiled)
+            if data.weights is not None:
+                table *= data.weights
+            record = attached.record(table)
+            counts = table.sum(axis=1) if record.sums is None else record.sums[:, 0]
         total = weighted_sum(evidence, data)
         return Expectation((record,), (Counts(counts[:, None]),), total, total), evidence
+
+    def completed(self, expectation: Expectation, common_sums: Array) -> Expectation:
+        """Return that of all rows with what is the same in all states; see `Divided`."""
+        assert self.divided is not None
+        (record,) = expectation.stacks
+        assert record.sums is not None
+        own = self.divided.record_of(record.sums[:, 0], record.sums[:, 1:], common_sums)
+        total = expectation.objective + self.divided.log_common(common_sums)
+        return Expectation((StackRecord(None, (own,)),), expectation.counts, total, total)
 
     def assign(
         self, data: Data, observed: Family, attached: AttachedStack

@@ -68,7 +68,7 @@ class Plan:
         layout, reduced = problem.layout, problem.reduced_for(Soft())
         elimination, n = layout.elimination, reduced.data.n
         linear = [s.coefficients for s in theta.stacks if s.coefficients is not None]
-        block = min(n, block_rows(theta.cells))
+        block = block_rows(n, theta.cells)
         n_threads = workers(n, theta.cells)
         names = [name for family in layout.observed for name in family.names]
         hard = bool(problem.model.requires_hard)

@@ -12,8 +12,11 @@ hands each node its part; Q at any θ is read off the record without touching th
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Callable, Container, Sequence
 from functools import cached_property
+from typing import Any
 
 import attrs
 import numpy as np
@@ -22,7 +25,7 @@ from latentem import data as binding
 from latentem.data import Data, is_certain, weighted_sum
 from latentem.distributions.arrays import LOG_ZERO, Array
 from latentem.distributions.base import Distribution, ExponentialFamily
-from latentem.distributions.kernels import AttachedStack, Stack
+from latentem.distributions.kernels import AttachedStack, Divided, Stack
 from latentem.distributions.records import Choices, Counts, Record, Rows, StackRecord
 from latentem.em.assign import Assignment, Hard, Soft
 from latentem.em.expectation import Beliefs, Block, Expectation, Term
@@ -106,7 +109,7 @@ class Problem:
         if isinstance(source, Assignment) and self.reduced_for(source) is not self:
             return self.reduced_for(source).expectation(theta, source)
         if isinstance(source, Soft | Hard) and is_mixture(self.layout, self.data):
-            return self._sum(self._mixture_pass(theta, source), theta)
+            return self._mixture_expectation(theta, source)
 
         def expect(rows: slice) -> Expectation:
             block = self.block(theta, rows, source)
@@ -120,11 +123,11 @@ class Problem:
                 None if evidence is None else weighted_sum(evidence, data),
             )
 
-        return self._sum(expect, theta)
+        return self._sum(expect, theta.cells)
 
-    def _mixture_pass(self, theta: Theta, rule: Soft | Hard) -> Callable[[slice], Expectation]:
-        """Return the E-step of a mixture on a block of rows."""
-        mixture = Mixture.of(theta)
+    def _mixture_expectation(self, theta: Theta, rule: Soft | Hard) -> Expectation:
+        """Return the expected statistics of a mixture."""
+        mixture = Mixture.of(theta, rule)
         pass_over = mixture.assign if rule.is_hard else mixture.expect
         (family,) = self.layout.observed
 
@@ -135,11 +138,29 @@ class Problem:
             self._check_possible(theta, data, objective, rows.start)
             return expectation
 
-        return expect
+        total = self._sum(expect, mixture.cells)
+        if mixture.divided is None:
+            return total
+        return mixture.completed(total, self._common_sums(mixture.divided))
 
-    def _sum(self, expect: Callable[[slice], Expectation], theta: Theta) -> Expectation:
+    def _common_sums(self, divided: Divided) -> Array:
+        """Return the common sums of all rows, which are taken once."""
+        known, sums = self._kept.get("common sums", (None, None))
+        if known is divided.basis and sums is not None:
+            return sums
+        (value,), weights = self.data.values.values(), self.data.weights
+
+        def block(rows: slice) -> Array:
+            return divided.common_sums(value[rows], None if weights is None else weights[rows])
+
+        parts = map_blocks(block, self.data.n, divided.linear.n_statistics)
+        total = functools.reduce(operator.add, parts)
+        self._kept["common sums"] = divided.basis, total
+        return total
+
+    def _sum(self, expect: Callable[[slice], Expectation], cells: int) -> Expectation:
         """Return the sum of the expectations of all blocks of rows."""
-        parts = map_blocks(expect, self.data.n, theta.cells)
+        parts = map_blocks(expect, self.data.n, cells)
         total = next(parts)
         for part in parts:
             total = total + part
@@ -236,16 +257,16 @@ class Problem:
 
     def _on(self, stack: Stack, family: Family, data: Data, rows: slice) -> AttachedStack:
         """Return a stack of kernels on a block of data; what few statistics there are is kept."""
-        place = (family.names, rows.start, rows.stop)
-        known, statistics = self._kept.get(place, (None, None))
+        place = (family.names, rows.start, rows.stop, stack.factored)
+        known, matrix = self._kept.get(place, (None, None))
         if known is not None and not stack.same_statistics(known):
-            statistics = None
+            matrix = None
         attached = stack.on(
             tuple(data.argument(name) for name in family.names),
             tuple(data.present(name) for name in family.names),
-            statistics,
+            matrix,
         )
-        if statistics is None and self.keeps(stack):
+        if matrix is None and self.keeps(stack):
             self._kept[place] = stack, attached.matrix
         return attached
 
@@ -254,8 +275,8 @@ class Problem:
         return self.data.n * stack.n_columns <= MOST_KEPT
 
     @cached_property
-    def _kept(self) -> dict[object, tuple[Stack, Array | None]]:
-        """The statistics of blocks of rows, with the stack that made them."""
+    def _kept(self) -> dict[object, tuple[Any, Array | None]]:
+        """Statistics of blocks of rows with the stack that made them, and common sums."""
         return {}
 
     def _factors(self, theta: Theta, data: Data, attached: Sequence[AttachedStack]) -> list[Factor]:

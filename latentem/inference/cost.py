@@ -62,7 +62,7 @@ class Cost:
                 clique = tuple(parent.name for parent in model.discrete_parents(node.name))
                 cells, child = combinations, node.name
             tables.append(combinations)
-        rows = min(n, block_rows(cells))
+        rows = block_rows(n, cells)
         return cls(
             tuple(bucket.variable for bucket in elimination.buckets),
             tuple(bucket.clique for bucket in elimination.buckets),

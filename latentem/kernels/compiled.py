@@ -33,6 +33,11 @@ def loops() -> ModuleType:
     return _compiled("latentem.kernels.loops")
 
 
+def expected_loops() -> ModuleType:
+    """Return those of `latentem.kernels.expected`, likewise."""
+    return _compiled("latentem.kernels.expected_loops")
+
+
 def nearest_loops() -> ModuleType:
     """Return those of `latentem.kernels.nearest`, likewise."""
     return _compiled("latentem.kernels.nearest_loops")

@@ -82,6 +82,41 @@ def _exp(x: float) -> float:
     return 0.0 if x < SMALLEST_EXPONENT else series * power
 
 
+@numba.njit(**OPTIONS)
+def exponentials(table: Any, place: tuple[int, int, int], highest: Any, sums: Any) -> None:
+    """Do what `latentem.kernels.softmax` says to a part of a table, but for the division.
+
+    The part is its first k rows, from a start to an end, ``(k, start, end)``; ``highest`` and
+    ``sums``, ``(end - start,)``, get m and s. (Rows of arrays are cut one by one: else their stride
+    would not be known to be 1.)
+    """
+    n_states, start, end = place
+    width = end - start
+    highest[:] = table[0, start:end]
+    for k in range(1, n_states):
+        row = table[k, start:end]
+        for t in range(width):
+            highest[t] = row[t] if row[t] > highest[t] else highest[t]
+    for t in range(width):
+        highest[t] = highest[t] if abs(highest[t]) < np.inf else 0.0
+        sums[t] = 0.0
+    for k in range(n_states):
+        row = table[k, start:end]
+        for t in range(width):
+            row[t] = _exp(row[t] - highest[t])
+            sums[t] += row[t]
+
+
+@numba.njit(**OPTIONS)
+def multiply(table: Any, place: tuple[int, int, int], by: Any) -> None:
+    """Multiply a part of a table, said likewise, by numbers of the columns."""
+    n_states, start, end = place
+    for k in range(n_states):
+        row = table[k, start:end]
+        for t in range(end - start):
+            row[t] *= by[t]
+
+
 @numba.njit(types.void(TABLE, ROW, ROW), **OPTIONS)
 def normalise(table: Any, peak: Any, total: Any) -> None:
     """Do what `latentem.kernels.softmax` says, but for the logarithm of the sums."""
@@ -89,24 +124,8 @@ def normalise(table: Any, peak: Any, total: Any) -> None:
     inverse = np.empty(TILE)
     for start in range(0, n, TILE):
         end = min(start + TILE, n)
-        width = end - start
-        highest, sums = peak[start:end], total[start:end]
-        highest[:] = table[0, start:end]
-        for k in range(1, n_states):
-            row = table[k, start:end]
-            for t in range(width):
-                highest[t] = row[t] if row[t] > highest[t] else highest[t]
-        for t in range(width):
-            highest[t] = highest[t] if abs(highest[t]) < np.inf else 0.0
-            sums[t] = 0.0
-        for k in range(n_states):
-            row = table[k, start:end]
-            for t in range(width):
-                row[t] = _exp(row[t] - highest[t])
-                sums[t] += row[t]
-        for t in range(width):
+        sums = total[start:end]
+        exponentials(table, (n_states, start, end), peak[start:end], sums)
+        for t in range(end - start):
             inverse[t] = 1.0 / sums[t] if sums[t] > 0.0 else 1.0
-        for k in range(n_states):
-            row = table[k, start:end]
-            for t in range(width):
-                row[t] *= inverse[t]
+        multiply(table, (n_states, start, end), inverse)

@@ -1,0 +1,120 @@
+r"""The E-step of a mixture on a block of rows: densities, posterior and expected statistics.
+
+.. math::
+    L &= C \, T, && C = (\log \pi_k - A(\eta_k), \; \eta_k), \quad T = (1, T(x_i)) \\
+    r_{ki} &= \exp L_{ki} / \textstyle\sum_j \exp L_{ji}, &&
+        \log p(x_i) = \log \textstyle\sum_j \exp L_{ji} \\
+    S &= R \, T^\top, && R = (w_i \, r_{ki}).
+
+Each statistic is a product of two factors, :math:`T_j = F_{a_j} F_{b_j}`, of which the first,
+:math:`F_0`, is 1: so are the second moments of a Gaussian, and a statistic that is no product is
+one with 1. The compiled kernel is given the factors, which are fewer, and never stores T.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from latentem.kernels.compiled import expected_loops
+from latentem.kernels.products import over_rows, sums_over_rows
+from latentem.kernels.softmax import log_normalise
+
+Array = npt.NDArray[np.float64]
+Pairs = npt.NDArray[np.int64]
+
+
+def statistics_of(factors: Array, pairs: Pairs) -> Array:
+    r"""Return the statistics, T, ``(p, rows)``.
+
+    Parameters
+    ----------
+    factors : array, (m, rows)
+        The first row is 1.
+    pairs : array of int, (p, 2)
+        Places of the factors of each statistic.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> statistics_of(np.array([[1.0, 1.0], [3.0, 4.0]]), np.array([[0, 0], [1, 0], [1, 1]]))
+    array([[ 1.,  1.],
+           [ 3.,  4.],
+           [ 9., 16.]])
+    """
+    statistics: Array = factors[pairs[:, 0]]
+    products = np.flatnonzero(pairs[:, 1])
+    statistics[products] *= factors[pairs[products, 1]]
+    return statistics
+
+
+def single_factors(p: int) -> Pairs:
+    """Return the pairs of p statistics that are the factors themselves."""
+    return np.column_stack([np.arange(1, p + 1), np.zeros(p, dtype=np.int64)])
+
+
+def columns_and_products(d: int, columns: Pairs) -> Pairs:
+    """Return the pairs of d factors by themselves and then of products of two of them.
+
+    ``columns`` ``(q, 2)`` says, from 0, of which.
+    """
+    return np.concatenate([single_factors(d), columns + 1])
+
+
+def expected_sums(
+    coefficients: Array,
+    factors: Array,
+    pairs: Pairs | None = None,
+    weights: Array | None = None,
+    *,
+    compiled: bool = False,
+) -> tuple[Array, Array]:
+    """Return the expected statistics S of the rows, and log p(x) of each.
+
+    Parameters
+    ----------
+    coefficients : array, (K, p)
+        C.
+    factors : array, (m, rows)
+        F.
+    pairs : array of int, (p, 2), optional
+        a and b; by default the factors are the statistics.
+    weights : array, (rows,), optional
+        The weights of the rows; ones by default.
+    compiled : bool
+        Use the compiled kernel, one pass over the factors.
+
+    Returns
+    -------
+    array, (K, p)
+    array, (rows,)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> factors, pairs = np.array([[1.0, 1.0], [0.0, 2.0]]), np.array([[0, 0], [1, 0]])
+    >>> sums, evidence = expected_sums(np.log([[0.5, 1.0], [0.5, 3.0]]), factors, pairs)
+    >>> sums, np.exp(evidence)
+    (array([[0.6, 0.2],
+           [1.4, 1.8]]), array([1., 5.]))
+    """
+    if not compiled:
+        statistics = factors if pairs is None else statistics_of(factors, pairs)
+        table = over_rows(coefficients, statistics)
+        evidence = log_normalise(table)
+        if weights is not None:
+            table *= weights
+        return sums_over_rows(table, statistics), evidence
+    k, p = coefficients.shape
+    if pairs is None:
+        pairs = np.column_stack([np.arange(p), np.zeros(p, dtype=np.int64)])
+    # Filled up to multiples of four, which the kernel takes together.
+    filled, sums = np.zeros((2, -(-k // 4) * 4, -(-p // 4) * 4))
+    filled[:k, :p] = coefficients
+    peak, total = np.empty((2, factors.shape[1]))
+    given = np.empty(0) if weights is None else weights
+    expected_loops().expected_sums(filled, factors, pairs, given, k, (peak, total), sums)
+    with np.errstate(divide="ignore"):
+        evidence = np.log(total)
+    evidence += peak
+    return sums[:k, :p], evidence

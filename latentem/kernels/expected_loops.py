@@ -1,0 +1,118 @@
+"""The compiled kernel of `latentem.kernels.expected`, whose formulas it follows.
+
+A tile of rows goes through all of them before the next, so that its statistics and its table of
+states stay in a core's caches and are never stored. In the products four states and four statistics
+are taken together: a number loaded is used four times.
+"""
+
+# mypy: disable-error-code="untyped-decorator,call-arg,no-untyped-call"
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+from numba import int64, types
+
+from latentem.kernels.loops import OPTIONS, ROW, TABLE, TILE, exponentials, multiply
+
+
+@numba.njit(**OPTIONS)
+def _statistics(factors: Any, pairs: Any, start: int, end: int, tile: Any) -> None:
+    """Write T."""
+    width = end - start
+    for j in range(len(pairs)):
+        a, b = pairs[j]
+        row, one, other = tile[j, :width], factors[a, start:end], factors[b, start:end]
+        if b == 0:  # ones
+            row[:] = one
+            continue
+        for t in range(width):
+            row[t] = one[t] * other[t]
+
+
+@numba.njit(**OPTIONS)
+def _product(c: Any, tile: Any, width: int, table: Any) -> None:
+    """Write L = C T."""
+    for k in range(0, c.shape[0], 4):
+        l0, l1 = table[k, :width], table[k + 1, :width]
+        l2, l3 = table[k + 2, :width], table[k + 3, :width]
+        for t in range(width):
+            l0[t], l1[t], l2[t], l3[t] = 0.0, 0.0, 0.0, 0.0
+        for j in range(0, c.shape[1], 4):
+            row0, row1 = tile[j, :width], tile[j + 1, :width]
+            row2, row3 = tile[j + 2, :width], tile[j + 3, :width]
+            a0, a1, a2, a3 = c[k, j], c[k, j + 1], c[k, j + 2], c[k, j + 3]
+            b0, b1, b2, b3 = c[k + 1, j], c[k + 1, j + 1], c[k + 1, j + 2], c[k + 1, j + 3]
+            d0, d1, d2, d3 = c[k + 2, j], c[k + 2, j + 1], c[k + 2, j + 2], c[k + 2, j + 3]
+            e0, e1, e2, e3 = c[k + 3, j], c[k + 3, j + 1], c[k + 3, j + 2], c[k + 3, j + 3]
+            for t in range(width):
+                x0, x1, x2, x3 = row0[t], row1[t], row2[t], row3[t]
+                # Not "+=": from left to right, each product is one instruction with its sum.
+                l0[t] = l0[t] + a0 * x0 + a1 * x1 + a2 * x2 + a3 * x3
+                l1[t] = l1[t] + b0 * x0 + b1 * x1 + b2 * x2 + b3 * x3
+                l2[t] = l2[t] + d0 * x0 + d1 * x1 + d2 * x2 + d3 * x3
+                l3[t] = l3[t] + e0 * x0 + e1 * x1 + e2 * x2 + e3 * x3
+
+
+@numba.njit(**OPTIONS)
+def _add_sums(table: Any, tile: Any, width: int, sums: Any) -> None:
+    """Add R T' to S."""
+    for k in range(0, sums.shape[0], 4):
+        r0, r1 = table[k, :width], table[k + 1, :width]
+        r2, r3 = table[k + 2, :width], table[k + 3, :width]
+        for j in range(0, sums.shape[1], 4):
+            row0, row1 = tile[j, :width], tile[j + 1, :width]
+            row2, row3 = tile[j + 2, :width], tile[j + 3, :width]
+            a0 = a1 = a2 = a3 = b0 = b1 = b2 = b3 = 0.0
+            d0 = d1 = d2 = d3 = e0 = e1 = e2 = e3 = 0.0
+            for t in range(width):
+                x0, x1, x2, x3 = row0[t], row1[t], row2[t], row3[t]
+                w = r0[t]
+                a0, a1, a2, a3 = a0 + w * x0, a1 + w * x1, a2 + w * x2, a3 + w * x3
+                w = r1[t]
+                b0, b1, b2, b3 = b0 + w * x0, b1 + w * x1, b2 + w * x2, b3 + w * x3
+                w = r2[t]
+                d0, d1, d2, d3 = d0 + w * x0, d1 + w * x1, d2 + w * x2, d3 + w * x3
+                w = r3[t]
+                e0, e1, e2, e3 = e0 + w * x0, e1 + w * x1, e2 + w * x2, e3 + w * x3
+            for i, row in enumerate(
+                ((a0, a1, a2, a3), (b0, b1, b2, b3), (d0, d1, d2, d3), (e0, e1, e2, e3))
+            ):
+                for m in range(4):
+                    sums[k + i, j + m] += row[m]
+
+
+@numba.njit(
+    types.void(
+        TABLE,
+        TABLE,
+        int64[:, ::1],
+        types.Array(types.float64, 1, "C", readonly=True),
+        int64,
+        types.Tuple((ROW, ROW)),
+        TABLE,
+    ),
+    **OPTIONS,
+)
+def expected_sums(
+    c: Any, factors: Any, pairs: Any, weights: Any, n_states: int, evidence: Any, sums: Any
+) -> None:
+    """Add to the sums S, and write m and s of the softmax of each row.
+
+    C and S are filled up with zeros to multiples of four states and statistics.
+    """
+    n = factors.shape[1]
+    tile, table = np.zeros((c.shape[1], TILE)), np.empty((c.shape[0], TILE))
+    scale = np.empty(TILE)
+    for start in range(0, n, TILE):
+        end = min(start + TILE, n)
+        width, highest, total = end - start, evidence[0][start:end], evidence[1][start:end]
+        _statistics(factors, pairs, start, end, tile)
+        _product(c, tile, width, table)
+        exponentials(table, (n_states, 0, width), highest, total)
+        for t in range(width):
+            scale[t] = 1.0 / total[t] if total[t] > 0.0 else 1.0
+            scale[t] *= weights[start + t] if len(weights) else 1.0
+        multiply(table, (n_states, 0, width), scale)
+        _add_sums(table, tile, width, sums)
