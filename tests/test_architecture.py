@@ -120,7 +120,7 @@ BELOW = {
     "errors": set(),
     "kernels": set(),
     "seeds": {"errors"},
-    "distributions": {"errors", "kernels", "parallel"},
+    "distributions": {"errors", "kernels"},
     "parallel": {"errors"},
     "graph": {"errors", "distributions"},
     "columns": {"errors", "distributions", "graph"},

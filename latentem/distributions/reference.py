@@ -8,10 +8,11 @@ import numpy as np
 from latentem.distributions.arrays import Array
 from latentem.distributions.covariance import Structure
 from latentem.distributions.records import Statistics
-from latentem.parallel import map_blocks
 
 # Squares of smaller deviations leave the range of float64.
 SMALLEST_SCALE = 1e-150
+#: Rows whose moments are taken at once.
+BLOCK = 4096
 
 
 @attrs.frozen(eq=False)
@@ -145,12 +146,9 @@ class _Moments:
     @classmethod
     def of(cls, value: Array, weights: Array | None) -> _Moments:
         """Return those of weighted rows ``(n, d)``."""
-
-        def block(rows: slice) -> _Moments:
-            return cls._of_block(value[rows], None if weights is None else weights[rows])
-
-        parts = list(map_blocks(block, len(value), 3 * value.shape[1]))
-        return cls._joined(parts)
+        blocks = [slice(start, start + BLOCK) for start in range(0, len(value), BLOCK)]
+        given = ((value[b], None if weights is None else weights[b]) for b in blocks)
+        return cls._joined([cls._of_block(*block) for block in given])
 
     @classmethod
     def _of_block(cls, value: Array, weights: Array | None) -> _Moments:

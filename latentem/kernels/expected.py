@@ -111,10 +111,7 @@ def expected_sums(
     # Filled up to multiples of four, which the kernel takes together.
     filled, sums = np.zeros((2, -(-k // 4) * 4, -(-p // 4) * 4))
     filled[:k, :p] = coefficients
-    peak, total = np.empty((2, factors.shape[1]))
+    evidence = np.empty(factors.shape[1])
     given = np.empty(0) if weights is None else weights
-    expected_loops().expected_sums(filled, factors, pairs, given, k, (peak, total), sums)
-    with np.errstate(divide="ignore"):
-        evidence = np.log(total)
-    evidence += peak
+    expected_loops().expected_sums(filled, factors, pairs, given, k, evidence, sums)
     return sums[:k, :p], evidence

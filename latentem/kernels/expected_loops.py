@@ -14,7 +14,7 @@ import numba
 import numpy as np
 from numba import int64, types
 
-from latentem.kernels.loops import OPTIONS, ROW, TABLE, TILE, exponentials, multiply
+from latentem.kernels.loops import OPTIONS, ROW, TABLE, TILE, exponentials, log_sums, multiply
 
 
 @numba.njit(**OPTIONS)
@@ -83,36 +83,29 @@ def _add_sums(table: Any, tile: Any, width: int, sums: Any) -> None:
                     sums[k + i, j + m] += row[m]
 
 
-@numba.njit(
-    types.void(
-        TABLE,
-        TABLE,
-        int64[:, ::1],
-        types.Array(types.float64, 1, "C", readonly=True),
-        int64,
-        types.Tuple((ROW, ROW)),
-        TABLE,
-    ),
-    **OPTIONS,
-)
+WEIGHTS = types.Array(types.float64, 1, "C", readonly=True)
+
+
+@numba.njit(types.void(TABLE, TABLE, int64[:, ::1], WEIGHTS, int64, ROW, TABLE), **OPTIONS)
 def expected_sums(
     c: Any, factors: Any, pairs: Any, weights: Any, n_states: int, evidence: Any, sums: Any
 ) -> None:
-    """Add to the sums S, and write m and s of the softmax of each row.
+    """Add to the sums S, and write log p(x) of each row.
 
     C and S are filled up with zeros to multiples of four states and statistics.
     """
     n = factors.shape[1]
     tile, table = np.zeros((c.shape[1], TILE)), np.empty((c.shape[0], TILE))
-    scale = np.empty(TILE)
+    highest, total, scale = np.empty(TILE), np.empty(TILE), np.empty(TILE)
     for start in range(0, n, TILE):
         end = min(start + TILE, n)
-        width, highest, total = end - start, evidence[0][start:end], evidence[1][start:end]
+        width = end - start
         _statistics(factors, pairs, start, end, tile)
         _product(c, tile, width, table)
-        exponentials(table, (n_states, 0, width), highest, total)
+        exponentials(table, (n_states, 0, width), highest[:width], total[:width])
         for t in range(width):
             scale[t] = 1.0 / total[t] if total[t] > 0.0 else 1.0
             scale[t] *= weights[start + t] if len(weights) else 1.0
         multiply(table, (n_states, 0, width), scale)
+        log_sums(highest, total, evidence[start:end])
         _add_sums(table, tile, width, sums)

@@ -82,6 +82,43 @@ def _exp(x: float) -> float:
     return 0.0 if x < SMALLEST_EXPONENT else series * power
 
 
+LOG_SERIES = (0.6666666666666735130, 0.3999999999940941908, 0.2857142874366239149,
+              0.2222219843214978396, 0.1818357216161805012, 0.1531383769920937332,
+              0.1479819860511658591)  # fmt: skip
+SQRT_2 = 1.4142135623730951
+FRACTION = (1 << 52) - 1
+
+
+# Sums in another order would undo its rounding.
+@numba.njit(**{**OPTIONS, "fastmath": {"contract"}})
+def _log(x: float) -> float:
+    r"""Return log(x) for x = 0 or x >= 1, to a unit in the last place.
+
+    With x = 2^n (1 + f), 1 + f within a root of 2 of 1, and s = f / (2 + f), it is n log 2 +
+    log((1 + s) / (1 - s)), a series in s whose coefficients are those of fdlibm.
+    """
+    bits = _as_int(x)
+    fraction = _as_float((bits & FRACTION) | (1023 << 52))
+    large = fraction > SQRT_2
+    n = float((bits >> 52) - 1023 + (1 if large else 0))
+    f = (0.5 * fraction if large else fraction) - 1.0
+    s = f / (2.0 + f)
+    z = s * s
+    w = z * z
+    odd = z * (LOG_SERIES[0] + w * (LOG_SERIES[2] + w * (LOG_SERIES[4] + w * LOG_SERIES[6])))
+    even = w * (LOG_SERIES[1] + w * (LOG_SERIES[3] + w * LOG_SERIES[5]))
+    half = 0.5 * f * f
+    log = n * LOG_2 - ((half - (s * (half + odd + even) + n * LOG_2_REST)) - f)
+    return log if x > 0.0 else (-np.inf if x == 0.0 else x)
+
+
+@numba.njit(**OPTIONS)
+def log_sums(highest: Any, sums: Any, out: Any) -> None:
+    """Write m + log s."""
+    for t in range(len(out)):
+        out[t] = highest[t] + _log(sums[t])
+
+
 @numba.njit(**OPTIONS)
 def exponentials(table: Any, place: tuple[int, int, int], highest: Any, sums: Any) -> None:
     """Do what `latentem.kernels.softmax` says to a part of a table, but for the division.
@@ -117,15 +154,16 @@ def multiply(table: Any, place: tuple[int, int, int], by: Any) -> None:
             row[t] *= by[t]
 
 
-@numba.njit(types.void(TABLE, ROW, ROW), **OPTIONS)
-def normalise(table: Any, peak: Any, total: Any) -> None:
-    """Do what `latentem.kernels.softmax` says, but for the logarithm of the sums."""
+@numba.njit(types.void(TABLE, ROW), **OPTIONS)
+def normalise(table: Any, log_sum: Any) -> None:
+    """Do what `latentem.kernels.softmax` says."""
     n_states, n = table.shape
-    inverse = np.empty(TILE)
+    highest, sums, inverse = np.empty(TILE), np.empty(TILE), np.empty(TILE)
     for start in range(0, n, TILE):
         end = min(start + TILE, n)
-        sums = total[start:end]
-        exponentials(table, (n_states, start, end), peak[start:end], sums)
-        for t in range(end - start):
+        width = end - start
+        exponentials(table, (n_states, start, end), highest[:width], sums[:width])
+        for t in range(width):
             inverse[t] = 1.0 / sums[t] if sums[t] > 0.0 else 1.0
         multiply(table, (n_states, start, end), inverse)
+        log_sums(highest, sums, log_sum[start:end])

@@ -42,22 +42,21 @@ def log_normalise(table: Array, *, compiled: bool = False) -> Array:
     """
     if compiled and table.flags.c_contiguous:
         flat = table.reshape(len(table), -1)
-        shift, total = np.empty((2, flat.shape[1]))
-        loops().normalise(flat, shift, total)
-        shift, total = (array.reshape(table.shape[1:]) for array in (shift, total))
+        log_sum: Array = np.empty(flat.shape[1])
+        loops().normalise(flat, log_sum)
+        return log_sum.reshape(table.shape[1:])
+    peak = table.max(axis=0)
+    shift = peak if np.isfinite(peak).all() else np.where(np.isfinite(peak), peak, 0.0)
+    table -= shift
+    if table.min() < LOWEST:
+        possible = ~(table < LOWEST)  # NaN stays
+        np.maximum(table, LOWEST, out=table)
+        np.exp(table, out=table)
+        table *= possible
     else:
-        peak = table.max(axis=0)
-        shift = peak if np.isfinite(peak).all() else np.where(np.isfinite(peak), peak, 0.0)
-        table -= shift
-        if table.min() < LOWEST:
-            possible = ~(table < LOWEST)  # NaN stays
-            np.maximum(table, LOWEST, out=table)
-            np.exp(table, out=table)
-            table *= possible
-        else:
-            np.exp(table, out=table)
-        total = table.sum(axis=0)
-        table *= 1.0 / np.where(total > 0, total, 1.0)
+        np.exp(table, out=table)
+    total = table.sum(axis=0)
+    table *= 1.0 / np.where(total > 0, total, 1.0)
     with np.errstate(divide="ignore"):
         log_sum = np.log(total)
     log_sum += shift
