@@ -255,7 +255,8 @@ def test_a_plan_says_what_will_run() -> None:
     assert plan.is_compiled == compiled.available()
     assert not plan.keeps_statistics
     assert plan.operations == 4 * len(x) * 16 * (1 + 8 + 36)
-    assert plan.memory == 8 * plan.block * plan.n_threads * (16 + 45)
+    columns = 16 + (9 if compiled.available() else 45)  # the compiled pass takes factors: 1 and z
+    assert plan.memory == 8 * plan.block * plan.n_threads * columns
     assert "matrix product of 44 statistics" in str(plan)
     gaps = x[:500].copy()
     gaps[::3, 1] = np.nan
@@ -269,6 +270,12 @@ def test_a_plan_says_what_will_run() -> None:
     assert "merged to" in str(merged)
     many = lem.explain_plan(counts, {"count": rng.poisson(3.0, size=800_000)})
     assert many.keeps_statistics  # those of the distinct rows
+    shared = lem.explain_plan(
+        lem.models.gaussian_mixture(2, covariance="EEE"), rng.normal(size=(200_000, 2))
+    )
+    assert ("one compiled pass" in shared.posterior) == compiled.available()
+    if compiled.available():
+        assert shared.operations == 4 * 2 * 3 * 200_000  # C of (1, z) for two states
     nearest = lem.explain_plan(lem.models.kmeans(4), x[:500])
     assert "rows that cannot change sides" in nearest.posterior
     assert (nearest.exponentials, nearest.keeps_statistics) == (0, False)

@@ -10,7 +10,7 @@ import numpy as np
 from latentem.em.assign import Soft
 from latentem.em.first import first_theta
 from latentem.em.init import some_rows
-from latentem.em.mixture import is_mixture
+from latentem.em.mixture import Mixture, is_mixture
 from latentem.em.problem import Problem
 from latentem.em.theta import Theta
 from latentem.kernels import compiled
@@ -67,17 +67,23 @@ class Plan:
         """Read off the plan of a problem at some parameters."""
         layout, reduced = problem.layout, problem.reduced_for(Soft())
         elimination, n = layout.elimination, reduced.data.n
-        linear = [s.coefficients for s in theta.stacks if s.coefficients is not None]
-        block = block_rows(n, theta.cells)
-        n_threads = workers(n, theta.cells)
-        names = [name for family in layout.observed for name in family.names]
         hard = bool(problem.model.requires_hard)
+        stacks, cells = theta.stacks, theta.cells
+        if not hard and is_mixture(layout, problem.data):
+            mixture = Mixture.of(theta, Soft())
+            stacks, cells = (mixture.stack,), mixture.cells
+        linear = [s.coefficients for s in stacks if s.coefficients is not None]
+        block = block_rows(n, cells)
+        n_threads = workers(n, cells)
+        names = [name for family in layout.observed for name in family.names]
         if hard:
             posterior = "the best state of each row"
             if any(theta.kernels[name].distances is not None for name in names):
                 posterior += "; rows that cannot change sides are not looked at again"
         elif is_mixture(layout, problem.data):
             posterior = "a mixture: one table of states"
+            if any(stack.factored for stack in stacks):
+                posterior = "a mixture: one compiled pass, statistics and table a tile at a time"
         else:
             posterior = "variable elimination on the graph"
         return cls(
@@ -86,10 +92,10 @@ class Plan:
             posterior,
             {name: theta.kernels[name].way for name in names},
             elimination.compiled,
-            bool(linear) and not hard and all(reduced.keeps(stack) for stack in theta.stacks),
+            bool(linear) and not hard and all(reduced.keeps(stack) for stack in stacks),
             block,
             n_threads,
-            8 * block * theta.cells * n_threads,
+            8 * block * cells * n_threads,
             sum(4 * coefficients.size * n for coefficients in linear),
             0 if hard else n * sum(elimination.cells(b.clique) for b in elimination.buckets),
         )
