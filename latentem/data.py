@@ -63,7 +63,7 @@ class Data:
         if isinstance(rows, slice) and (rows.start, rows.stop) == (0, self.n):
             return self
         values, labels, missing, covariates, inputs = (
-            {name: array[rows] for name, array in arrays.items()}
+            {name: _taken(array, rows) for name, array in arrays.items()}
             for arrays in (self.values, self.labels, self.missing, self.covariates, self.inputs)
         )
         weights = None if self.weights is None else self.weights[rows]
@@ -307,7 +307,9 @@ def _without_empty_rows(
 def _by_pattern(data: Data) -> Data:
     """Return the data with the rows that have the same gaps together."""
     gaps = np.concatenate([np.isnan(data.values[name]) for name in sorted(data.gapped)], axis=1)
-    order = np.lexsort(np.packbits(gaps, axis=1).T[::-1])  # by the first columns first
+    order = np.arange(data.n)
+    for key in np.packbits(gaps, axis=1).T[::-1]:  # by the first columns first
+        order = order[np.argsort(key[order], kind="stable")]
     return attrs.evolve(data[order], order=order)
 
 
@@ -379,7 +381,7 @@ def _checked(node: Node, array: Array) -> Array:
         )
     assert node.dist is not None
     try:
-        value = node.dist.check(array)
+        value = node.dist.check(np.ascontiguousarray(array))
     except Unsuitable as error:
         raise at_data(node.name, error) from None
     if len(value) != len(array):
@@ -412,7 +414,9 @@ def _with_gaps(node: Node, array: Array, absent: Array) -> tuple[Array, bool]:
         filled = array.copy()
         filled[by_row.all(axis=1)] = array[int(np.argmin(by_row.all(axis=1)))]
         return _checked(node, filled), False
-    value = _checked(node, node.dist.fill_gaps(array)).astype(float, order="C")
+    value = _checked(node, node.dist.fill_gaps(array))
+    own = value.dtype == float and value.flags.writeable and not np.may_share_memory(value, array)
+    value = value if own else value.astype(float)
     value[absent] = np.nan
     return value, True
 
@@ -572,6 +576,10 @@ def _bind(names: Sequence[str], dist: Distribution, data: Data) -> Distribution:
         return dist.bind(values[0] if len(names) == 1 else np.concatenate(values), weights)
     except Unsuitable as error:
         raise at_data(names[0], error) from None
+
+
+def _taken(array: Array, rows: slice | Array) -> Array:
+    return array[rows] if isinstance(rows, slice) else array.take(rows, axis=0)
 
 
 def _rows(array: Array, mask: Array) -> Array:

@@ -38,45 +38,60 @@ def merged(data: Data) -> Data:
         return data
     step = -(-data.n // SAMPLE)
     sample = data[np.arange(0, data.n, step)]
-    if len(_first_rows(sample)[0]) > LARGEST_SHARE * sample.n:
+    if _kinds(sample)[1] > LARGEST_SHARE * sample.n:
         return data
-    first, place = _first_rows(data)
-    if len(first) > LARGEST_SHARE * data.n:
+    kind, n_kinds = _kinds(data)
+    if n_kinds > LARGEST_SHARE * data.n:
         return data
-    weights = np.bincount(place, data.weights, len(first)).astype(float)  # (distinct,)
-    first, weights = first[weights > 0], weights[weights > 0]
-    return attrs.evolve(data[first], weights=weights, order=first)
+    weights = np.bincount(kind, data.weights, n_kinds).astype(float)
+    first = _first_rows(kind, n_kinds)
+    order = np.argsort(first)
+    order = order[weights[order] > 0]
+    return attrs.evolve(data[first[order]], weights=weights[order], order=first[order])
 
 
-def _first_rows(data: Data) -> tuple[Array, Array]:
-    """Return the first row of each kind, in the order of the rows, and the kind of each row."""
-    kind = np.zeros(data.n, dtype=np.int64)
-    n_kinds = 1
+def _kinds(data: Data) -> tuple[Array, int]:
+    """Return numbers 0, 1, ... for the rows, the same for equal ones, and how many there are."""
+    kind, n_kinds = np.zeros(data.n, dtype=np.int64), 1
     for column in _columns(data):
         codes, n_codes = _codes(column)
-        # Kinds are fewer than rows, so that pairs are numbers below 2^63.
-        kind, n_kinds = _codes(kind * n_codes + codes) if n_codes > 1 else (kind, n_kinds)
+        if n_kinds == 1:
+            kind, n_kinds = codes, n_codes
+        elif n_codes > 1:
+            # Kinds are fewer than rows, so that pairs are numbers below 2^63.
+            kind, n_kinds = _codes(kind * n_codes + codes)
         if n_kinds == data.n:
             break
-    first = np.empty(n_kinds, dtype=np.int64)
-    first[kind[::-1]] = np.arange(data.n)[::-1]  # of several the last written stays
-    order = np.argsort(first)
-    rank = np.empty_like(order)
-    rank[order] = np.arange(n_kinds)
-    return first[order], rank[kind]
+    return kind, n_kinds
+
+
+def _first_rows(kind: Array, n_kinds: int) -> Array:
+    """Return the first row of each kind."""
+    first = np.full(n_kinds, -1)
+    head = np.arange(min(len(kind), 8 * SAMPLE))[::-1]
+    first[kind[head]] = head  # of several the last written stays
+    rest = np.flatnonzero((first < 0)[kind])[::-1]  # few kinds have no row among the head
+    first[kind[rest]] = rest
+    return first
 
 
 def _codes(column: Array) -> tuple[Array, int]:
     """Return numbers 0, 1, ... for the values of a column, and how many there are."""
-    is_real = column.dtype.kind in "biuf"
-    whole = column.astype(np.int64) if is_real and np.abs(column).max() < 2**52 else None
+    whole = None
+    if column.dtype.kind in "biuf":
+        low, high = column.min(), column.max()
+        if low > -(2**52) and high < 2**52:  # not if one is NaN
+            whole = column.astype(np.int64, copy=False)
     if whole is not None and (column.dtype.kind != "f" or (whole == column).all()):
-        low, high = int(whole.min()), int(whole.max())
-        if high - low < 4 * len(column):  # a table of them is cheaper than sorting
-            seen = np.zeros(high - low + 1, dtype=bool)
-            seen[whole - low] = True
+        size = int(high) - int(low) + 1
+        if size <= 4 * len(column):  # a table of them is cheaper than sorting
+            offsets = whole - int(low) if low else whole
+            seen = np.zeros(size, dtype=bool)
+            seen[offsets] = True
+            if seen.all():
+                return offsets, size
             numbers = np.cumsum(seen) - 1
-            return numbers[whole - low], int(numbers[-1]) + 1
+            return numbers[offsets], int(numbers[-1]) + 1
     values, codes = np.unique(column, return_inverse=True)
     return codes, len(values)
 

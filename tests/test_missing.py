@@ -16,6 +16,8 @@ from registry import PROBABILISTIC, Case, Rayleigh, describe
 from scipy import optimize, stats
 
 import latentem as lem
+from latentem.distributions.covariance import Diagonal
+from latentem.distributions.reference import Reference
 from latentem.testing import check_model
 
 STRUCTURES = [(c, s) for c in ("full", "diagonal", "spherical") for s in (False, True)]
@@ -462,3 +464,22 @@ def test_states_that_collapse_do_not_make_the_objective_fall(seed: int) -> None:
     assert fit.status is not lem.Status.DECREASED
     objective = fit.trace["objective"]
     assert (np.diff(objective) >= -1e-9 * np.abs(objective[1:])).all()
+
+
+def test_each_column_is_measured_by_its_own_entries_and_their_weights() -> None:
+    rng = np.random.default_rng(5)
+    X = rng.normal(size=(10_000, 4)) * [1.0, 1e-160, 1e150, 3.0] + [5.0, 0.0, 1e150, 0.0]
+    X[rng.random(X.shape) < 0.3] = np.nan
+    X[:4096, 0] = np.nan  # no entry in the first rows
+    X[:, 3] = np.nan  # and none at all
+    weights = rng.integers(1, 4, len(X)).astype(float)
+    found = Reference.of(X, Diagonal(), weights)
+    assert found.centre[3] == found.spread[3] == 0.0
+    for j in range(3):
+        seen = ~np.isnan(X[:, j])
+        alone = Reference.of(X[seen, j : j + 1], Diagonal(), weights[seen])
+        assert found.spread[j] > 0
+        for name in ("centre", "scale", "spread"):
+            np.testing.assert_allclose(
+                getattr(found, name)[j], getattr(alone, name)[0], rtol=1e-9, atol=1e-175
+            )

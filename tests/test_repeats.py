@@ -117,3 +117,17 @@ def test_draws_are_made_for_every_row() -> None:
     counts = drawn.counts[0].counts
     np.testing.assert_array_equal(counts, np.round(counts))
     assert counts[0, 0] % (N // 4) > 0
+
+
+def test_the_row_that_stands_for_others_is_their_first_however_late_it_comes() -> None:
+    x = np.random.default_rng(2).integers(0, 5, 60_000)
+    x[50_000:50_003] = 1000, 7, 1000  # after the rows that are looked at first
+    z = lem.latent("z", lem.Categorical(2))
+    _, bound = bind(lem.Model([z, lem.observed("x", lem.Poisson(), given=z)]), {"x": x})
+    distinct = merged(bound)
+    values, first, counts = np.unique(x, return_index=True, return_counts=True)
+    order = np.argsort(first)
+    np.testing.assert_array_equal(distinct.values["x"], values[order])
+    assert distinct.order is not None
+    np.testing.assert_array_equal(distinct.order, first[order])
+    np.testing.assert_array_equal(distinct.row_weights, counts[order])

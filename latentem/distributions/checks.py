@@ -151,10 +151,13 @@ def check_integers(value: Array, low: int, high: int | None, meaning: str) -> Ar
     if value.dtype.kind == "f" and not np.array_equal(value, np.floor(value)):
         row = int(np.flatnonzero(value != np.floor(value))[0])
         raise Unsuitable(requirement, f"{value[row]:g} at row {row}", "Drop or correct it.")
-    if len(value) and (value.min() < low or (high is not None and value.max() > high)):
+    if not len(value):
+        return value.astype(np.int64, copy=False)
+    largest = value.max()
+    if value.min() < low or (high is not None and largest > high):
         outside = (value < low) if high is None else (value < low) | (value > high)
         row = int(np.flatnonzero(outside)[0])
         raise Unsuitable(requirement, f"{value[row]:g} at row {row}", "Drop or correct it.")
-    if len(value) and value.max() > 2**62:
-        raise Unsuitable(requirement, f"{value.max():g}", "Give counts below 2**62.")
+    if largest > 2**62:
+        raise Unsuitable(requirement, f"{largest:g}", "Give counts below 2**62.")
     return value.astype(np.int64, copy=False)

@@ -47,35 +47,16 @@ class Reference:
 
     @classmethod
     def of(cls, value: Array, structure: Structure, weights: Array | None = None) -> Reference:
-        """Take centre and scale from weighted data ``(n, d)``; a constant column has scale 1."""
-        observed = None if value.dtype.kind != "f" else ~np.isnan(value)
-        if observed is not None and not observed.all():
-            return cls._of_observed(value, observed, structure, weights)
+        """Take centre and scale from weighted data ``(n, d)``; a constant column has scale 1.
+
+        NaN is a gap. A column without entries stands where it likes.
+        """
         whole = _Moments.of(value, weights)
         varies, reach = whole.high > whole.low, whole.reach
         spread = np.where(varies, whole.spread, 0.0)
         scale = structure.common_scale(spread)
         scale = np.where(scale > SMALLEST_SCALE, scale, 1.0)
         return cls(whole.mean, scale, spread, float(np.max(reach / scale, initial=1.0)))
-
-    @classmethod
-    def _of_observed(
-        cls, value: Array, observed: Array, structure: Structure, weights: Array | None
-    ) -> Reference:
-        """Take centre and scale of the observed entries of each column."""
-        columns = []
-        for column, seen in zip(value.T, observed.T, strict=True):
-            w = None if weights is None else weights[seen]
-            # A column without entries stands where it likes.
-            entries = column[seen, None] if seen.any() else np.zeros((1, 1))
-            columns.append(cls.of(entries, structure, w if seen.any() else None))
-        centre, spread = (
-            np.concatenate([getattr(c, n) for c in columns]) for n in ("centre", "spread")
-        )
-        scale = structure.common_scale(spread)
-        scale = np.where(scale > SMALLEST_SCALE, scale, 1.0)
-        extent = max(float(c.extent * c.scale[0] / s) for c, s in zip(columns, scale, strict=True))
-        return cls(centre, scale, spread, max(extent, 1.0))
 
     def standardise(self, value: Array) -> Array:
         """Return z, k-major: ``(d, rows)``."""
@@ -131,7 +112,7 @@ class Reference:
 class _Moments:
     """Weight, mean, standard deviation and range of columns, ``(d,)``; those of several blocks."""
 
-    weight: float
+    weight: Array
     mean: Array
     spread: Array
     high: Array
@@ -145,7 +126,7 @@ class _Moments:
 
     @classmethod
     def of(cls, value: Array, weights: Array | None) -> _Moments:
-        """Return those of weighted rows ``(n, d)``."""
+        """Return those of weighted rows ``(n, d)``, of which NaN do not count."""
         blocks = [slice(start, start + BLOCK) for start in range(0, len(value), BLOCK)]
         given = ((value[b], None if weights is None else weights[b]) for b in blocks)
         return cls._joined([cls._of_block(*block) for block in given])
@@ -153,27 +134,44 @@ class _Moments:
     @classmethod
     def _of_block(cls, value: Array, weights: Array | None) -> _Moments:
         z = value.T.astype(float, order="C")
-        weight = float(len(value) if weights is None else weights.sum())
-        share = np.full(len(value), 1.0 / weight) if weights is None else weights / weight
-        first = cls(weight, z @ share, np.zeros(len(z)), z.max(axis=1), z.min(axis=1))
+        weights = np.ones(len(value)) if weights is None else weights
+        low, high = z.min(axis=1), z.max(axis=1)
+        gaps = np.isnan(z) if np.isnan(low).any() else None
+        if gaps is not None:
+            low = z.min(axis=1, where=~gaps, initial=np.inf)
+            high = z.max(axis=1, where=~gaps, initial=-np.inf)
+            z[gaps] = 0.0
+            weights = np.where(gaps, 0.0, weights)  # of each entry
+        weight = weights.sum(axis=-1)
+        share = weights / _or_one(weight)[..., None]
+        first = cls(np.full(len(z), weight), np.vecdot(z, share), np.zeros(len(z)), high, low)
         # Divided by the reach first, so that squares neither overflow nor underflow.
-        unit = np.where(first.reach > 0, first.reach, 1.0)
+        unit = _or_one(first.reach)
         z -= first.mean[:, None]
+        if gaps is not None:
+            z[gaps] = 0.0
         z /= unit[:, None]
-        return attrs.evolve(first, spread=unit * np.sqrt(np.square(z, out=z) @ share))
+        return attrs.evolve(first, spread=unit * np.sqrt(np.vecdot(np.square(z, out=z), share)))
 
     @classmethod
     def _joined(cls, parts: list[_Moments]) -> _Moments:
-        weights = np.array([part.weight for part in parts])
-        mean, spread, high, low = (
+        weight, mean, spread, high, low = (
             np.stack([getattr(part, name) for part in parts])
-            for name in ("mean", "spread", "high", "low")
+            for name in ("weight", "mean", "spread", "high", "low")
         )
-        share = weights / weights.sum()
-        whole = cls(weights.sum(), share @ mean, spread[0], high.max(axis=0), low.min(axis=0))
-        unit = np.where(whole.reach > 0, whole.reach, 1.0)
-        square = share @ (np.square(spread / unit) + np.square((mean - whole.mean) / unit))
-        return attrs.evolve(whole, spread=unit * np.sqrt(square))
+        total = weight.sum(axis=0)
+        share = weight / _or_one(total)
+        centre = (share * mean).sum(axis=0)
+        whole = cls(total, centre, spread[0], high.max(axis=0), low.min(axis=0))
+        unit = _or_one(whole.reach)
+        away = np.where(weight > 0, mean - centre, 0.0)
+        square = share * (np.square(spread / unit) + np.square(away / unit))
+        return attrs.evolve(whole, spread=unit * np.sqrt(square.sum(axis=0)))
+
+
+def _or_one(array: Array) -> Array:
+    """Return what is above 0, and 1 elsewhere."""
+    return np.where(array > 0, array, 1.0)
 
 
 def squared_distances(z: Array, centres: Array) -> Array:

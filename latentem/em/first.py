@@ -31,9 +31,11 @@ def first_theta(problem: Problem, start: Start | Model | None, rng: np.random.Ge
     EqualStatesError
         If the posterior is the prior in every row: EM would stay there.
     """
-    _check_fit(problem)
+    _check_rows(problem)
+    model = _started(problem, start) if isinstance(start, Model) else problem.model
+    _check_fit(problem, model)
     if isinstance(start, Model):
-        theta = problem.theta(_started(problem, start), renew=True)
+        theta = problem.theta(model, renew=True)
         feasible = {name: dist.feasible() for name, dist in theta.dists.items()}
         theta = attrs.evolve(theta, dists=feasible)
     else:
@@ -113,7 +115,7 @@ def _started(problem: Problem, start: Model) -> Model:
             )
     for node in start.observed:
         value = problem.data.values.get(node.name)
-        if value is None:
+        if value is None or node.dist is model[node.name]:  # which the data were checked for
             continue
         assert node.dist is not None
         value = node.dist.fill_gaps(value)
@@ -143,8 +145,8 @@ def _started(problem: Problem, start: Model) -> Model:
     return model.replace(started)
 
 
-def _check_fit(problem: Problem) -> None:
-    """Raise if the data cannot determine the parameters, before any work starts."""
+def _check_rows(problem: Problem) -> None:
+    """Raise if there are too few rows or entries to determine the parameters."""
     data = problem.whole
     counted = data.counted
     n = int(counted.sum())
@@ -159,12 +161,16 @@ def _check_fit(problem: Problem) -> None:
                 f"({node.n_states}), got {n}. Use fewer states or more data.",
                 node=node.name,
             )
-    for node in problem.model.observed:
-        assert node.dist is not None
-        if node.name not in problem.data.values or not node.dist.checks_fit:
+
+
+def _check_fit(problem: Problem, model: Model) -> None:
+    """Raise if the data leave a node, as it is to be fitted, without a maximum."""
+    for node in model.observed:
+        dist = model[node.name]
+        if node.name not in problem.data.values or not dist.checks_fit:
             continue
         try:
-            bound(problem.tied_values(node.name), node.dist, problem.whole).check_fit()
+            bound(problem.tied_values(node.name), dist, problem.whole).check_fit()
         except Unsuitable as error:
             raise at_data(node.name, error) from None
 
