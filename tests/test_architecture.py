@@ -160,6 +160,7 @@ BEHIND_AN_EXTRA = (
     "_commands.py",
     "kernels/loops.py",
     "kernels/expected_loops.py",
+    "kernels/moments_loops.py",
     "kernels/nearest_loops.py",
 )
 

@@ -213,9 +213,14 @@ def test_whitening_many_columns_is_the_product_with_their_statistics(triangular:
     np.testing.assert_allclose(mine.total, theirs.total, rtol=1e-10, atol=1e-10)
 
 
-def test_which_kernels_run_depends_on_the_size_alone() -> None:
+def test_which_kernels_run_depends_on_the_size_until_they_are_loaded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(compiled, "is_loaded", lambda: False)
     assert not compiled.pays(compiled.FEWEST_CELLS - 1)
     assert compiled.pays(compiled.FEWEST_CELLS) == compiled.available()
+    monkeypatch.setattr(compiled, "is_loaded", lambda: True)
+    assert compiled.pays(1)
 
 
 def test_statistics_that_depend_on_the_data_alone_are_taken_once() -> None:
@@ -261,7 +266,7 @@ def test_a_plan_says_what_will_run() -> None:
     gaps = x[:500].copy()
     gaps[::3, 1] = np.nan
     small = lem.explain_plan(lem.models.gaussian_mixture(2), gaps)
-    assert not small.is_compiled
+    assert small.is_compiled == compiled.is_loaded()
     assert "gaps" in small.nodes["x"]
     z = lem.latent("z", lem.Categorical(3))
     counts = lem.Model([z, lem.observed("count", lem.Poisson(), given=z)])

@@ -754,6 +754,19 @@ class ExponentialFamily(Distribution):
         mean[empty] = mean[~empty].mean(axis=0)
         return check_finite(self.from_mean(mean, record.weight).keep(self, empty))
 
+    def natural_from_mean(self, mean: Array, weight: Array) -> tuple[Array, Array] | None:
+        """Return the natural parameters of `from_mean`, and A, as `natural_parameters` does.
+
+        For steps that need no more of it. None where there is more to the maximum than these: a
+        prior, a constraint, a state that needs another form.
+        """
+        if not _is_plain(type(self)) or self.held or self.has_prior:
+            return None
+        new = self.from_mean(mean, weight)
+        if new.at_constraint or new.events or new.vacant is not None:
+            return None
+        return new.natural_parameters()
+
     def about(self, reference: Any) -> Self:
         """Return the same distribution with statistics taken about another reference."""
         return self
@@ -776,3 +789,10 @@ class ExponentialFamily(Distribution):
 
     def kernel(self) -> Kernel:
         return LinearKernel.of(self) if self.is_parameterised else TemplateKernel(self)
+
+
+@functools.cache
+def _is_plain(kind: type[ExponentialFamily]) -> bool:
+    """Return whether a family's maximum is that of mean statistics, and its kernel linear."""
+    names = ("kernel", "update", "from_statistics")
+    return all(getattr(kind, name) is getattr(ExponentialFamily, name) for name in names)

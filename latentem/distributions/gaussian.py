@@ -37,7 +37,9 @@ from latentem.distributions.reference import SMALLEST_SCALE, Reference, squared_
 from latentem.distributions.structure import Eigen
 from latentem.distributions.whitening import LOG_2PI, whiten
 from latentem.errors import DegenerateError, ModelError, Unsuitable
+from latentem.kernels.compiled import is_loaded
 from latentem.kernels.expected import columns_and_products
+from latentem.kernels.moments import natural_of_moments
 
 # Error allowed in a log-density before a state leaves the statistics form for the residual form.
 LARGEST_ERROR = 1e-8
@@ -449,6 +451,25 @@ class Gaussian(ExponentialFamily):
         half_d_log_2pi = 0.5 * mean.shape[-1] * LOG_2PI
         return eta, 0.5 * np.square(white_mean).sum(-1) + log_root + half_d_log_2pi
 
+    def natural_from_mean(self, mean: Array, weight: Array) -> tuple[Array, Array] | None:
+        reference, form = self.reference, self.form
+        if reference is None or reference.root is not None or form != type(form)():
+            return None
+        if self.held or self.prior is not None:
+            return None
+        d, log_scale = reference.centre.size, np.log(reference.scale).sum()
+        if form.word == "full" and is_loaded():
+            found = natural_of_moments(mean)
+            if found is None or reference.error(found[2]) > LARGEST_ERROR:
+                return None
+            eta, log_normaliser, _ = found
+            return eta, log_normaliser + log_scale
+        first = mean[:, :d]
+        whitening, log_root = whiten(form.covariance(mean[:, d:], first))
+        if self._is_residual(reference, whitening).any():
+            return None
+        return self._natural(first, whitening, log_root + log_scale)
+
     def from_mean(self, mean: Array, weight: Array) -> Self:
         d = self.reference.centre.size if self.reference else _dimension(mean, self.form)
         first, second = mean[..., :d], mean[..., d:]
@@ -723,8 +744,7 @@ class Gaussian(ExponentialFamily):
     def _is_residual(self, reference: Reference, whitening: Array) -> Array:
         """Return which states, with these W about the reference, are to be in residual form."""
         largest_precision = np.square(whitening).sum(axis=-2).max(axis=-1)
-        error = np.finfo(float).eps * reference.extent**2 * largest_precision
-        residual: Array = error > LARGEST_ERROR
+        residual: Array = reference.error(largest_precision) > LARGEST_ERROR
         return residual
 
     def _is_wide(self, k: int, d: int) -> bool:

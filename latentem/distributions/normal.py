@@ -222,6 +222,9 @@ class Normal(ExponentialFamily):
     def from_mean(self, mean: Array, weight: Array) -> Self:
         return self._of(self.gaussian.from_mean(mean, weight))
 
+    def natural_from_mean(self, mean: Array, weight: Array) -> tuple[Array, Array] | None:
+        return self.gaussian.natural_from_mean(mean, weight)
+
     def directions(self) -> list[dict[str, Array]]:
         """Those of the Gaussian of dimension one."""
         return [

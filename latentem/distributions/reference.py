@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import attrs
 import numpy as np
 
@@ -57,6 +59,10 @@ class Reference:
         scale = structure.common_scale(spread)
         scale = np.where(scale > SMALLEST_SCALE, scale, 1.0)
         return cls(whole.mean, scale, spread, float(np.max(reach / scale, initial=1.0)))
+
+    def error(self, precision: Any) -> Any:
+        """Return the rounding error of a log-density in moments about this point."""
+        return np.finfo(float).eps * self.extent**2 * precision
 
     def standardise(self, value: Array) -> Array:
         """Return z, k-major: ``(d, rows)``."""

@@ -17,6 +17,7 @@ from latentem.em.assign import Assignment
 from latentem.em.expectation import Expectation, Term
 from latentem.em.following import Following
 from latentem.em.maximise import maximise
+from latentem.em.natural import Natural, Tables
 from latentem.em.problem import Problem
 from latentem.em.theta import Theta
 from latentem.em.trace import HalfStep
@@ -27,23 +28,46 @@ ROUNDING = 64 * float(np.finfo(float).eps)
 
 
 @attrs.frozen(eq=False)
-class State:
-    """Where the loop stands after an E-step: θ, the posterior's statistics and F belong together.
+class Point:
+    """θ, and what belongs to it after an E-step.
 
     Attributes
     ----------
-    iteration : int
     theta : Theta
-    rule : Assignment
-        The assignment rule of this E-step.
     records : dict of str to Record
         Expected statistics, by node.
     terms : dict of str to Term
         Q(θ, θ), by node.
     log_priors : dict of str to float
         Log-densities of the parameters under their priors, by node that has one.
+    """
+
+    theta: Theta
+    records: dict[str, Record]
+    terms: dict[str, Term]
+    log_priors: dict[str, float]
+
+    @property
+    def comparable(self) -> Records:
+        """The records that change θ, about points that stay the same from step to step."""
+        pairs = ((name, self.theta.dists[name]) for name in self.records)
+        free = {name: dist for name, dist in pairs if dist.free is dist}
+        return {name: dist.comparable(self.records[name]) for name, dist in free.items()}
+
+
+@attrs.frozen(eq=False)
+class State:
+    """Where the loop stands after an E-step: θ, the posterior's statistics and F belong together.
+
+    Attributes
+    ----------
+    iteration : int
+    at : Point or Tables
+        θ with its records, terms of Q and log-priors.
+    rule : Assignment
+        The assignment rule of this E-step.
     objective : float
-        F(θ), their sum included.
+        F(θ), log-priors included.
     log_likelihood : float or None
     trace : tuple of HalfStep
         The M-step that led here and this E-step.
@@ -55,11 +79,8 @@ class State:
     """
 
     iteration: int
-    theta: Theta
+    at: Point | Tables
     rule: Assignment
-    records: dict[str, Record]
-    terms: dict[str, Term]
-    log_priors: dict[str, float]
     objective: float
     log_likelihood: float | None
     trace: tuple[HalfStep, ...]
@@ -67,11 +88,24 @@ class State:
     rate: float = 0.0
 
     @property
-    def comparable(self) -> Records:
-        """The records that change θ, about points that stay the same from step to step."""
-        pairs = ((name, self.theta.dists[name]) for name in self.records)
-        free = {name: dist for name, dist in pairs if dist.free is dist}
-        return {name: dist.comparable(self.records[name]) for name, dist in free.items()}
+    def theta(self) -> Theta:
+        """The parameters."""
+        return self.at.theta
+
+    @property
+    def records(self) -> Records:
+        """Expected statistics, by node."""
+        return self.at.records
+
+    @property
+    def terms(self) -> dict[str, Term]:
+        """Q(θ, θ), by node."""
+        return self.at.terms
+
+    @property
+    def log_priors(self) -> dict[str, float]:
+        """Log-densities of the parameters under their priors, by node that has one."""
+        return self.at.log_priors
 
 
 def half_steps(
@@ -103,13 +137,15 @@ def half_steps(
     # Hard assignments leap by themselves, and rules that change have no one limit.
     smooth = rule is assign and not rule.is_hard
     ahead = accelerate.start() if accelerate is not None and smooth else None
+    natural = Natural.of(problem, theta, rule) if smooth else None
     while True:
         iteration = state.iteration + 1
-        proposal = None if ahead is None else ahead.propose(state.comparable)
+        proposal = None if ahead is None else ahead.propose(state.at.comparable)
         if ahead is None or proposal is None:
-            state = _step(following, iteration, state, assign.at(iteration))
+            short = None if natural is None else _short_step(natural, iteration, state)
+            state = short or _step(following, iteration, state, assign.at(iteration))
         else:
-            further = _leap(problem, iteration, state, proposal)
+            further = _leap(problem, natural, iteration, state, proposal)
             ahead.judge(further is not None)
             if further is None:
                 continue
@@ -131,7 +167,8 @@ def _step(following: Following, iteration: int, state: State, rule: Assignment) 
     theta = maximum.theta
     if maximum.records is not state.records:
         terms = problem.q(state.theta, maximum.records)
-        state = attrs.evolve(state, records=maximum.records, terms=terms)
+        at = Point(state.theta, maximum.records, terms, state.log_priors)
+        state = attrs.evolve(state, at=at)
     terms = problem.q(theta, state.records)
     log_priors = problem.log_priors(theta)
     m_row = _m_row(problem, iteration, state, terms, log_priors)
@@ -145,8 +182,41 @@ def _step(following: Following, iteration: int, state: State, rule: Assignment) 
     return attrs.evolve(new, rate=state.rate)
 
 
-def _leap(problem: Problem, iteration: int, state: State, records: Records) -> State | None:
-    """Return the state at the maximiser of records ahead; None unless F is at least as high.
+def _short_step(natural: Natural, iteration: int, state: State) -> State | None:
+    """Return the state an M-step and an E-step further; None where there is more to a step."""
+    step = natural.step(natural.sums_at(state.at))
+    if step is None:
+        return None
+    entropy = state.trace[-1].entropy
+    after_m = step.q_before + entropy
+    rounding = ROUNDING * (step.magnitude + abs(step.evidence))
+    if not state.objective - rounding <= after_m <= step.evidence + rounding:
+        return None
+    rows = (
+        HalfStep(iteration, "M", after_m, step.q_before, entropy),
+        HalfStep(iteration, "E", step.evidence, step.q, step.evidence - step.q, step.evidence),
+    )
+    given = state.rule, step.evidence, step.evidence, rows
+    return State(iteration, step.at, *given, rate=state.rate)
+
+
+def _leap(
+    problem: Problem, natural: Natural | None, iteration: int, state: State, records: Records
+) -> State | None:
+    """Return the state at the maximiser of records ahead; None unless F is at least as high."""
+    step = None if natural is None else natural.step(natural.sums(records))
+    new = None
+    if step is not None:
+        entropy = step.evidence - step.q
+        row = HalfStep(iteration, "E", step.evidence, step.q, entropy, step.evidence)
+        new = State(iteration, step.at, state.rule, step.evidence, step.evidence, (row,))
+    else:
+        new = _landing(problem, iteration, state, records)
+    return new if new is not None and new.objective >= state.objective else None
+
+
+def _landing(problem: Problem, iteration: int, state: State, records: Records) -> State | None:
+    """Return the state at the maximiser of records ahead, None if there is none.
 
     Records ahead may be none that rows could have (a count below 0): a maximiser may do with them
     what it likes but give parameters at which F is high. A plug-in may raise any exception there;
@@ -162,8 +232,7 @@ def _leap(problem: Problem, iteration: int, state: State, records: Records) -> S
         expectation = problem.expectation(theta, state.rule)
     except Exception:
         return None
-    new = _after_e_step(problem, iteration, theta, state.rule, expectation)
-    return new if new.objective >= state.objective else None
+    return _after_e_step(problem, iteration, theta, state.rule, expectation)
 
 
 def _checked(theta: Theta) -> Theta:
@@ -209,9 +278,8 @@ def _after_e_step(
     )
     trace = (row,) if m_row is None else (m_row, row)
     objective = free_energy + log_prior
-    return State(
-        iteration, theta, rule, records, terms, log_priors, objective, evidence, trace, events
-    )
+    at = Point(theta, records, terms, log_priors)
+    return State(iteration, at, rule, objective, evidence, trace, events)
 
 
 def _m_row(

@@ -24,8 +24,16 @@ def available() -> bool:
 
 
 def pays(cells: int) -> bool:
-    """Return whether passes over so many cells are to use compiled kernels."""
-    return cells >= FEWEST_CELLS and available()
+    """Return whether passes over so many cells are to use compiled kernels.
+
+    Where they are loaded already, they always do.
+    """
+    return is_loaded() or (cells >= FEWEST_CELLS and available())
+
+
+def is_loaded() -> bool:
+    """Return whether the compiler has been loaded, by another fit."""
+    return "latentem.kernels.loops" in sys.modules
 
 
 def loops() -> ModuleType:
@@ -36,6 +44,11 @@ def loops() -> ModuleType:
 def expected_loops() -> ModuleType:
     """Return those of `latentem.kernels.expected`, likewise."""
     return _compiled("latentem.kernels.expected_loops")
+
+
+def moments_loops() -> ModuleType:
+    """Return those of `latentem.kernels.moments`, likewise."""
+    return _compiled("latentem.kernels.moments_loops")
 
 
 def nearest_loops() -> ModuleType:

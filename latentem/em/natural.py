@@ -1,0 +1,246 @@
+r"""EM of a small mixture of exponential families, as arithmetic on two tables.
+
+`latentem.em.mixture` makes coefficients C of θ, and adds up sums S = (N_k, S_k) of the statistics.
+A step needs no more than these two tables, of a row for each state:
+
+.. math::
+    \text{M:} \quad C_k &= (\log \pi_k - A(\eta_k), \; \eta_k),
+        && E_{\eta_k}[T(x)] = S_k / N_k, \quad \pi_k = N_k / N \\
+    \text{E:} \quad S &= R \, T^\top, && R = \operatorname{softmax}(C \, T) \\
+    Q(\theta, \theta_{old}) &= C \cdot S, && F = \log p(X), \quad H = F - Q .
+
+On small data the making of distributions would take most of the time, so they are made only where
+somebody asks for them. A step that has more to it than this, such as a constraint that holds a
+state, or an error to raise, is left to the general one.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any, Self
+
+import attrs
+import numpy as np
+
+from latentem.distributions.arrays import LOG_ZERO, Array
+from latentem.distributions.base import ExponentialFamily
+from latentem.distributions.kernels import LinearKernel
+from latentem.distributions.records import Counts, Record, StackRecord, Statistics
+from latentem.em.assign import Assignment, Soft
+from latentem.em.expectation import Term
+from latentem.em.mixture import Mixture, is_mixture
+from latentem.em.problem import Problem
+from latentem.em.theta import Theta
+from latentem.kernels.expected import expected_sums
+
+#: Cells of working arrays up to which a pass over the rows takes less than the rest of a step.
+LARGEST = 2**18
+
+
+@attrs.frozen(eq=False, slots=False)
+class Natural:
+    """A mixture whose steps are arithmetic on tables.
+
+    Attributes
+    ----------
+    problem : Problem
+    theta : Theta
+        Parameters of which distributions are made anew.
+    mixture : Mixture
+    prior : ExponentialFamily
+        That of the latent.
+    states, log_base : array, (K, q) and (K,)
+        Its statistics and base measure of each state.
+    families : list of ExponentialFamily
+        Those of the observed nodes.
+    factors, pairs : array
+        The statistics of the rows, see `latentem.kernels.expected`.
+    weights : array, (rows,), or None
+    total_base : float
+        The log base measures of all rows.
+    """
+
+    problem: Problem
+    theta: Theta
+    mixture: Mixture
+    prior: ExponentialFamily
+    states: Array
+    log_base: Array
+    families: list[ExponentialFamily]
+    factors: Array
+    pairs: Array | None
+    weights: Array | None
+    total_base: float
+
+    @classmethod
+    def of(cls, problem: Problem, theta: Theta, rule: Assignment) -> Self | None:
+        """Return the mixture that parameters are of; None if it is another model, or not small."""
+        if not isinstance(rule, Soft) or problem.has_priors:
+            return None
+        data = problem.reduced_for(rule).data
+        if not is_mixture(problem.layout, data) or problem.layout.incomplete:
+            return None
+        kernels = list(theta.kernels.values())
+        (latent,), (family,) = problem.layout.latents, problem.layout.observed
+        prior = theta.dists[latent.names[0]]
+        free = all(dist.free is dist for dist in theta.dists.values())
+        tied = any(len(problem.model.tied(name)) > 1 for name in theta.dists)
+        linear = all(type(kernel) is LinearKernel for kernel in kernels)
+        if not (free and linear and isinstance(prior, ExponentialFamily)) or tied:
+            return None
+        mixture = Mixture.of(theta, rule)
+        small = data.n * mixture.cells <= LARGEST
+        if not (mixture.is_linear and small) or mixture.divided:
+            return None
+        k = mixture.n_states
+        attached = mixture.stack.on(tuple(data.argument(name) for name in family.names))
+        assert attached.matrix is not None
+        return cls(
+            problem,
+            theta,
+            mixture,
+            prior,
+            prior.statistics(np.arange(k)),
+            np.broadcast_to(prior.log_base_measure(np.arange(k)), k),
+            [kernel.dist for kernel in kernels if isinstance(kernel, LinearKernel)],
+            attached.matrix,
+            attached.pairs,
+            data.weights,
+            problem.base_total(theta),
+        )
+
+    def step(self, sums: Array) -> Step | None:
+        """Return the step from expected sums; None where the general one is to be taken."""
+        try:
+            with np.errstate(all="ignore"):
+                coefficients = self._coefficients(sums)
+        except Exception:  # what is wrong is met again there, and said
+            return None
+        if coefficients is None:
+            return None
+        new, evidence = expected_sums(
+            coefficients, self.factors, self.pairs, self.weights, compiled=self.mixture.compiled
+        )
+        if not (evidence.min() > LOG_ZERO / 10 and evidence.max() < np.inf):
+            return None
+        total = evidence.sum() if self.weights is None else evidence @ self.weights
+        sizes = np.abs(coefficients)
+        return Step(
+            Tables(self, sums, new),
+            float(np.vdot(coefficients, sums)) + self.total_base,
+            float(np.vdot(coefficients, new)) + self.total_base,
+            float(total) + self.total_base,
+            float(np.vdot(sizes, np.maximum(np.abs(sums), np.abs(new)))) + abs(self.total_base),
+        )
+
+    def _coefficients(self, sums: Array) -> Array | None:
+        """Return C, the maximum of Q; None if a state has no rows or lies at a boundary."""
+        weight = sums[:, 0]
+        if not weight.min() > 0:
+            return None
+        n = weight.sum(keepdims=True)
+        found = self.prior.natural_from_mean((weight @ self.states / n)[None], n)
+        if found is None:
+            return None
+        constant = self.states @ found[0][0] - found[1] + self.log_base
+        mean = sums[:, 1:] / weight[:, None]
+        coefficients = np.empty(sums.shape)
+        for family, start, end in self._columns:
+            found = family.natural_from_mean(mean[:, start - 1 : end - 1], weight)
+            if found is None:
+                return None
+            coefficients[:, start:end], log_normaliser = found
+            constant -= log_normaliser
+        coefficients[:, 0] = constant
+        inside = coefficients.min() > LOG_ZERO and coefficients.max() < np.inf
+        return coefficients if inside else None
+
+    @cached_property
+    def _columns(self) -> list[tuple[ExponentialFamily, int, int]]:
+        """The columns of each family's statistics."""
+        kernels = [k for k in self.mixture.stack.kernels if isinstance(k, LinearKernel)]
+        ends = np.cumsum([1, *(kernel.n_statistics for kernel in kernels)]).tolist()
+        return list(zip(self.families, ends, ends[1:], strict=False))
+
+    def records(self, sums: Array) -> dict[str, Record]:
+        """Return the record of each node."""
+        (latent,), (observed,) = self.problem.layout.latents, self.problem.layout.observed
+        parts = self.mixture.stack.split(StackRecord(sums, ()))
+        counts = Counts(sums[:, :1].copy())
+        return dict(zip((*latent.names, *observed.names), (counts, *parts), strict=True))
+
+    def sums_at(self, at: Any) -> Array:
+        """Return the sums of a point of the run."""
+        return at.sums if isinstance(at, Tables) else self.sums(at.records)
+
+    def sums(self, records: dict[str, Record]) -> Array:
+        """Undo `records`."""
+        totals = [record.total for record in records.values() if isinstance(record, Statistics)]
+        (latent,) = self.problem.layout.latents
+        counts: Any = records[latent.names[0]]
+        return np.concatenate([counts.counts, *totals], axis=1)
+
+
+@attrs.frozen(eq=False)
+class Step:
+    """An M-step and an E-step.
+
+    Attributes
+    ----------
+    at : Tables
+        Where it leads.
+    q_before, q : float
+        Q after the M-step, and after the E-step.
+    evidence : float
+        log p(X).
+    magnitude : float
+        That of the terms of Q, for their rounding error.
+    """
+
+    at: Tables
+    q_before: float
+    q: float
+    evidence: float
+    magnitude: float
+
+
+@attrs.frozen(eq=False, slots=False)
+class Tables:
+    """θ and what belongs to it after an E-step, made of sums where it is asked for.
+
+    Attributes
+    ----------
+    natural : Natural
+    before, sums : array, (K, 1 + p)
+        The expected sums of which θ is the maximum, and those under the posterior at θ.
+    """
+
+    natural: Natural
+    before: Array
+    sums: Array
+
+    @cached_property
+    def theta(self) -> Theta:
+        """The parameters."""
+        natural = self.natural
+        return natural.problem.m_step(natural.theta, natural.records(self.before))
+
+    @cached_property
+    def records(self) -> dict[str, Record]:
+        """Expected statistics, by node."""
+        return self.natural.records(self.sums)
+
+    @property
+    def comparable(self) -> dict[str, Record]:
+        """The records that change θ, about points that stay the same from step to step."""
+        return self.records
+
+    @cached_property
+    def terms(self) -> dict[str, Term]:
+        """Q(θ, θ), by node."""
+        return self.natural.problem.q(self.theta, self.records)
+
+    @property
+    def log_priors(self) -> dict[str, float]:
+        """Log-densities of the parameters under their priors: there are none."""
+        return {}

@@ -1,0 +1,165 @@
+"""Steps on tables of coefficients and sums are the steps of EM."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from registry import FAMILIES, PROBABILISTIC, Family
+from test_kernels import _models
+
+import latentem as lem
+from latentem.em import loop
+from latentem.em.accelerate import squarem
+from latentem.em.assign import Soft
+from latentem.em.loop import State, half_steps
+from latentem.em.natural import Natural, Tables
+from latentem.em.problem import Problem
+from latentem.kernels import compiled
+from latentem.kernels.moments import natural_of_moments
+
+MODELS = {str(case): (case.model, case.data) for case in PROBABILISTIC} | _models()
+#: Whose steps are on tables.
+SHORT = {
+    "gaussian mixture, full", "gaussian mixture, diagonal", "gaussian mixture, spherical",
+    "normal mixture", "poisson mixture", "latent classes", "mixed table", "gamma mixture",
+    "mixture of angles", "full", "diagonal", "spherical", "mixed",
+}  # fmt: skip
+BOTH = [False, pytest.param(True, marks=pytest.mark.skipif(not compiled.available(), reason=""))]
+
+
+def _states(model: lem.Model, data: Any, weights: Any, accelerate: Any, n: int) -> list[State]:
+    start = lem.initialize(model, data, init=lem.init.random, seed=3, weights=weights)
+    problem = Problem.of(model, data, weights)
+    steps = half_steps(problem, problem.theta(start, renew=True), Soft(), accelerate)
+    return [next(steps) for _ in range(n)]
+
+
+@pytest.mark.parametrize("accelerate", [None, squarem], ids=["plain", "squarem"])
+@pytest.mark.parametrize("use", BOTH)
+@pytest.mark.parametrize("name", list(MODELS))
+def test_every_half_step_is_that_of_the_general_loop(
+    name: str, use: bool, accelerate: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, data = MODELS[name]
+    n_rows = len(next(iter(data.values()))) if isinstance(data, dict) else len(data)
+    weights = np.random.default_rng(2).integers(1, 4, size=n_rows)
+    monkeypatch.setattr(compiled, "is_loaded", lambda: use)
+    monkeypatch.setattr("latentem.distributions.gaussian.is_loaded", lambda: use)
+    short = _states(model, data, weights, accelerate, 12)
+    monkeypatch.setattr(loop.Natural, "of", lambda *_: None)
+    general = _states(model, data, weights, accelerate, 12)
+    assert {isinstance(state.at, Tables) for state in short[1:]} == {name in SHORT}
+    size = abs(general[-1].objective)
+    for mine, theirs in zip(short, general, strict=True):
+        assert mine.iteration == theirs.iteration
+        assert [row.phase for row in mine.trace] == [row.phase for row in theirs.trace]
+        for row, other in zip(mine.trace, theirs.trace, strict=True):
+            for column in ("objective", "q", "entropy", "log_likelihood"):
+                a, b = getattr(row, column), getattr(other, column)
+                assert a == b or a == pytest.approx(b, rel=1e-8, abs=1e-9 * size), column
+        for node, dist in mine.theta.dists.items():
+            exact = theirs.theta.dists[node].parameters
+            for field, array in dist.parameters.items():
+                scale = 1e-6 * (1.0 + np.abs(exact[field]).max())
+                np.testing.assert_allclose(array, exact[field], rtol=1e-6, atol=scale)
+        for node, term in mine.terms.items():
+            assert term.value == pytest.approx(theirs.terms[node].value, rel=1e-7, abs=1e-8 * size)
+
+
+@pytest.mark.parametrize("use", BOTH)
+@pytest.mark.parametrize("family", FAMILIES, ids=str)
+def test_natural_parameters_of_a_mean_are_those_of_its_member(
+    family: Family, use: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not isinstance(family.dist, lem.ExponentialFamily) or not family.fits_alone:
+        pytest.skip("no exponential family, or none by itself")
+    monkeypatch.setattr("latentem.distributions.gaussian.is_loaded", lambda: use)
+    dist = family.dist.bind(family.value).flatten((2,))
+    if isinstance(dist, lem.Independent | lem.Product):
+        assert dist.natural_from_mean(np.ones((2, 1)), np.ones(2)) is None
+        return
+    weights = np.random.default_rng(0).random((2, len(family.value))) + 0.5
+    weight = weights.sum(axis=1)
+    mean = weights @ dist.statistics(family.value) / weight[:, None]
+    found = dist.natural_from_mean(mean, weight)
+    if found is None:
+        return
+    expected = dist.from_mean(mean, weight).natural_parameters()
+    for mine, theirs in zip(found, expected, strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.skipif(not compiled.available(), reason="numba is not installed")
+@pytest.mark.parametrize("d", [1, 2, 3, 6])
+def test_compiled_natural_parameters_are_the_gaussians_own(d: int) -> None:
+    rng = np.random.default_rng(d)
+    mean, root = rng.normal(size=(4, d)), rng.normal(size=(4, d, d + 2))
+    covariance = root @ np.swapaxes(root, 1, 2)
+    products = covariance + mean[:, :, None] * mean[:, None, :]
+    rows, columns = np.triu_indices(d)
+    moments = np.hstack([mean, products[:, rows, columns]])
+    found = natural_of_moments(moments)
+    assert found is not None
+    eta, log_normaliser, largest = found
+    exact, normaliser = lem.Gaussian(mean=mean, covariance=covariance).natural_parameters()
+    np.testing.assert_allclose(eta, exact, rtol=1e-9, atol=1e-9 * np.abs(exact).max())
+    np.testing.assert_allclose(log_normaliser, normaliser, rtol=1e-10)
+    precision = np.linalg.inv(covariance)
+    assert largest == pytest.approx(np.diagonal(precision, axis1=1, axis2=2).max())
+    moments[2, d:] = (mean[2][:, None] * mean[2])[rows, columns]  # no variance
+    moments[2, -1] -= 1e-3
+    assert natural_of_moments(moments) is None
+
+
+def test_a_state_that_collapses_ends_as_in_the_general_loop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng = np.random.default_rng(0)
+    x = np.vstack([rng.normal(size=(40, 2)), np.full((6, 2), 9.0)])
+    start = lem.Model(
+        [
+            z := lem.latent("z", lem.Categorical(probs=[0.8, 0.2])),
+            lem.observed(
+                "x", lem.Gaussian(mean=[[0.0, 0.0], [8.0, 8.0]], covariance=[np.eye(2)] * 2),
+                given=z,
+            ),
+        ]
+    )  # fmt: skip
+    options: dict[str, Any] = {"restarts": 1, "accelerate": None}
+    with pytest.warns(lem.DegenerateWarning):
+        short = lem.fit(start, x, **options)
+    monkeypatch.setattr(loop.Natural, "of", lambda *_: None)
+    with pytest.warns(lem.DegenerateWarning):
+        general = lem.fit(start, x, **options)
+    assert short.status is general.status
+    assert short.events == general.events
+    np.testing.assert_allclose(short.trace["objective"], general.trace["objective"], rtol=1e-9)
+
+
+def test_a_maximiser_that_lowers_f_is_named_as_ever() -> None:
+    class Wrong(lem.Poisson):
+        def from_mean(self, mean: lem.Array, weight: lem.Array) -> Any:
+            return super().from_mean(mean + 5.0, weight)
+
+    z = lem.latent("z", lem.Categorical(2))
+    model = lem.Model([z, lem.observed("x", Wrong(), given=z)])
+    x = np.random.default_rng(0).poisson(3.0, size=50)
+    with pytest.raises(lem.ObjectiveDecreasedError, match="'x'"):
+        lem.fit(model, {"x": x}, seed=0, restarts=1)
+
+
+def test_a_prior_a_tie_and_held_parameters_are_left_to_the_general_loop() -> None:
+    x = np.random.default_rng(0).poisson(3.0, size=(50, 2))
+    z = lem.latent("z", lem.Categorical(probs=[0.5, 0.5]))
+    rate = np.array([2.0, 4.0])
+    tied = lem.observed("a", lem.Poisson(rate=rate), given=z)
+    models = [
+        [z, tied, lem.observed("b", lem.Poisson(rate=rate), given=z, tie=tied)],
+        [z, tied, lem.observed("b", lem.fixed(lem.Poisson(rate=rate)), given=z)],
+        [z, tied, lem.observed("b", lem.Poisson(rate=rate, prior=lem.Gamma(2.0, 1.0)), given=z)],
+    ]
+    for nodes in models:
+        problem = Problem.of(lem.Model(nodes), {"a": x[:, 0], "b": x[:, 1]})
+        assert Natural.of(problem, problem.theta(), Soft()) is None
