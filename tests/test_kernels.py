@@ -20,7 +20,7 @@ from latentem.em.assign import Soft
 from latentem.em.mixture import is_mixture
 from latentem.em.problem import Problem
 from latentem.kernels import compiled
-from latentem.kernels.expected import expected_sums
+from latentem.kernels.expected import Standardised, columns_and_products, expected_sums
 from latentem.kernels.products import over_rows, sums_over_rows
 from latentem.kernels.softmax import log_normalise
 
@@ -317,6 +317,27 @@ def test_expected_sums_are_the_formulas(
     again = expected_sums(coefficients, statistics, None, weights, compiled=use)
     assert (np.abs(sums - again[0]) <= 1e-12 * size + 1e-15).all()
     np.testing.assert_allclose(evidence, again[1], rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("weighted", BOTH)
+@pytest.mark.parametrize("use", BOTH)
+@pytest.mark.parametrize(("n", "columns"), [(1, 1), (256, 3), (777, 5)])
+def test_standardised_rows_stand_for_their_factors(
+    n: int, columns: int, use: bool, weighted: bool
+) -> None:
+    rng = np.random.default_rng(n)
+    rows, centre, scale = rng.normal(size=(n, columns)), rng.normal(size=columns), [0.5] * columns
+    given = Standardised(rows, centre, np.array(scale))
+    factors = np.vstack([np.ones(n), (rows - centre).T / 0.5])
+    np.testing.assert_array_equal(given.factors(), factors)
+    pairs = columns_and_products(columns, np.column_stack(np.triu_indices(columns)))
+    pairs = np.concatenate([[[0, 0]], pairs])
+    coefficients = 0.1 * rng.normal(size=(3, len(pairs)))
+    weights = rng.integers(3, size=n).astype(float) if weighted else None
+    sums, evidence = expected_sums(coefficients, given, pairs, weights, compiled=use)
+    exact = expected_sums(coefficients, factors, pairs, weights)
+    np.testing.assert_allclose(evidence, exact[1], rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(sums, exact[0], rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize("use", BOTH)

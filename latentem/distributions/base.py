@@ -23,6 +23,7 @@ from latentem.distributions.formulas import AND, Formulas, displayed, equation
 from latentem.distributions.kernels import Kernel, LinearKernel, RowKernel, TemplateKernel
 from latentem.distributions.records import D, Record, Statistics, check_finite, nothing_to_fit
 from latentem.errors import DegenerateError, MissingMethodError, ModelError, Unsuitable
+from latentem.kernels.expected import Standardised
 
 #: Probabilities and rates this close to the end of their range count as being at it.
 BOUNDARY = 1e-6
@@ -786,6 +787,10 @@ class ExponentialFamily(Distribution):
     def factors_into(self, out: Array, value: Array) -> None:
         """Write the factors but 1, k-major, into ``out`` ``(m, rows)``."""
         self.statistics_into(out, value)
+
+    def standardised(self, value: Array) -> Standardised | None:
+        """Return the rows whose standardised columns are the factors; None if these are others."""
+        return None
 
     def kernel(self) -> Kernel:
         return LinearKernel.of(self) if self.is_parameterised else TemplateKernel(self)

@@ -127,6 +127,9 @@ class GappedColumns(LinearKernel, StatisticsOfGaps):
         d = value.shape[1]
         np.logical_not(_observed_into(out[d:], value, self.reference), out=out[:d])
 
+    def standardised(self, value: Array) -> None:
+        return None  # of values with gaps
+
     @property
     def pairs(self) -> Array:
         d = self.mean.shape[1]

@@ -38,7 +38,7 @@ from latentem.distributions.structure import Eigen
 from latentem.distributions.whitening import LOG_2PI, whiten
 from latentem.errors import DegenerateError, ModelError, Unsuitable
 from latentem.kernels.compiled import is_loaded
-from latentem.kernels.expected import columns_and_products
+from latentem.kernels.expected import Standardised, columns_and_products
 from latentem.kernels.moments import natural_of_moments
 
 # Error allowed in a log-density before a state leaves the statistics form for the residual form.
@@ -407,6 +407,11 @@ class Gaussian(ExponentialFamily):
         self._standardise_into(out[:d], value)
         if len(out) > d:  # the moments are no products
             self.form.moments_into(out[d:], out[:d])
+
+    def standardised(self, value: Array) -> Standardised | None:
+        if self.reference is None or self.form.pairs(value.shape[1]) is None:
+            return None
+        return self.reference.standardised(value)
 
     def comparable(self, record: Record) -> Record:
         if isinstance(record, Statistics) and isinstance(record.reference, Reference):

@@ -18,7 +18,7 @@ from latentem.distributions.kernels import (
 )
 from latentem.distributions.records import Statistics
 from latentem.distributions.reference import Reference
-from latentem.kernels.expected import single_factors
+from latentem.kernels.expected import Standardised, single_factors
 from latentem.kernels.products import over_rows, sums_over_rows
 
 if TYPE_CHECKING:
@@ -204,6 +204,9 @@ class Coordinates(LinearKernel):
         self.reference.standardise_into(out, value)
 
     factors_into = statistics_into
+
+    def standardised(self, value: Array) -> Standardised | None:
+        return self.reference.standardised(value)
 
 
 @attrs.frozen(eq=False)

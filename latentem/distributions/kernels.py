@@ -24,7 +24,7 @@ from latentem.distributions.records import (
     plug_in,
 )
 from latentem.errors import ModelError
-from latentem.kernels.expected import single_factors
+from latentem.kernels.expected import Standardised, single_factors
 from latentem.kernels.products import over_rows, sums_over_rows
 
 if TYPE_CHECKING:
@@ -262,6 +262,10 @@ class LinearKernel(Kernel):
         """Write the factors of each row, ``(m, rows)``."""
         self.dist.factors_into(out, value)
 
+    def standardised(self, value: Array) -> Standardised | None:
+        """Return the rows whose standardised columns are the factors, if these are no others."""
+        return self.dist.standardised(value)
+
     def record_of(self, weight: Array, total: Array) -> Statistics:
         """Return the record, given the weights ``(K,)`` and the total of these statistics."""
         return Statistics(weight, total, 0.0, getattr(self.dist, "reference", None))
@@ -469,9 +473,18 @@ class Stack:
             if not isinstance(kernel, LinearKernel):
                 attached = kernel.on(value)
                 others.append(attached if rows is None else _AttachedPresent(attached, rows))
+        standardised = self.standardised(values)
+        if standardised is not None:
+            return AttachedStack(self, None, (), standardised)
         if matrix is None:
             matrix = self._matrix(values, present)
         return AttachedStack(self, matrix, tuple(others))
+
+    def standardised(self, values: tuple[Array, ...]) -> Standardised | None:
+        """Return the rows that stand for the matrix of factors, if there are such."""
+        (kernel, *more), (value, *_) = self.kernels, values
+        alone = self.factored and not more and not self.incomplete[0]
+        return kernel.standardised(value) if alone and isinstance(kernel, LinearKernel) else None
 
     def _matrix(self, values: tuple[Array, ...], present: tuple[Array | None, ...]) -> Array | None:
         """Return the matrix of the linear kernels' statistics, or of their factors."""
@@ -562,6 +575,12 @@ class AttachedStack:
     stack: Stack
     matrix: Array | None  # (1 + p, rows), or of factors
     others: tuple[Attached, ...]
+    standardised: Standardised | None = None  # in place of a matrix of factors
+
+    @property
+    def factors(self) -> Array | Standardised | None:
+        """The statistics, or their factors, in whatever form they are; None if not linear."""
+        return self.matrix if self.standardised is None else self.standardised
 
     @property
     def pairs(self) -> Array | None:

@@ -26,6 +26,7 @@ from latentem.distributions.priors import NormalInverseGamma, refuse_prior
 from latentem.distributions.records import Record, Statistics
 from latentem.distributions.reference import Reference
 from latentem.errors import ModelError, Unsuitable
+from latentem.kernels.expected import Standardised
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -215,6 +216,9 @@ class Normal(ExponentialFamily):
         else:
             np.subtract(value, self.reference.centre, out=out[0])
             out[0] /= self.reference.scale
+
+    def standardised(self, value: Array) -> Standardised | None:
+        return None if self.reference is None else self.reference.standardised(value[:, None])
 
     def natural_parameters(self) -> tuple[Array, Array]:
         return self.gaussian.natural_parameters()

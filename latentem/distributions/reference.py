@@ -10,6 +10,7 @@ import numpy as np
 from latentem.distributions.arrays import Array
 from latentem.distributions.covariance import Structure
 from latentem.distributions.records import Statistics
+from latentem.kernels.expected import Standardised
 
 # Squares of smaller deviations leave the range of float64.
 SMALLEST_SCALE = 1e-150
@@ -74,6 +75,11 @@ class Reference:
         """Write z, ``(d, rows)``."""
         np.subtract(value.T, self.centre[:, None], out=z)
         z /= self.scale[:, None]
+
+    def standardised(self, value: Array) -> Standardised | None:
+        """Return values ``(n, d)`` with what standardises them; None unless they are float64."""
+        plain = value.dtype == float and value.flags.c_contiguous
+        return Standardised(value, self.centre, self.scale) if plain else None
 
     def standardise_means(self, mean: Array, rounding: Array | float) -> Array:
         """Return (mean + rounding - centre) / scale, for a mean ``(K, d)`` of each state."""

@@ -32,6 +32,11 @@ from latentem.em.theta import Theta
 from latentem.inference.elimination import first_maximum
 from latentem.kernels.expected import expected_sums
 from latentem.kernels.softmax import log_normalise
+from latentem.parallel import LARGEST_BLOCK
+
+#: Multiplications of each product in a block of a compiled pass, and its fewest rows: some
+#: milliseconds, next to which handing a block to a thread is nothing.
+MULTIPLICATIONS, FEWEST_ROWS = 2**24, 2048
 
 
 def is_mixture(layout: Layout, data: Data) -> bool:
@@ -93,6 +98,13 @@ class Mixture:
         """Columns of the working arrays of a block of rows."""
         return self.n_states + self.stack.n_columns
 
+    def largest_block(self, data: Data, observed: Family) -> int | None:
+        """Return the most rows of a block if no arrays of them are made, else None."""
+        values = tuple(data.argument(name) for name in observed.names)
+        if self.stack.coefficients is None or self.stack.standardised(values) is None:
+            return None
+        return max(FEWEST_ROWS, min(LARGEST_BLOCK, MULTIPLICATIONS // self.stack.coefficients.size))
+
     def expect(
         self, data: Data, observed: Family, attached: AttachedStack
     ) -> tuple[Expectation, Array]:
@@ -100,8 +112,8 @@ class Mixture:
 
         ``attached`` is `stack` on these rows.
         """
-        if self.is_linear and attached.matrix is not None and self.stack.coefficients is not None:
-            given = self.stack.coefficients, attached.matrix, attached.pairs, data.weights
+        if self.is_linear and attached.factors is not None and self.stack.coefficients is not None:
+            given = self.stack.coefficients, attached.factors, attached.pairs, data.weights
             sums, evidence = expected_sums(*given, compiled=self.compiled)
             record, counts = StackRecord(sums, ()), sums[:, 0]
         else:

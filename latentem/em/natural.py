@@ -31,7 +31,7 @@ from latentem.em.expectation import Term
 from latentem.em.mixture import Mixture, is_mixture
 from latentem.em.problem import Problem
 from latentem.em.theta import Theta
-from latentem.kernels.expected import expected_sums
+from latentem.kernels.expected import Standardised, expected_sums
 
 #: Cells of working arrays up to which a pass over the rows takes less than the rest of a step.
 LARGEST = 2**18
@@ -67,7 +67,7 @@ class Natural:
     states: Array
     log_base: Array
     families: list[ExponentialFamily]
-    factors: Array
+    factors: Array | Standardised
     pairs: Array | None
     weights: Array | None
     total_base: float
@@ -94,7 +94,7 @@ class Natural:
             return None
         k = mixture.n_states
         attached = mixture.stack.on(tuple(data.argument(name) for name in family.names))
-        assert attached.matrix is not None
+        assert attached.factors is not None
         return cls(
             problem,
             theta,
@@ -103,7 +103,7 @@ class Natural:
             prior.statistics(np.arange(k)),
             np.broadcast_to(prior.log_base_measure(np.arange(k)), k),
             [kernel.dist for kernel in kernels if isinstance(kernel, LinearKernel)],
-            attached.matrix,
+            attached.factors,
             attached.pairs,
             data.weights,
             problem.base_total(theta),

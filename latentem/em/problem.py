@@ -138,7 +138,7 @@ class Problem:
             self._check_possible(theta, data, objective, rows.start)
             return expectation
 
-        total = self._sum(expect, mixture.cells)
+        total = self._sum(expect, mixture.cells, mixture.largest_block(self.data, family))
         if mixture.divided is None:
             return total
         return mixture.completed(total, self._common_sums(mixture.divided))
@@ -158,9 +158,11 @@ class Problem:
         self._kept["common sums"] = divided.basis, total
         return total
 
-    def _sum(self, expect: Callable[[slice], Expectation], cells: int) -> Expectation:
+    def _sum(
+        self, expect: Callable[[slice], Expectation], cells: int, largest: int | None = None
+    ) -> Expectation:
         """Return the sum of the expectations of all blocks of rows."""
-        parts = map_blocks(expect, self.data.n, cells)
+        parts = map_blocks(expect, self.data.n, cells, largest)
         total = next(parts)
         for part in parts:
             total = total + part

@@ -13,6 +13,7 @@ one with 1. The compiled kernel is given the factors, which are fewer, and never
 
 from __future__ import annotations
 
+import attrs
 import numpy as np
 import numpy.typing as npt
 
@@ -22,6 +23,32 @@ from latentem.kernels.softmax import log_normalise
 
 Array = npt.NDArray[np.float64]
 Pairs = npt.NDArray[np.int64]
+
+
+@attrs.frozen(eq=False)
+class Standardised:
+    """Rows of which each column, standardised, is a factor: F_j = (x_j - c_j) / s_j, and 1.
+
+    Attributes
+    ----------
+    rows : array, (rows, m)
+    centre, scale : array, (m,)
+    """
+
+    rows: Array
+    centre: Array
+    scale: Array
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def factors(self) -> Array:
+        """Return F, ``(1 + m, rows)``."""
+        factors = np.empty((1 + len(self.centre), len(self.rows)))
+        factors[0] = 1.0
+        np.subtract(self.rows.T, self.centre[:, None], out=factors[1:])
+        factors[1:] /= self.scale[:, None]
+        return factors
 
 
 def statistics_of(factors: Array, pairs: Pairs) -> Array:
@@ -63,7 +90,7 @@ def columns_and_products(d: int, columns: Pairs) -> Pairs:
 
 def expected_sums(
     coefficients: Array,
-    factors: Array,
+    factors: Array | Standardised,
     pairs: Pairs | None = None,
     weights: Array | None = None,
     *,
@@ -75,7 +102,7 @@ def expected_sums(
     ----------
     coefficients : array, (K, p)
         C.
-    factors : array, (m, rows)
+    factors : array, (m, rows), or Standardised
         F.
     pairs : array of int, (p, 2), optional
         a and b; by default the factors are the statistics.
@@ -99,6 +126,7 @@ def expected_sums(
            [1.4, 1.8]]), array([1., 5.]))
     """
     if not compiled:
+        factors = factors.factors() if isinstance(factors, Standardised) else factors
         statistics = factors if pairs is None else statistics_of(factors, pairs)
         table = over_rows(coefficients, statistics)
         evidence = log_normalise(table)
@@ -111,7 +139,11 @@ def expected_sums(
     # Filled up to multiples of four, which the kernel takes together.
     filled, sums = np.zeros((2, -(-k // 4) * 4, -(-p // 4) * 4))
     filled[:k, :p] = coefficients
-    evidence = np.empty(factors.shape[1])
-    given = np.empty(0) if weights is None else weights
-    expected_loops().expected_sums(filled, factors, pairs, given, k, evidence, sums)
+    given = pairs, np.empty(0) if weights is None else weights, k
+    if isinstance(factors, Standardised):
+        evidence, of = np.empty(len(factors)), (factors.rows, factors.centre, factors.scale)
+        expected_loops().expected_sums_of_rows(filled, *of, *given, evidence, sums)
+    else:
+        evidence = np.empty(factors.shape[1])
+        expected_loops().expected_sums(filled, factors, *given, evidence, sums)
     return sums[:k, :p], evidence

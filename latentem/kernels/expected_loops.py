@@ -83,10 +83,35 @@ def _add_sums(table: Any, tile: Any, width: int, sums: Any) -> None:
                     sums[k + i, j + m] += row[m]
 
 
+@numba.njit(**OPTIONS)
+def _standardise(rows: Any, centre: Any, scale: Any, place: tuple[int, int], factors: Any) -> None:
+    """Write the factors of rows from a start to an end; the first of them, 1, stands already."""
+    start, end = place
+    for j in range(len(centre)):
+        factor, c, s = factors[1 + j, : end - start], centre[j], scale[j]
+        for t in range(end - start):
+            factor[t] = (rows[start + t, j] - c) / s
+
+
+@numba.njit(**OPTIONS)
+def _posterior(table: Any, n_states: int, weights: Any, evidence: Any, scratch: Any) -> None:
+    """Make R of L in a table, and write log p(x)."""
+    width = len(evidence)
+    highest, total, scale = scratch[0, :width], scratch[1, :width], scratch[2, :width]
+    exponentials(table, (n_states, 0, width), highest, total)
+    for t in range(width):
+        scale[t] = 1.0 / total[t] if total[t] > 0.0 else 1.0
+        scale[t] *= weights[t] if len(weights) else 1.0
+    multiply(table, (n_states, 0, width), scale)
+    log_sums(highest, total, evidence)
+
+
 WEIGHTS = types.Array(types.float64, 1, "C", readonly=True)
+VALUES = types.Array(types.float64, 2, "C", readonly=True)
+PAIRS = int64[:, ::1]
 
 
-@numba.njit(types.void(TABLE, TABLE, int64[:, ::1], WEIGHTS, int64, ROW, TABLE), **OPTIONS)
+@numba.njit(types.void(TABLE, TABLE, PAIRS, WEIGHTS, int64, ROW, TABLE), **OPTIONS)
 def expected_sums(
     c: Any, factors: Any, pairs: Any, weights: Any, n_states: int, evidence: Any, sums: Any
 ) -> None:
@@ -94,18 +119,30 @@ def expected_sums(
 
     C and S are filled up with zeros to multiples of four states and statistics.
     """
-    n = factors.shape[1]
     tile, table = np.zeros((c.shape[1], TILE)), np.empty((c.shape[0], TILE))
-    highest, total, scale = np.empty(TILE), np.empty(TILE), np.empty(TILE)
-    for start in range(0, n, TILE):
-        end = min(start + TILE, n)
-        width = end - start
+    scratch = np.empty((3, TILE))
+    for start in range(0, len(evidence), TILE):
+        end = min(start + TILE, len(evidence))
         _statistics(factors, pairs, start, end, tile)
-        _product(c, tile, width, table)
-        exponentials(table, (n_states, 0, width), highest[:width], total[:width])
-        for t in range(width):
-            scale[t] = 1.0 / total[t] if total[t] > 0.0 else 1.0
-            scale[t] *= weights[start + t] if len(weights) else 1.0
-        multiply(table, (n_states, 0, width), scale)
-        log_sums(highest, total, evidence[start:end])
-        _add_sums(table, tile, width, sums)
+        _product(c, tile, end - start, table)
+        _posterior(table, n_states, weights[start:end], evidence[start:end], scratch)
+        _add_sums(table, tile, end - start, sums)
+
+
+@numba.njit(
+    types.void(TABLE, VALUES, WEIGHTS, WEIGHTS, PAIRS, WEIGHTS, int64, ROW, TABLE), **OPTIONS
+)
+def expected_sums_of_rows(
+    c: Any, rows: Any, centre: Any, scale: Any, pairs: Any, weights: Any, n_states: int,
+    evidence: Any, sums: Any,
+) -> None:  # fmt: skip
+    """Do the same where the factors are the standardised columns of the rows."""
+    tile, table = np.zeros((c.shape[1], TILE)), np.empty((c.shape[0], TILE))
+    factors, scratch = np.ones((1 + len(centre), TILE)), np.empty((3, TILE))
+    for start in range(0, len(evidence), TILE):
+        end = min(start + TILE, len(evidence))
+        _standardise(rows, centre, scale, (start, end), factors)
+        _statistics(factors, pairs, 0, end - start, tile)
+        _product(c, tile, end - start, table)
+        _posterior(table, n_states, weights[start:end], evidence[start:end], scratch)
+        _add_sums(table, tile, end - start, sums)
