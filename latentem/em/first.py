@@ -21,6 +21,8 @@ from latentem.inference.posterior import Posterior
 
 #: Weight of all rows together, relative to the few that a random start looks at.
 BACKGROUND = 0.1
+#: Rows in which a start is to tell the states apart.
+ROWS_LOOKED_AT = 1000
 
 
 def first_theta(problem: Problem, start: Start | Model | None, rng: np.random.Generator) -> Theta:
@@ -234,17 +236,22 @@ def _refuse_equal_states(problem: Problem, theta: Theta, *, by_chance: bool) -> 
     """
     if not problem.model.observed or problem.model.requires_hard:
         return
-    rows = np.unique(np.linspace(0, problem.data.n - 1, min(problem.data.n, 1000)).astype(int))
-    part = problem.take(rows)
-    sizes = problem.layout.elimination.sizes
+    n = problem.data.n
+    part = problem
+    if n > ROWS_LOOKED_AT:
+        part = problem.take(np.linspace(0, n - 1, ROWS_LOOKED_AT).astype(int))
     watched = {name for family in problem.layout.observed for name in family.scope}
-    stuck = [
-        name
-        for name in _alone(problem)
-        if name in watched and sizes[name] > 1 and _states_alike(part, theta, name)
-    ]
-    if not stuck and watched and not problem.layout.regressed and _posterior_is_prior(part, theta):
-        stuck = [name for name in sizes if name in watched and sizes[name] > 1]
+    hidden = {name for name, k in problem.layout.elimination.sizes.items() if k > 1} & watched
+    alone = [name for name in _alone(problem) if name in hidden]
+    densities = part.log_densities(theta) if alone else []
+    stuck = [name for name in alone if _states_alike(densities, name)]
+    # If they differ, and all have a part in it, the posterior differs from the prior.
+    differ = hidden == set(alone) and all(
+        theta.latent_tables[name].min() > LOG_ZERO for name in alone
+    )
+    regressed = problem.layout.regressed
+    if not stuck and hidden and not regressed and not differ and _posterior_is_prior(part, theta):
+        stuck = [name for name in problem.layout.elimination.sizes if name in hidden]
     drawn = "lem.init.plus_plus" if seedable(problem) else "lem.init.from_labels(...)"
     remedy = f"Start from lem.init.random, {drawn} or other parameters."
     if by_chance:
@@ -269,9 +276,9 @@ def _alone(problem: Problem) -> list[str]:
     return [name for name in sizes if name not in linked and name not in problem.data.labels]
 
 
-def _states_alike(problem: Problem, theta: Theta, name: str) -> bool:
+def _states_alike(densities: list[tuple[tuple[str, ...], Array]], name: str) -> bool:
     """Return whether no observed node has another density under another state of a latent."""
-    for scope, table in problem.log_densities(theta):
+    for scope, table in densities:
         if name in scope:
             moved = np.moveaxis(table, scope.index(name), 0)
             moved = np.maximum(moved, LOG_ZERO)  # two zeros are alike
