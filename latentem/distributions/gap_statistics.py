@@ -27,7 +27,9 @@ so tight that this would lose digits there is `latentem.distributions.gaps`.
 
 from __future__ import annotations
 
+import functools
 import itertools
+import math
 from collections.abc import Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -38,11 +40,16 @@ import numpy as np
 from latentem.distributions.arrays import Array
 from latentem.distributions.gaps import GappedKernel, Patterns, StatisticsOfGaps
 from latentem.distributions.kernels import Attached, AttachedLinear, LinearKernel, Stack
-from latentem.distributions.records import Statistics
+from latentem.distributions.records import Record, Statistics
 from latentem.distributions.reference import Reference
 from latentem.distributions.structure import Structure
 from latentem.distributions.whitening import LOG_2PI
-from latentem.kernels.expected import columns_and_products, single_factors
+from latentem.kernels.expected import (
+    columns_and_products,
+    expected_sums_of_patterns,
+    single_factors,
+)
+from latentem.kernels.sweep import swept
 
 if TYPE_CHECKING:
     from latentem.distributions.gaussian import Gaussian
@@ -172,63 +179,6 @@ class GappedColumns(LinearKernel, StatisticsOfGaps):
 # -- columns that depend on one another ------------------------------------------------------------
 
 
-def swept(precision: Array, missing: Array) -> tuple[Array, Array]:
-    r"""Sweep precisions on the missing columns of each pattern (Beaton's operator).
-
-    Columns u of a symmetric matrix with blocks oo, ou, uu are swept in any order to
-
-    .. math::
-        \begin{pmatrix} A_{oo} - A_{ou} A_{uu}^{-1} A_{uo} & A_{ou} A_{uu}^{-1} \\
-        A_{uu}^{-1} A_{uo} & -A_{uu}^{-1} \end{pmatrix}
-
-    Parameters
-    ----------
-    precision : array, (d, d, K)
-        Of each state, positive definite.
-    missing : array, (P, d)
-        Of each pattern, as a mask.
-
-    Returns
-    -------
-    array, (d, d, P, K)
-    array, (P, K)
-        log |A_uu|.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> precision = np.array([[2.0, 1.0], [1.0, 4.0]])[:, :, None]
-    >>> matrix, log_det = swept(precision, np.array([[False, True]]))
-    >>> matrix[:, :, 0, 0]
-    array([[ 1.75,  0.25],
-           [ 0.25, -0.25]])
-    >>> np.exp(log_det).round(9)
-    array([[4.]])
-    """
-    n, d = missing.shape
-    matrix, log_det = precision[:, :, None].copy(), np.zeros((1, precision.shape[-1]))
-    # Neighbours that agree in all columns so far share a matrix; with which, says place.
-    differs = np.logical_or.accumulate(missing[1:] != missing[:-1], axis=1)
-    place = np.zeros(n, dtype=int)
-    for j in range(d):
-        first = np.concatenate([[0], np.flatnonzero(differs[:, j]) + 1])
-        if len(first) > len(log_det):
-            matrix, log_det = matrix[:, :, place[first]], log_det[place[first]]
-            place[1:] = np.cumsum(differs[:, j])
-        own = np.flatnonzero(missing[first, j])
-        if not len(own):
-            continue
-        part = matrix[:, :, own]
-        pivot, column = part[j, j].copy(), part[j].copy()
-        row = column / pivot
-        part -= column[:, None] * row
-        part[j] = part[:, j] = row
-        part[j, j] = -1.0 / pivot
-        matrix[:, :, own] = part
-        log_det[own] += np.log(pivot)
-    return matrix[:, :, place], log_det[place]
-
-
 @attrs.frozen(eq=False)
 class GappedStatistics(StatisticsOfGaps):
     """A Gaussian on values with gaps, for each pattern of gaps from the statistics of its rows.
@@ -309,17 +259,16 @@ class Completion:
     log_det: Array
 
     @classmethod
-    def of(cls, kernel: GappedStatistics, observed: Array) -> Completion:
+    def of(cls, kernel: GappedStatistics, observed: Array, *, compiled: bool = False) -> Completion:
         """Sweep for each pattern."""
-        matrix, log_det = swept(kernel.precision, ~observed)
-        return cls(kernel, observed, matrix.transpose(2, 3, 0, 1).copy(), log_det)
+        return cls(kernel, observed, *swept(kernel.precision, ~observed, compiled=compiled))
 
     @cached_property
     def coefficients(self) -> Array:
         """Those of the statistics in log p, ``(P, K, 1 + p)``; 0 for those of what is missing."""
         kernel, observed, d = self.kernel, self.observed, self.observed.shape[1]
         own = np.where(self._rows & self._columns, self.matrix, 0.0)  # P
-        linear = np.einsum("pkij,kj->pki", own, kernel.mean)
+        linear = (own @ kernel.mean[..., None])[..., 0]
         units = observed @ (np.log(kernel.reference.scale) + 0.5 * LOG_2PI)
         square = np.einsum("pki,ki->pk", linear, kernel.mean)
         coefficients = np.empty((*self.log_det.shape, kernel.n_columns))
@@ -336,7 +285,7 @@ class Completion:
         image = np.zeros((*self.log_det.shape, 1 + d, 1 + d))
         image[..., 0, 0] = 1.0
         image[..., 1:, 1:] = own
-        image[..., 1:, 0] = mean - np.einsum("pkij,kj->pki", own, mean)
+        image[..., 1:, 0] = mean - (own @ mean[..., None])[..., 0]
         return image
 
     @cached_property
@@ -350,6 +299,23 @@ class Completion:
         units = ~self.observed @ (np.log(self.kernel.reference.scale) + 0.5 * (1.0 + LOG_2PI))
         entropy: Array = units[:, None] - 0.5 * self.log_det
         return entropy
+
+    def completed(self, sums: Array) -> tuple[Array, float]:
+        """Return sums of completed (1, z) (1, z)', ``(K, 1 + d, 1 + d)``, and of the entropy.
+
+        Given the sums of the statistics ``(P, K, 1 + p)``; rows without any value do not count.
+        """
+        d = self.observed.shape[1]
+        known = np.count_nonzero(self.observed, axis=1) > 0
+        sums = np.where(known[:, None, None], sums, 0.0)
+        count = sums[..., 0]
+        whole = np.empty((*count.shape, 1 + d, 1 + d))
+        whole[..., 0, 0] = count
+        whole[..., 0, 1:] = whole[..., 1:, 0] = sums[..., 1 : 1 + d]
+        whole[..., 1:, 1:] = self.kernel.dist.form.covariance(sums[..., 1 + d :], np.zeros(d))
+        products = (self.image @ whole @ np.swapaxes(self.image, -1, -2)).sum(axis=0)
+        products[:, 1:, 1:] += np.einsum("pk,pkij->kij", count, self.spread)
+        return products, float((count * self.entropy).sum())
 
     @property
     def _rows(self) -> Array:
@@ -380,15 +346,16 @@ class AttachedGappedStatistics(Attached):
         kernel.dist.form.moments_into(matrix[1 + d :], z)
         return matrix
 
-    def _chunks(self) -> Iterator[tuple[slice, Completion]]:
+    def _chunks(self, *, compiled: bool = False) -> Iterator[tuple[slice, Completion]]:
         """Yield patterns, a few at a time, with what is to be known of them."""
         n, size = len(self.patterns.observed), max(1, SWEPT_CELLS // self.kernel.precision.size)
-        if n <= size:
+        if n <= size and not compiled:
             yield slice(0, n), self._completion
             return
         for start in range(0, n, size):
             few = slice(start, min(start + size, n))
-            yield few, Completion.of(self.kernel, self.patterns.observed[few])
+            observed = self.patterns.observed[few]
+            yield few, Completion.of(self.kernel, observed, compiled=compiled)
 
     @cached_property
     def _completion(self) -> Completion:
@@ -417,29 +384,44 @@ class AttachedGappedStatistics(Attached):
         The base measure takes the entropy of what is missing given the states, so that Q + H is
         the log-likelihood with H the entropy of the latents alone.
         """
-        matrix, form, (k, d) = self._matrix, self.kernel.dist.form, (len(weights), self.d)
+        matrix, k = self._matrix, len(weights)
         if not self.patterns.in_order:
             weights = weights[:, self.patterns.order]
-        products, entropy = np.zeros((k, 1 + d, 1 + d)), 0.0
+        completed = []
         for few, completion in self._chunks():
-            observed = self.patterns.observed[few]
-            sums = np.empty((len(observed), k, len(matrix)))
+            sums = np.empty((len(completion.observed), k, len(matrix)))
             for rows, own in zip(self._rows(few), sums, strict=True):
                 np.matmul(weights[:, rows], matrix[:, rows].T, out=own)
-            sums[~observed.any(axis=1)] = 0.0
-            whole = np.empty((*sums.shape[:2], 1 + d, 1 + d))
-            whole[..., 0, 0] = count = sums[..., 0]
-            whole[..., 0, 1:] = whole[..., 1:, 0] = sums[..., 1 : 1 + d]
-            whole[..., 1:, 1:] = form.covariance(sums[..., 1 + d :], np.zeros(d))
-            image = completion.image
-            products += (image @ whole @ np.swapaxes(image, -1, -2)).sum(axis=0)
-            products[:, 1:, 1:] += np.einsum("pk,pkij->kij", count, completion.spread)
-            entropy += float((count * completion.entropy).sum())
-        moments = form.of_products(products[:, 1:, 1:])
+            completed.append(completion.completed(sums))
+        return self._record(completed)
+
+    def _record(self, parts: list[tuple[Array, float]]) -> Statistics:
+        products = functools.reduce(np.add, (part for part, _ in parts))
+        moments = self.kernel.dist.form.of_products(products[:, 1:, 1:])
         total = np.concatenate([products[:, 0, 1:], moments], axis=1)
+        entropy = math.fsum(entropy for _, entropy in parts)
         return Statistics(products[:, 0, 0], total, entropy, self.kernel.reference)
 
-    @property
-    def d(self) -> int:
-        """Number of columns."""
-        return int(self.value.shape[1])
+    def at_once(
+        self, log_prior: Array, weights: Array | None
+    ) -> tuple[Record, Array, Array] | None:
+        kernel, d = self.kernel, self.value.shape[1]
+        rows = kernel.reference.standardised(self.value)
+        columns = kernel.dist.form.pairs(d)
+        if rows is None or columns is None or not self.patterns.in_order:
+            return None
+        pairs = np.concatenate([[[0, 0]], columns_and_products(d, columns)])
+        completed, counts, evidence = [], np.zeros(len(log_prior)), np.empty(len(rows))
+        for few, completion in self._chunks(compiled=True):
+            coefficients = completion.coefficients.copy()
+            coefficients[..., 0] += log_prior[:, 0]
+            starts = self.patterns.start[few.start : few.stop + 1]
+            part = slice(starts[0], starts[-1])
+            given = None if weights is None else weights[part]
+            own = attrs.evolve(rows, rows=rows.rows[part])
+            sums, evidence[part] = expected_sums_of_patterns(
+                coefficients, starts - starts[0], own, pairs, given, compiled=True
+            )
+            counts += sums[..., 0].sum(axis=0)
+            completed.append(completion.completed(sums))
+        return self._record(completed), counts, evidence

@@ -138,6 +138,16 @@ class Attached(abc.ABC):
     def record(self, weights: Array) -> Any:
         """Return the record of the block under weights ``(K, rows)``."""
 
+    def at_once(
+        self, log_prior: Array, weights: Array | None
+    ) -> tuple[Record, Array, Array] | None:
+        """Return what a mixture with this alone expects, in one compiled pass, where there is one.
+
+        With the log prior ``(K, 1)`` and weights of the rows: the record, the expected number of
+        rows in each state ``(K,)``, and log p(value) ``(rows,)``.
+        """
+        return None
+
 
 @attrs.frozen(eq=False)
 class RowKernel(Kernel):
@@ -393,6 +403,12 @@ class _AttachedPresent(Attached):
 
     def record(self, weights: Array) -> Any:
         return self.attached.record(weights * self.present)
+
+    def at_once(
+        self, log_prior: Array, weights: Array | None
+    ) -> tuple[Record, Array, Array] | None:
+        # Those that do so see for themselves where there is no value.
+        return self.attached.at_once(log_prior, weights)
 
 
 # -- stacks: kernels with the same parents, one matrix product for all -------------------------

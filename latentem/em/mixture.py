@@ -24,7 +24,7 @@ import numpy as np
 from latentem.data import Data, weighted_sum
 from latentem.distributions.arrays import LOG_ZERO, Array
 from latentem.distributions.kernels import AttachedStack, Divided, Stack
-from latentem.distributions.records import Counts, StackRecord
+from latentem.distributions.records import Counts, Record, StackRecord
 from latentem.em.assign import Hard, Soft
 from latentem.em.expectation import Expectation
 from latentem.em.layout import Family, Layout
@@ -116,6 +116,9 @@ class Mixture:
             given = self.stack.coefficients, attached.factors, attached.pairs, data.weights
             sums, evidence = expected_sums(*given, compiled=self.compiled)
             record, counts = StackRecord(sums, ()), sums[:, 0]
+        elif (found := self._at_once(data, attached)) is not None:
+            own, counts, evidence = found
+            record = StackRecord(None, (own,))
         else:
             table = self._log_joint(observed, attached)
             evidence = log_normalise(table, compiled=self.compiled)
@@ -125,6 +128,12 @@ class Mixture:
             counts = table.sum(axis=1) if record.sums is None else record.sums[:, 0]
         total = weighted_sum(evidence, data)
         return Expectation((record,), (Counts(counts[:, None]),), total, total), evidence
+
+    def _at_once(self, data: Data, attached: AttachedStack) -> tuple[Record, Array, Array] | None:
+        """Return what the one kernel expects by itself, if it does so in one compiled pass."""
+        if self.log_prior is None or not self.compiled or len(attached.others) != 1:
+            return None
+        return attached.others[0].at_once(self.log_prior, data.weights)
 
     def completed(self, expectation: Expectation, common_sums: Array) -> Expectation:
         """Return that of all rows with what is the same in all states; see `Divided`."""

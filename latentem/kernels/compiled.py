@@ -56,6 +56,11 @@ def nearest_loops() -> ModuleType:
     return _compiled("latentem.kernels.nearest_loops")
 
 
+def sweep_loops() -> ModuleType:
+    """Return those of `latentem.kernels.sweep`, likewise."""
+    return _compiled("latentem.kernels.sweep_loops")
+
+
 @functools.cache
 def _compiled(module: str) -> ModuleType:
     sentence = (

@@ -13,6 +13,8 @@ one with 1. The compiled kernel is given the factors, which are fewer, and never
 
 from __future__ import annotations
 
+import itertools
+
 import attrs
 import numpy as np
 import numpy.typing as npt
@@ -43,11 +45,12 @@ class Standardised:
         return len(self.rows)
 
     def factors(self) -> Array:
-        """Return F, ``(1 + m, rows)``."""
+        """Return F, ``(1 + m, rows)``; 0 for NaN."""
         factors = np.empty((1 + len(self.centre), len(self.rows)))
         factors[0] = 1.0
         np.subtract(self.rows.T, self.centre[:, None], out=factors[1:])
         factors[1:] /= self.scale[:, None]
+        np.copyto(factors, 0.0, where=np.isnan(factors))
         return factors
 
 
@@ -147,3 +150,50 @@ def expected_sums(
         evidence = np.empty(factors.shape[1])
         expected_loops().expected_sums(filled, factors, *given, evidence, sums)
     return sums[:k, :p], evidence
+
+
+def expected_sums_of_patterns(
+    coefficients: Array,
+    starts: npt.NDArray[np.int64],
+    factors: Standardised,
+    pairs: Pairs,
+    weights: Array | None = None,
+    *,
+    compiled: bool = False,
+) -> tuple[Array, Array]:
+    """Do the same where runs of rows have coefficients of their own, and NaN stands for 0.
+
+    Parameters
+    ----------
+    coefficients : array, (P, K, p)
+        C of each run.
+    starts : array of int, (P + 1,)
+        Where each run starts, and the end.
+    factors : Standardised
+    pairs : array of int, (p, 2)
+    weights : array, (rows,), optional
+    compiled : bool
+
+    Returns
+    -------
+    array, (P, K, p)
+        S of each run.
+    array, (rows,)
+        log p(x).
+    """
+    if not compiled:
+        whole = factors.factors()
+        runs = [slice(a, b) for a, b in itertools.pairwise(starts.tolist())]
+        parts = [
+            expected_sums(own, whole[:, rows], pairs, None if weights is None else weights[rows])
+            for own, rows in zip(coefficients, runs, strict=True)
+        ]
+        return np.stack([part for part, _ in parts]), np.concatenate([part for _, part in parts])
+    n, k, p = coefficients.shape
+    filled, sums = np.zeros((2, n, -(-k // 4) * 4, -(-p // 4) * 4))
+    filled[:, :k, :p] = coefficients
+    evidence = np.empty(len(factors))
+    of = factors.rows, factors.centre, factors.scale
+    given = pairs, np.empty(0) if weights is None else weights, k
+    expected_loops().expected_sums_of_patterns(filled, starts, *of, *given, evidence, sums)
+    return sums[:, :k, :p], evidence

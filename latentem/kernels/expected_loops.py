@@ -12,7 +12,7 @@ from typing import Any
 
 import numba
 import numpy as np
-from numba import int64, types
+from numba import float64, int64, types
 
 from latentem.kernels.loops import OPTIONS, ROW, TABLE, TILE, exponentials, log_sums, multiply
 
@@ -146,3 +146,31 @@ def expected_sums_of_rows(
         _product(c, tile, end - start, table)
         _posterior(table, n_states, weights[start:end], evidence[start:end], scratch)
         _add_sums(table, tile, end - start, sums)
+
+
+@numba.njit(
+    types.void(
+        float64[:, :, ::1], int64[::1], VALUES, WEIGHTS, WEIGHTS, PAIRS, WEIGHTS, int64, ROW,
+        float64[:, :, ::1],
+    ),
+    **OPTIONS,
+)  # fmt: skip
+def expected_sums_of_patterns(
+    c: Any, starts: Any, rows: Any, centre: Any, scale: Any, pairs: Any, weights: Any,
+    n_states: int, evidence: Any, sums: Any,
+) -> None:  # fmt: skip
+    """Do the same for runs of rows with coefficients and sums of their own; NaN counts as 0."""
+    tile, table = np.zeros((c.shape[2], TILE)), np.empty((c.shape[1], TILE))
+    factors, scratch = np.ones((1 + len(centre), TILE)), np.empty((3, TILE))
+    for q in range(len(c)):
+        for start in range(starts[q], starts[q + 1], TILE):
+            end = min(start + TILE, starts[q + 1])
+            _standardise(rows, centre, scale, (start, end), factors)
+            for j in range(1, len(factors)):
+                factor = factors[j, : end - start]
+                for t in range(end - start):
+                    factor[t] = factor[t] if factor[t] == factor[t] else 0.0
+            _statistics(factors, pairs, 0, end - start, tile)
+            _product(c[q], tile, end - start, table)
+            _posterior(table, n_states, weights[start:end], evidence[start:end], scratch)
+            _add_sums(table, tile, end - start, sums[q])
