@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import latentem as lem
+from latentem.distributions.records import Counts
 
 PLAIN = {"restarts": 1, "accelerate": None, "tol": 0.0}
 
@@ -354,6 +355,12 @@ def test_one_step_at_a_time_relocates_as_a_fit_does() -> None:
     np.testing.assert_allclose(new["x"].prototypes, fit.model["x"].prototypes, rtol=1e-15)
     np.testing.assert_allclose(new["x"].prototypes[2], [50.0])
     assert any("moved" in event for event in new["x"].events)
+
+
+def test_a_choice_costs_nothing_and_learns_nothing() -> None:
+    choice, counts = lem.Choice(3), Counts(np.array([[2.0], [5.0], [0.0]]))
+    np.testing.assert_array_equal(choice.log_prob_table, choice.log_prob(np.arange(3))[None])
+    assert choice.update(counts) is choice
 
 
 def test_prototypes_have_no_information_criterion() -> None:

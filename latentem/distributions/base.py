@@ -741,10 +741,11 @@ class ExponentialFamily(Distribution):
         pseudo = self.pseudo_statistics(len(record.weight))
         if pseudo is not None:
             record = record + pseudo
-        empty = ~(record.weight > 0)
-        if not empty.any():
+        seen = record.weight > 0
+        if seen.all():
             mean = record.total / record.weight[:, None]
             return check_finite(self.from_mean(mean, record.weight))
+        empty = ~seen
         if not self.is_parameterised:
             raise DegenerateError(nothing_to_fit(empty))
         if empty.all():

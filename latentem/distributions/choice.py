@@ -9,6 +9,7 @@ import numpy as np
 
 from latentem.distributions.arrays import Array
 from latentem.distributions.base import Distribution
+from latentem.distributions.records import Record
 from latentem.errors import ModelError, Unsuitable
 
 
@@ -65,5 +66,12 @@ class Choice(Distribution):
     def log_prob(self, value: Array) -> Array:
         return np.zeros(len(value))
 
+    @property
+    def log_prob_table(self) -> Array:
+        return np.zeros((1, self.n_states))
+
     def fit(self, value: Array, weights: Array) -> Self:
+        return self
+
+    def update(self, record: Record) -> Self:
         return self

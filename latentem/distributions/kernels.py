@@ -428,25 +428,30 @@ class Stack:
     kernels : tuple of Kernel
     incomplete : tuple of bool
         Whether values of a kernel may be missing.
-    coefficients : array, (K, 1 + p), or None
     factored : bool
         Whether the matrix is one of the factors of the statistics, which are fewer, see
         `latentem.kernels.expected`.
+    log_prior : array, (K, 1), or None
+        What the coefficients hold besides the log-densities.
     """
 
     kernels: tuple[Kernel, ...]
     incomplete: tuple[bool, ...]
-    coefficients: Array | None
     factored: bool = False
+    log_prior: Array | None = None
 
     @classmethod
     def of(cls, kernels: tuple[Kernel, ...], incomplete: tuple[bool, ...] | None = None) -> Stack:
         """Join kernels; by default no value is missing."""
-        incomplete = (False,) * len(kernels) if incomplete is None else incomplete
-        pairs = zip(kernels, incomplete, strict=True)
+        return cls(kernels, (False,) * len(kernels) if incomplete is None else incomplete)
+
+    @cached_property
+    def coefficients(self) -> Array | None:
+        """Those of the matrix in the log-densities, ``(K, 1 + p)``; None if no kernel is linear."""
+        pairs = zip(self.kernels, self.incomplete, strict=True)
         linear = [(k, gaps) for k, gaps in pairs if isinstance(k, LinearKernel)]
         if not linear:
-            return cls(kernels, incomplete, None)
+            return None
         columns = [np.zeros((len(linear[0][0].eta), 1))]
         for kernel, gaps in linear:
             own = kernel.coefficients
@@ -455,7 +460,9 @@ class Stack:
             else:
                 columns[0] = columns[0] + own[:, :1]
                 columns.append(own[:, 1:])
-        return cls(kernels, incomplete, np.concatenate(columns, axis=1))
+        if self.log_prior is not None:
+            columns[0] = columns[0] + self.log_prior
+        return np.concatenate(columns, axis=1)
 
     @property
     def n_columns(self) -> int:

@@ -9,7 +9,7 @@ import attrs
 import numpy as np
 
 from latentem.distributions.arrays import Array, as_float_array
-from latentem.distributions.base import ExponentialFamily
+from latentem.distributions.base import ExponentialFamily, renewed
 from latentem.distributions.checks import check_real, counted, naming
 from latentem.distributions.covariance import Spherical
 from latentem.distributions.dissimilarity import (
@@ -118,13 +118,13 @@ class Prototype(ExponentialFamily):
 
     @property
     def _is_linear(self) -> bool:
-        return isinstance(self.dissimilarity_, SquaredEuclidean | Cosine)
+        return type(self.dissimilarity_) in (SquaredEuclidean, Cosine)
 
     # The cosine dissimilarity is half a squared distance of unit vectors: 1 - u.v = |u - v|^2 / 2.
 
     @property
     def _is_cosine(self) -> bool:
-        return isinstance(self.dissimilarity_, Cosine)
+        return type(self.dissimilarity_) is Cosine
 
     def points(self, value: Array) -> Array:
         """Return the points whose squared distance counts, in double precision."""
@@ -241,9 +241,11 @@ class Prototype(ExponentialFamily):
         return self._natural(self._standard())
 
     def _natural(self, m: Array) -> tuple[Array, Array]:
-        ones = np.ones((*m.shape[:-1], 1))
-        eta = self.unit_square * np.concatenate([2.0 * m, -ones], axis=-1)
-        return eta, self.unit_square * np.square(m).sum(axis=-1)
+        unit_square = self.unit_square
+        eta = np.empty((*m.shape[:-1], m.shape[-1] + 1))
+        np.multiply(m, 2.0 * unit_square, out=eta[..., :-1])
+        eta[..., -1] = -unit_square
+        return eta, unit_square * np.vecdot(m, m)
 
     def _standard(self) -> Array:
         """Return the prototypes, in units of the reference."""
@@ -270,11 +272,11 @@ class Prototype(ExponentialFamily):
             cancelled = np.logical_not(prototypes.any(axis=-1, keepdims=True))
             prototypes = unit(np.where(cancelled, np.eye(m.shape[-1])[0], prototypes))
             rounding = None
-        return attrs.evolve(
+        return renewed(
             self,
             prototypes=prototypes,
             rounding=rounding,
-            within=self.unit_square * np.maximum(square - np.square(m).sum(axis=-1), 0.0),
+            within=self.unit_square * np.maximum(square - np.vecdot(m, m), 0.0),
             vacant=None,
             relocated=(),
             reference=None if self.reference is None else self.reference.base or self.reference,
@@ -287,7 +289,7 @@ class Prototype(ExponentialFamily):
         if not self.is_parameterised or self.reference is None:
             return super().kernel()
         standard = self._standard()
-        linear = LinearKernel(self, *self._natural(standard))
+        natural = self._natural(standard)
         points = self.points(self._known())
         low = np.zeros_like(points) if self.rounding is None else self.rounding
         within = self._spacing() if self.within is None else self.within
@@ -295,9 +297,9 @@ class Prototype(ExponentialFamily):
         residual = error > LARGEST_ERROR * within
         if not residual.any():
             if self._is_cosine:
-                return linear
-            distances = Distances(standard, None, self.reference, None)
-            return DistanceKernel(self, linear.eta, linear.log_normaliser, distances)
+                return LinearKernel(self, *natural)
+            return DistanceKernel(self, *natural, Distances(standard, None, self.reference, None))
+        linear = LinearKernel(self, *natural)
         centres = np.where(residual[:, None], points, self.reference.centre)
         reference = self.reference.of_states(centres, np.where(residual[:, None], low, 0.0))
         if self._is_cosine:

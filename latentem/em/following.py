@@ -13,10 +13,13 @@ with the coefficients C of `latentem.em.mixture`.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
 import numpy as np
 
 from latentem.distributions.arrays import LOG_ZERO, Array
-from latentem.distributions.kernels import Distances, Kernel, LinearKernel
+from latentem.distributions.kernels import Distances, Kernel
 from latentem.distributions.records import Counts, StackRecord, Statistics
 from latentem.em.assign import Assignment, Hard
 from latentem.em.expectation import Expectation
@@ -29,8 +32,12 @@ from latentem.parallel import map_blocks
 #: Sums are taken afresh when the weight of a state is this much less than it was since they were:
 #: what is left of many rows has their rounding error.
 LARGEST_FALL = 16.0
-#: Rows of a block for the compiled kernel, which keeps no tables of them.
-COMPILED_BLOCK = 32_768
+#: Rows of a block for the compiled kernel, which keeps no tables of them: so many, or more with so
+#: few points and columns that they come to so many products; but no more than the most. A pass
+#: looks at few rows, and to hand a block to a thread costs as much as to pass over some 100,000.
+COMPILED_BLOCK, MOST_ROWS, COMPILED_PRODUCTS = 32_768, 500_000, 12_000_000
+
+T = TypeVar("T")
 
 
 class Following:
@@ -58,9 +65,7 @@ class Following:
         (log_prior,) = theta.latent_tables.values()
         objective, _ = kernel.expected_log_prob(record)
         objective += float(log_prior[0] @ record.weight)
-        linear = isinstance(kernel, LinearKernel)
-        sums = np.column_stack([record.weight, record.total])
-        stack = StackRecord(sums, ()) if linear else StackRecord(None, (record,))
+        stack = StackRecord(None, (record,))
         return Expectation((stack,), (Counts(record.weight[:, None]),), objective, None)
 
 
@@ -107,8 +112,8 @@ class _Assigned:
             total = np.where(to.own[:, None], own, total)
         return Statistics(self._sums[:, 1], total, 0.0, to.reference)
 
-    def _update(self, to: Distances) -> Array:
-        """Bring states and sums up to date; return the sums about the states' own centres."""
+    def _update(self, to: Distances) -> Array | float:
+        """Bring states and sums up to date; return the sums about the states' own centres, or 0."""
         self._points = self._points.moved(to.at, to.exact)
         points, places, weights = self._points, self._places, self._data.weights
 
@@ -120,12 +125,21 @@ class _Assigned:
             about = to.reference.centres, to.reference.low, to.reference.scale
             return part, n_changed, residual_sums(*given, places.label[rows], to.own, about)
 
-        own = np.zeros((len(to.at), to.at.shape[1] + 1))
-        cells = len(to.at) + 3 * to.at.shape[1]
-        block = COMPILED_BLOCK if self._compiled else None
-        for part, n_changed, about_own in map_blocks(change, self._data.n, cells, block):
+        own: Array | float = 0.0
+        for part, n_changed, about_own in self._blocks(change, to):
             self._changes += n_changed
             self._sums = self._sums + part
-            own += about_own
-        self._sums[~(self._sums[:, 0] > 0), 1:] = 0.0
+            own = own + about_own
+        empty = self._sums[:, 0] == 0  # the rows of each state are counted exactly
+        if empty.any():
+            self._sums[empty, 1:] = 0.0
         return own
+
+    def _blocks(self, change: Callable[[slice], T], to: Distances) -> Iterable[T]:
+        """Return what a function finds of each block of rows."""
+        n, largest = self._data.n, None
+        if self._compiled:
+            largest = max(COMPILED_BLOCK, min(MOST_ROWS, COMPILED_PRODUCTS // to.at.size))
+            if n <= largest:  # nothing to share, and no BLAS in it
+                return (change(slice(0, n)),)
+        return map_blocks(change, n, len(to.at) + 3 * to.at.shape[1], largest)

@@ -179,7 +179,7 @@ def _step(following: Following, iteration: int, state: State, rule: Assignment) 
     new = _after_e_step(problem, iteration, theta, rule, expectation, m_row, maximum.events)
     if rule.is_monotone and rule == state.rule:
         _guard(problem, iteration, state, new.objective, terms, log_priors)
-    return attrs.evolve(new, rate=state.rate)
+    return attrs.evolve(new, rate=state.rate) if state.rate else new
 
 
 def _short_step(natural: Natural, iteration: int, state: State) -> State | None:

@@ -82,10 +82,8 @@ class Mixture:
             stack = Stack.of((divided.linear,))
         if stack.coefficients is None or len(stack.coefficients) != len(log_prior):
             return cls(stack, len(log_prior), log_prior, compiled)
-        coefficients = stack.coefficients.copy()
-        coefficients[:, :1] += log_prior
         factored = compiled and not rule.is_hard and stack.pairs is not None
-        stack = attrs.evolve(stack, coefficients=coefficients, factored=factored)
+        stack = attrs.evolve(stack, factored=factored, log_prior=log_prior)
         return cls(stack, len(log_prior), None, compiled, divided)
 
     @property

@@ -81,8 +81,10 @@ class Theta:
             if name in self.layout.regressed:
                 continue
             k = self.layout.elimination.sizes[name]
-            log_prob = self.dists[name].log_prob_table
-            table = np.ascontiguousarray(np.broadcast_to(log_prob, (family.n_combinations, k)))
+            table = self.dists[name].log_prob_table
+            if table.shape != (family.n_combinations, k):
+                table = np.broadcast_to(table, (family.n_combinations, k))
+            table = np.ascontiguousarray(table).view()
             table.flags.writeable = False  # shared by all blocks
             tables[name] = table
         return tables

@@ -16,8 +16,8 @@ even faster", SDM 2010, who keeps two bounds where this keeps their difference).
 
 from __future__ import annotations
 
+import math
 from functools import cached_property
-from typing import Any
 
 import attrs
 import numpy as np
@@ -33,6 +33,8 @@ PRECISION = {
     real: (float(np.finfo(real).eps), float(np.finfo(real).max) * 1e-8)
     for real in (np.float32, np.float64)
 }
+#: A bound of rounding errors counts so many terms more than a sum of products has: it is ample.
+MORE_TERMS = 8
 #: Limits are kept in single precision, rounded down.
 ROUND_DOWN = 1.0 - 2.0**-22
 
@@ -95,13 +97,13 @@ class Points:
         if len(at) == 1:
             return attrs.evolve(self, at=at, exact=exact)
         new = Points(at, self.centre, self.scale, self.drift.copy(), exact)
-        size = np.sqrt(2 * max(self.half_square.max(), new.half_square.max()))
+        size = math.sqrt(max(self.largest, new.largest))
         move = at - self.at
-        own = np.sqrt(np.einsum("kd,kd->k", move, move))
-        own = np.where(own > 0, own * (1 + 1e-12) + 8 * EPS * size, 0.0)
-        second, first = np.sort(own)[-2:]
-        others = np.where(np.arange(len(own)) == own.argmax(), second, first)
-        new.drift[:] = self.drift + own + others
+        own = np.sqrt(np.vecdot(move, move)) * (1 + 1e-12)
+        own += (own > 0) * (8 * EPS * size)
+        first, second = own.argsort()[:-3:-1]
+        new.drift[:] = self.drift + own + own[first]
+        new.drift[first] = self.drift[first] + own[first] + own[second]
         return new
 
     @cached_property
@@ -110,33 +112,24 @@ class Points:
         half: Array = 0.5 * np.einsum("kd,kd->k", self.at, self.at)
         return half
 
-    def rounding(self, eps: float = EPS) -> float:
+    @cached_property
+    def largest(self) -> float:
+        """The largest |m|^2."""
+        return 2.0 * float(self.half_square.max())
+
+    def rounding(self) -> float:
         """Return a bound on the error of twice a score, relative to |z|^2 and the largest |m|^2.
 
-        A sum of d products is within (d u) |m| |z| of its value, u = eps / 2; the rest is ample.
+        A sum of d products is within (d u) |m| |z| of its value, u = eps / 2.
         """
-        return eps * float(self.at.shape[1] + 8)
+        return EPS * float(self.at.shape[1] + MORE_TERMS)
 
-    @cached_property
-    def for_loops(self) -> tuple[Any, Any, Array, Array]:
-        """What the loops take: the same in single and double precision; units; the exact points.
-
-        In each precision: points, halves of squares, and (the bound of rounding errors, the largest
-        |m|^2, the largest |z|^2 that stays in range). The units are (centre, 1 / scale). Points and
-        columns are multiples of four: a point that is added has the score -inf.
-        """
-        k, d = self.at.shape
-        at = np.zeros((-(-k // 4) * 4, -(-d // 4) * 4))
-        at[:k, :d] = self.at
-        half = np.full(len(at), np.inf)
-        half[:k] = self.half_square
-        both = []
-        for real, (eps, highest) in PRECISION.items():
-            bounds = [self.rounding(eps), 2 * self.half_square.max(), highest]
-            with np.errstate(over="ignore"):
-                both.append(tuple(np.asarray(array, dtype=real) for array in (at, half, bounds)))
-        exact = np.empty((2, 0, d)) if self.exact is None else np.stack(self.exact)
-        return both[0], both[1], np.stack([self.centre, 1.0 / self.scale]), exact
+    @property
+    def for_loops(self) -> tuple[Array, ...]:
+        """What the loops take: points, halves of squares, units, the exact points if any."""
+        exact = np.empty((2, 0, self.at.shape[1])) if self.exact is None else np.stack(self.exact)
+        given = self.at, self.half_square, self.centre, self.scale, exact
+        return tuple(map(np.ascontiguousarray, given))
 
 
 def reassign(
@@ -222,7 +215,7 @@ def _gap(first: Array, second: Array, square: Array, points: Points) -> Array:
     """Return how much farther the second is at least than the first, from their scores."""
     if len(points.at) == 1:
         return np.full(len(first), np.inf)
-    error = points.rounding() * (square + 2 * points.half_square.max())
+    error = points.rounding() * (square + points.largest)
     near = np.sqrt(np.maximum(square - 2 * first, 0.0) + error)
     far = np.sqrt(np.maximum(square - 2 * second, 0.0) + error)
     # As a difference of squares over the sum: the difference of scores keeps its digits.

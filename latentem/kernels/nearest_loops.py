@@ -15,10 +15,12 @@ import numba
 import numpy as np
 from numba import float32, float64, int32, int64, types
 
-from latentem.kernels.loops import OPTIONS, ROW, TABLE, TILE
-from latentem.kernels.nearest import ROUND_DOWN as DOWN
+from latentem.kernels import nearest
+from latentem.kernels.loops import OPTIONS, TABLE, TILE
 
-ROUND_DOWN = DOWN  # a constant of this module, compiled in
+# Constants of this module are compiled in.
+ROUND_DOWN, MORE_TERMS = nearest.ROUND_DOWN, nearest.MORE_TERMS
+SINGLE, DOUBLE = nearest.PRECISION[np.float32], nearest.PRECISION[np.float64]
 
 
 @numba.njit(**OPTIONS)
@@ -151,62 +153,91 @@ def _settle(index: Any, work: Any, data: Any, known: Any, sums: Any) -> int:
 
 
 @numba.njit(**OPTIONS)
-def _pass(data: Any, points: Any, known: Any, sums: Any) -> tuple[int, bool]:
-    """Look at the rows whose point is not certain any more.
+def _doubtful(known: Any, index: Any) -> int:
+    """Write the rows whose point is not certain any more; return how many.
 
-    Return how many have another one now, and whether all are done.
+    Without a branch for each row, which would often be guessed wrong.
+    """
+    drift, labels, limits = known
+    n = 0
+    for i in range(len(labels)):
+        index[n] = i
+        # The limit of a row without a point is -inf.
+        n += int(not limits[i] > drift[max(labels[i], 0)])
+    return n
+
+
+@numba.njit(**OPTIONS)
+def _pass(index: Any, data: Any, points: Any, known: Any, sums: Any) -> tuple[int, int]:
+    """Look at some rows.
+
+    Return how many have another point now, and how many are still in doubt: their numbers are then
+    the first of ``index``. Where this leaves most in doubt, the others are not looked at.
     """
     rows, _, frame, _, certain = data
     at = points[0]
-    drift, labels, limits = known
-    n, d = rows.shape
+    n, d = len(index), rows.shape[1]
     tile, work = np.zeros((at.shape[1], TILE), at.dtype), np.empty((7, TILE), at.dtype)
-    index = np.empty(TILE, np.int64)
-    width, n_changed, n_settled, n_looked = 0, 0, 0, 0
-    for i in range(n + 1):
-        if i < n:
-            if labels[i] >= 0 and limits[i] > drift[labels[i]]:
-                continue
-            index[width] = i
-            for j in range(d):
-                tile[j, width] = (rows[i, j] - frame[0, j]) * frame[1, j]
-            width += 1
-            if width < TILE:
-                continue
-        _look(tile, width, points, work)
-        n_changed += _settle(index[:width], work, data, known, sums)
-        if certain:
-            n_looked += width
+    n_changed, n_left = 0, 0
+    for start in range(0, n, TILE):
+        part = index[start : start + TILE]
+        width = len(part)
+        for j in range(d):
+            column, centre, inverse = tile[j], frame[0, j], frame[1, j]
             for t in range(width):
-                n_settled += work[1, t] > 0.0
-            if 2 * n_settled < n_looked:
-                return n_changed, False
-        width = 0
-    return n_changed, not certain or n_settled == n_looked
+                column[t] = (rows[part[t], j] - centre) * inverse
+        _look(tile, width, points, work)
+        n_changed += _settle(part, work, data, known, sums)
+        if certain:
+            for t in range(width):
+                index[n_left] = part[t]
+                n_left += int(not work[1, t] > 0.0)
+            done = start + width
+            if 2 * n_left > done:
+                index[n_left : n_left + n - done] = index[done:]
+                return n_changed, n_left + n - done
+    return n_changed, n_left
+
+
+@numba.njit(**OPTIONS)
+def _in_fours(at: Any, half_square: Any, numbers: Any, precision: Any) -> Any:
+    """Return points, halves of their squares, and bounds, in the type of ``numbers``.
+
+    Points and columns are multiples of four: a point that is added has the score -inf. The bounds
+    are that of rounding errors, the largest |m|^2, and the largest |z|^2 that stays in range.
+    """
+    k, d = at.shape
+    points = np.zeros((-(-k // 4) * 4, -(-d // 4) * 4), numbers.dtype)
+    half = np.full(len(points), np.inf, numbers.dtype)
+    bounds = np.empty(3, numbers.dtype)
+    points[:k, :d] = at
+    half[:k] = half_square
+    eps, highest = precision
+    bounds[0], bounds[1], bounds[2] = eps * (d + MORE_TERMS), 2 * half_square.max(), highest
+    return points, half, bounds
 
 
 def _reassign(rows: Any, weights: Any, points: Any, known: Any, sums: Any) -> int:
     """In single precision where that leaves no doubt, which is most rows; then the others."""
-    single, double, frame, exact = points
-    n_changed, done = _pass((rows, weights, frame, exact, True), single, known, sums)
-    if not done:
-        n_changed += _pass((rows, weights, frame, exact, False), double, known, sums)[0]
+    at, half_square, centre, scale, exact = points
+    frame = np.stack((centre, 1.0 / scale))
+    data = rows, weights, frame, exact
+    index = np.empty(len(rows) + 1, np.int32)
+    index = index[: _doubtful(known, index)]
+    single = _in_fours(at, half_square, np.empty(0, np.float32), SINGLE)
+    n_changed, n_left = _pass(index, (*data, True), single, known, sums)
+    if n_left > 0:
+        double = _in_fours(at, half_square, np.empty(0, np.float64), DOUBLE)
+        n_changed += _pass(index[:n_left], (*data, False), double, known, sums)[0]
     return int(n_changed)
-
-
-_POINTS = types.Tuple(
-    (
-        types.Tuple((float32[:, ::1], float32[::1], float32[::1])),
-        types.Tuple((TABLE, ROW, ROW)),
-        TABLE,
-        float64[:, :, ::1],
-    )
-)
-_KNOWN = types.Tuple((ROW, int32[::1], float32[::1]))
 
 
 def _read_only(kind: Any, ndim: int) -> Any:
     return types.Array(kind, ndim, "C", readonly=True)
+
+
+_POINTS = types.Tuple([_read_only(float64, ndim) for ndim in (2, 1, 1, 1, 3)])
+_KNOWN = types.Tuple((_read_only(float64, 1), int32[::1], float32[::1]))
 
 
 reassign = numba.njit(
