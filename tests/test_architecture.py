@@ -161,6 +161,7 @@ BEHIND_AN_EXTRA = (
     "kernels/loops.py",
     "kernels/expected_loops.py",
     "kernels/nearest_loops.py",
+    "kernels/whitened_loops.py",
 )
 
 

@@ -6,6 +6,7 @@ Every variant of EM here runs in `half_steps`; what differs is the assignment ru
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import attrs
@@ -21,6 +22,7 @@ from latentem.em.problem import Problem
 from latentem.em.theta import Theta
 from latentem.em.trace import HalfStep
 from latentem.errors import ObjectiveDecreasedError
+from latentem.parallel import blas_alone
 
 #: A fall of the objective below this many times the rounding error of its terms is not a fall.
 ROUNDING = 64 * float(np.finfo(float).eps)
@@ -107,14 +109,23 @@ def half_steps(
         iteration = state.iteration + 1
         proposal = None if ahead is None else ahead.propose(state.comparable)
         if ahead is None or proposal is None:
-            state = _step(following, iteration, state, assign.at(iteration))
+            with _blas_alone(problem, state):
+                state = _step(following, iteration, state, assign.at(iteration))
         else:
-            further = _leap(problem, iteration, state, proposal)
+            with _blas_alone(problem, state):
+                further = _leap(problem, iteration, state, proposal)
             ahead.judge(further is not None)
             if further is None:
                 continue
             state = attrs.evolve(further, rate=ahead.rate)
         yield state
+
+
+def _blas_alone(problem: Problem, state: State) -> AbstractContextManager[object]:
+    """Hold BLAS to one thread for a step whose M-step is of sums, and sees no rows."""
+    if any(record.vector is None for record in state.records.values()):
+        return nullcontext()
+    return blas_alone(problem.data.n, state.theta.cells)
 
 
 def _step(following: Following, iteration: int, state: State, rule: Assignment) -> State:

@@ -11,6 +11,8 @@ from types import ModuleType
 #: Cells (rows times states) from which compiled kernels pay: below, a whole fit takes about as long
 #: as loading the compiler.
 FEWEST_CELLS = 400_000
+#: Columns of the data from which on the work of a cell grows with them.
+FEW_COLUMNS = 16
 
 
 @functools.cache
@@ -23,9 +25,9 @@ def available() -> bool:
     return True
 
 
-def pays(cells: int) -> bool:
-    """Return whether passes over so many cells are to use compiled kernels."""
-    return cells >= FEWEST_CELLS and available()
+def pays(cells: int, columns: int = 1) -> bool:
+    """Return whether passes over so many cells, of so many columns, use compiled kernels."""
+    return cells * max(columns, FEW_COLUMNS) >= FEWEST_CELLS * FEW_COLUMNS and available()
 
 
 def loops() -> ModuleType:
@@ -36,6 +38,11 @@ def loops() -> ModuleType:
 def expected_loops() -> ModuleType:
     """Return those of `latentem.kernels.expected`, likewise."""
     return _compiled("latentem.kernels.expected_loops")
+
+
+def whitened_loops() -> ModuleType:
+    """Return those of `latentem.kernels.whitened`, likewise."""
+    return _compiled("latentem.kernels.whitened_loops")
 
 
 def nearest_loops() -> ModuleType:
