@@ -93,7 +93,7 @@ def map_blocks(
     """
     rows = block_rows(n, cells, largest)
     blocks = [slice(start, min(start + rows, n)) for start in range(0, n, rows)]
-    if n * cells < SMALLEST_PARALLEL or _blas.controller is None:
+    if not _is_large(n, cells):
         yield from map(function, blocks)
         return
     n_workers = min(workers(n, cells), len(blocks))
@@ -108,9 +108,22 @@ def workers(n: int, cells: int) -> int:
     """Return the number of threads that run blocks of n rows of ``cells`` columns."""
     # Within a worker (a distribution that uses the library itself) the pool is taken.
     taken = getattr(_inside, "worker", False)
-    if taken or n * cells < SMALLEST_PARALLEL or _blas.controller is None:
+    if taken or not _is_large(n, cells):
         return 1
     return min(n_threads(), -(-n // block_rows(n, cells)))
+
+
+def blas_alone(n: int, cells: int) -> contextlib.AbstractContextManager[object]:
+    """Hold BLAS to one thread within a ``with`` block, as `map_blocks` would for so many rows.
+
+    For what is small and stands between passes over the rows: waking BLAS's own threads for it, and
+    sending them to sleep again, takes longer than the work.
+    """
+    return _blas if _is_large(n, cells) else contextlib.nullcontext()
+
+
+def _is_large(n: int, cells: int) -> bool:
+    return n * cells >= SMALLEST_PARALLEL and _blas.controller is not None
 
 
 @functools.cache

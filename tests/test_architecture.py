@@ -163,6 +163,7 @@ BEHIND_AN_EXTRA = (
     "kernels/moments_loops.py",
     "kernels/nearest_loops.py",
     "kernels/sweep_loops.py",
+    "kernels/whitened_loops.py",
 )
 
 

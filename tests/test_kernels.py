@@ -23,6 +23,7 @@ from latentem.kernels import compiled
 from latentem.kernels.expected import Standardised, columns_and_products, expected_sums
 from latentem.kernels.products import over_rows, sums_over_rows
 from latentem.kernels.softmax import log_normalise
+from latentem.kernels.whitened import second_moments, stripe_ends, whitened_squares
 
 BOTH = [False, True]
 EPS = float(np.finfo(float).eps)
@@ -111,6 +112,9 @@ def _models() -> dict[str, tuple[lem.Model, object]]:
         gaps,
     )
     found["spherical gaps"] = lem.models.gaussian_mixture(3, covariance="spherical"), gaps
+    wide = rng.normal(size=(n, 46)) + 0.5 * rng.integers(2, size=(n, 1))
+    found["columns"] = lem.models.gaussian_mixture(2), wide[:, :32]
+    found["many columns"] = lem.models.gaussian_mixture(2), wide
     found["student"] = lem.Model([z, lem.observed("x", lem.StudentT(), given=z)]), x
     return found
 
@@ -189,8 +193,11 @@ def test_a_shared_covariance_needs_the_scatter_of_the_rows_only(structure: str) 
         assert b.objective >= a.objective - 1e-9
 
 
+@pytest.mark.parametrize("use", BOTH)
 @pytest.mark.parametrize("triangular", BOTH)
-def test_whitening_many_columns_is_the_product_with_their_statistics(triangular: bool) -> None:
+def test_whitening_many_columns_is_the_product_with_their_statistics(
+    triangular: bool, use: bool
+) -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(400, 45)) + 3.0 * rng.integers(2, size=(400, 1))
     covariance = np.array([np.cov(rng.normal(size=(45, 90))) for _ in range(3)])
@@ -199,11 +206,13 @@ def test_whitening_many_columns_is_the_product_with_their_statistics(triangular:
     given = lem.Gaussian(mean=x[:3], covariance=covariance, reference=reference)
     kernel = given.kernel()
     assert isinstance(kernel, WhiteningKernel)
-    assert kernel.widths == [32, 45]
+    assert np.array_equal(stripe_ends(kernel.whitening), [32, 45])
     if not triangular:
         turn = np.linalg.qr(rng.normal(size=(45, 45)))[0]
         kernel = attrs.evolve(kernel, whitening=turn @ kernel.whitening)
-        assert kernel.widths == [45, 45]
+        assert np.array_equal(stripe_ends(kernel.whitening), [45, 45])
+    if use:
+        kernel = kernel.compiled
     weights = rng.random((3, 400))
     whitened, plain = (k.on(x) for k in (kernel, LinearKernel.of(given)))
     np.testing.assert_allclose(whitened.log_density(), given.log_prob(x).T, rtol=1e-11)
@@ -211,6 +220,106 @@ def test_whitening_many_columns_is_the_product_with_their_statistics(triangular:
     mine, theirs = whitened.record(weights), plain.record(weights)
     np.testing.assert_allclose(mine.weight, theirs.weight, rtol=1e-13)
     np.testing.assert_allclose(mine.total, theirs.total, rtol=1e-10, atol=1e-10)
+    q, size = kernel.expected_log_prob(mine)
+    assert q == pytest.approx(float((weights * given.log_prob(x).T).sum()), rel=1e-12)
+    assert size == pytest.approx(LinearKernel.of(given).expected_log_prob(theirs)[1], rel=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("n_states", "d", "in_numpy", "in_loops"),
+    [(2, 30, False, False), (2, 32, False, True), (15, 45, True, True), (16, 45, False, True)],
+)
+def test_which_columns_are_many(n_states: int, d: int, in_numpy: bool, in_loops: bool) -> None:
+    rng = np.random.default_rng(0)
+    covariance = np.array([np.cov(rng.normal(size=(d, 3 * d))) for _ in range(n_states)])
+    kernel = lem.Gaussian(mean=rng.normal(size=(n_states, d)), covariance=covariance).kernel()
+    assert isinstance(kernel, WhiteningKernel) == in_numpy
+    assert isinstance(kernel.compiled, WhiteningKernel) == in_loops
+    x = rng.normal(size=(9, d))
+    ours, theirs = (k.on(x).log_density() for k in (kernel, kernel.compiled))
+    np.testing.assert_allclose(ours, theirs, rtol=1e-11)
+
+
+SHAPES = [(1, 1), (3, 4), (1, 5), (2, 33), (8, 45), (3, 128)]
+
+
+@pytest.mark.parametrize("use", BOTH)
+@pytest.mark.parametrize("n", [1, 255, 256, 700])
+@pytest.mark.parametrize(("n_states", "d"), SHAPES)
+def test_whitened_squares_are_the_formula(n_states: int, d: int, n: int, use: bool) -> None:
+    rng = np.random.default_rng(d)
+    z, shift = rng.normal(size=(d, n)), rng.normal(size=(n_states, d))
+    full = rng.normal(size=(n_states, d, d))
+    mixed = np.tril(full)
+    mixed[-1, 0, -1] = 1.0  # one state is not triangular
+    without = np.tril(full)
+    without[:, : min(5, d - 1)] = 0.0  # whole rows are 0
+    for whitening in (full, np.tril(full), mixed, without):
+        white = np.einsum("kij,jn->kin", whitening, z) - shift[:, :, None]
+        squares = whitened_squares(z, whitening, shift, compiled=use)
+        np.testing.assert_allclose(squares, np.square(white).sum(axis=1), rtol=1e-11)
+
+
+@pytest.mark.parametrize("use", BOTH)
+@pytest.mark.parametrize("n", [1, 255, 256, 700])
+@pytest.mark.parametrize(("n_states", "d"), SHAPES)
+def test_second_moments_are_the_formula(n_states: int, d: int, n: int, use: bool) -> None:
+    rng = np.random.default_rng(d)
+    z = 10.0 ** rng.integers(-3, 4, size=(d, 1)) * rng.normal(size=(d, n))
+    some = softmax(rng.normal(size=(n_states, n)), axis=0)
+    few = np.where(rng.random((n_states, n)) < 0.9, 0.0, some)
+    none = np.where(np.arange(n_states)[:, None] == 0, 0.0, some)
+    apart = softmax(100.0 * rng.normal(size=(n_states, n)), axis=0)  # many weights are tiny
+    run = np.where(np.arange(n) % 300 < 20, 0.0, some)
+    for weights in (some, few, none, apart, run, 1e-250 * some):
+        exact = np.einsum("kn,in,jn->kij", weights, z, z)
+        size = np.einsum("kn,in,jn->kij", weights, np.abs(z), np.abs(z))
+        moments = second_moments(z, weights, compiled=use)
+        assert moments.shape == exact.shape
+        assert (np.abs(moments - exact) <= 1e-14 * (10 + np.sqrt(n)) * size).all()
+        assert np.array_equal(moments, np.swapaxes(moments, 1, 2))
+
+
+@pytest.mark.parametrize("use", BOTH)
+def test_rows_of_no_weight_have_no_part_in_second_moments(use: bool) -> None:
+    z = np.ones((3, 600))
+    z[:, 7] = 1e200  # whose square is no number
+    weights = np.ones((1, 600))
+    weights[0, 7] = 0.0
+    with np.errstate(over="ignore"):
+        assert (second_moments(z[:, :9], weights[:, :9], compiled=use) == 8.0).all()
+        weights[0, 300:] = 0.0
+        assert (second_moments(z, weights, compiled=use) == 299.0).all()
+    # Arrays that may not be written, and whose rows do not stand one after another.
+    alike = np.broadcast_to(np.array([[4.0], [0.25]]), (2, 600))
+    assert np.array_equal(
+        second_moments(np.broadcast_to(1.0, (1, 600)), alike, compiled=use).ravel(), [2400.0, 150.0]
+    )
+    # What is left out is below rounding, not below some number.
+    light = np.array([[1.0, 1e-33], [1e-200, 1e-220]])
+    only = second_moments(np.eye(2), light, compiled=use)
+    np.testing.assert_allclose(only[:, 0, 0], light[:, 0], rtol=4 * EPS)
+    assert (only[:, 1, 1] <= light[:, 1] * (1 + 4 * EPS)).all()
+
+
+def test_a_fit_of_many_columns_is_the_same_with_either_kernels(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng = np.random.default_rng(4)
+    centres = rng.normal(size=(3, 47))
+    x = 0.3 * centres[rng.integers(3, size=1500)] + rng.normal(size=(1500, 47))
+    start = lem.initialize(lem.models.gaussian_mixture(3), x, seed=0)
+    fits = []
+    for fewest in (1, 10**9):
+        monkeypatch.setattr(compiled, "FEWEST_CELLS", fewest)
+        assert lem.explain_plan(start, x).is_compiled == (fewest == 1 and compiled.available())
+        fits.append(lem.fit(start, x, max_iter=12, tol=0, accelerate=None, restarts=1))
+    ours, theirs = ([row.objective for row in fit.trace] for fit in fits)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-11)
+    assert ours[-1] > ours[0] + 10.0  # the steps are not idle
+    for name in ("mean", "covariance"):
+        mine, other = (getattr(fit.model["x"], name) for fit in fits)
+        np.testing.assert_allclose(mine, other, rtol=1e-9, atol=1e-11)
 
 
 def test_which_kernels_run_depends_on_the_size_until_they_are_loaded(
@@ -219,6 +328,10 @@ def test_which_kernels_run_depends_on_the_size_until_they_are_loaded(
     monkeypatch.setattr(compiled, "is_loaded", lambda: False)
     assert not compiled.pays(compiled.FEWEST_CELLS - 1)
     assert compiled.pays(compiled.FEWEST_CELLS) == compiled.available()
+    few = compiled.FEW_COLUMNS
+    assert not compiled.pays(compiled.FEWEST_CELLS - 1, few)
+    assert compiled.pays(compiled.FEWEST_CELLS // 8, 8 * few) == compiled.available()
+    assert not compiled.pays(compiled.FEWEST_CELLS // 8, 8 * few - 1)
     monkeypatch.setattr(compiled, "is_loaded", lambda: True)
     assert compiled.pays(1)
 

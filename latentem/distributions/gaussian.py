@@ -29,7 +29,12 @@ from latentem.distributions.covariance import (
 from latentem.distributions.formulas import Formulas
 from latentem.distributions.gap_statistics import GappedColumns, GappedStatistics
 from latentem.distributions.gaps import GappedKernel
-from latentem.distributions.gaussian_kernel import ResidualKernel, SharedKernel, WhiteningKernel
+from latentem.distributions.gaussian_kernel import (
+    ResidualKernel,
+    SharedKernel,
+    WhiteningKernel,
+    WideLinearKernel,
+)
 from latentem.distributions.kernels import Kernel, LinearKernel, TemplateKernel
 from latentem.distributions.priors import NormalInverseWishart, refuse_prior
 from latentem.distributions.records import Record, Statistics, check_finite, nothing_to_fit
@@ -45,8 +50,10 @@ from latentem.kernels.moments import natural_of_moments
 LARGEST_ERROR = 1e-8
 # States that an event lists.
 MOST_LISTED = 10
-# Beyond this many statistics, and with fewer states than these, whitening each state is faster.
+# Beyond this many statistics, and with fewer states than these, whitening each state is faster; in
+# compiled loops, beyond fewer statistics: a tile of more would not fit into a core's second cache.
 MANY_STATISTICS, FEW_STATES = 1000, 16
+MANY_COMPILED = 500
 
 
 def _covariance(given: Any) -> Structure | Array | None:
@@ -727,16 +734,19 @@ class Gaussian(ExponentialFamily):
         if self.reference is None:
             return attrs.evolve(self, reference=_about_own_mean(self)).kernel()
         mean, whitening, log_root = self.standard_form()
-        eta, log_normaliser = self._natural(mean, whitening, log_root)
-        linear = LinearKernel(self, eta, log_normaliser)
         residual = self._is_residual(self.reference, whitening)
         constant = -(log_root + 0.5 * mean.shape[-1] * LOG_2PI)
+        alike = self.form.is_shared and len(mean) > 1 and bool((whitening == whitening[0]).all())
+        whitened = WhiteningKernel(self, self.reference, mean, whitening, constant)
+        if not residual.any() and not alike and self._is_wide(*mean.shape):
+            return whitened
+        natural = self._natural(mean, whitening, log_root)
+        linear = LinearKernel(self, *natural)
         if not residual.any():
-            if self.form.is_shared and len(eta) > 1 and (whitening == whitening[0]).all():
+            if alike:
                 return SharedKernel(linear, self.reference, whitening[0])
-            if self._is_wide(*mean.shape):
-                return WhiteningKernel(linear, self.reference, mean, whitening, constant)
-            return linear
+            wide = self.form.word == "full" and linear.n_statistics > MANY_COMPILED
+            return WideLinearKernel(self, *natural, whitened) if wide else linear
         x_mean, _ = self.known()
         low = np.zeros_like(x_mean) if self.rounding is None else self.rounding
         reference = self.reference.of_states(

@@ -20,6 +20,7 @@ from latentem.distributions.records import Statistics
 from latentem.distributions.reference import Reference
 from latentem.kernels.expected import Standardised, single_factors
 from latentem.kernels.products import over_rows, sums_over_rows
+from latentem.kernels.whitened import second_moments, whitened_squares
 
 if TYPE_CHECKING:
     from latentem.distributions.gaussian import Gaussian
@@ -241,10 +242,6 @@ class DividedShared:
         return self.kernel.record_of(weight, total, sums)
 
 
-#: Rows of a whitening matrix that are multiplied together: what is above the diagonal is left out.
-STRIPE = 32
-
-
 @attrs.frozen(eq=False, slots=False)
 class WhiteningKernel(Kernel):
     r"""The second tier for Gaussians of many columns: each state is whitened by itself.
@@ -255,16 +252,12 @@ class WhiteningKernel(Kernel):
     second moments of a row, which need not be written; those of a state are a symmetric product.
     """
 
-    linear: LinearKernel
+    dist: Gaussian
     reference: Reference
     mean: Array  # (K, d), standardised
     whitening: Array  # (K, d, d)
     constant: Array  # (K,)
-
-    @property
-    def dist(self) -> Gaussian:
-        """The distribution."""
-        return self.linear.dist  # type: ignore[return-value]
+    is_compiled: bool = False
 
     @property
     def way(self) -> str:
@@ -272,21 +265,33 @@ class WhiteningKernel(Kernel):
 
     @property
     def n_columns(self) -> int:
-        return 3 * int(self.mean.shape[1])
+        return (1 if self.is_compiled else 3) * int(self.mean.shape[1])
+
+    @property
+    def compiled(self) -> WhiteningKernel:
+        return attrs.evolve(self, is_compiled=True)
 
     @cached_property
-    def widths(self) -> list[int]:
-        """The columns that each stripe of rows of W needs: all, if it is not triangular."""
-        d = self.mean.shape[1]
-        ends = [min(start + STRIPE, d) for start in range(0, d, STRIPE)]
-        triangular = not np.triu(self.whitening, 1).any()
-        return ends if triangular else [d] * len(ends)
+    def white_mean(self) -> Array:
+        """The means, whitened: W m, ``(K, d)``."""
+        white: Array = (self.whitening @ self.mean[..., None])[..., 0]
+        return white
 
     def on(self, value: Array) -> Attached:
         return _AttachedWhitening(self, self.reference.standardise(value))
 
     def expected_log_prob(self, record: Statistics) -> tuple[float, float]:
-        return self.linear.expected_log_prob(record)
+        eta, log_normaliser = self.natural
+        return expected_under(self.dist, eta, log_normaliser, record)
+
+    @cached_property
+    def natural(self) -> tuple[Array, Array]:
+        """Natural parameters and log-normalisers, which Q alone needs."""
+        transposed = np.swapaxes(self.whitening, -1, -2)
+        first = (transposed @ self.white_mean[..., None])[..., 0]
+        second = self.dist.form.coefficients(transposed @ self.whitening)
+        log_normaliser = 0.5 * np.square(self.white_mean).sum(axis=-1) - self.constant
+        return np.concatenate([first, second], axis=-1), log_normaliser
 
 
 @attrs.frozen(eq=False)
@@ -296,22 +301,25 @@ class _AttachedWhitening(Attached):
 
     def log_density(self) -> Array:
         kernel = self.kernel
-        log_density = np.empty((len(kernel.mean), self.z.shape[1]))
-        pairs = zip(kernel.mean, kernel.whitening, kernel.constant, log_density, strict=True)
-        for mean, whitening, constant, row in pairs:
-            residual = self.z - mean[:, None]
-            square = np.zeros(len(row))
-            for i, width in enumerate(kernel.widths):
-                rows = slice(i * STRIPE, (i + 1) * STRIPE)
-                white = whitening[rows, :width] @ residual[:width]
-                square += np.einsum("dr,dr->r", white, white)
-            np.subtract(constant, 0.5 * square, out=row)
+        given = self.z, kernel.whitening, kernel.white_mean
+        log_density = whitened_squares(*given, compiled=kernel.is_compiled)
+        log_density *= -0.5
+        log_density += kernel.constant[:, None]
         return log_density
 
     def record(self, weights: Array) -> Statistics:
-        form = self.kernel.dist.form
-        roots = np.sqrt(weights)
-        scaled = (self.z * root for root in roots)
-        moments = [form.of_products(each @ each.T) for each in scaled]
-        total = np.hstack([weights @ self.z.T, np.array(moments)])
-        return Statistics(weights.sum(axis=1), total, 0.0, self.kernel.reference)
+        kernel = self.kernel
+        products = second_moments(self.z, weights, compiled=kernel.is_compiled)
+        total = np.hstack([weights @ self.z.T, kernel.dist.form.of_products(products)])
+        return Statistics(weights.sum(axis=1), total, 0.0, kernel.reference)
+
+
+@attrs.frozen(eq=False)
+class WideLinearKernel(LinearKernel):
+    """A linear kernel of so many statistics that compiled loops had better whiten the states."""
+
+    whitened: WhiteningKernel
+
+    @property
+    def compiled(self) -> WhiteningKernel:
+        return self.whitened.compiled

@@ -70,6 +70,11 @@ class Kernel(abc.ABC):
         return None
 
     @property
+    def compiled(self) -> Kernel:
+        """The kernel that does the same by compiled loops; itself if there is none."""
+        return self
+
+    @property
     def n_columns(self) -> int:
         """Columns of working arrays a row, for the size of a block."""
         return 0

@@ -128,7 +128,8 @@ class Layout:
         sizes = {n.name: n.n_states or 0 for n in model.order if n.name in latents}
         elimination = Elimination.of(model.graph, sizes)
         Cost.of(model, elimination, data.n).check()
-        compiled = pays(data.n * elimination.largest[1])
+        columns = max((value[:1].size for value in data.values.values()), default=1)
+        compiled = pays(data.n * elimination.largest[1], columns)
         elimination = attrs.evolve(elimination, compiled=compiled)
         return cls(
             tuple(family((name,)) for name in sizes),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from functools import cached_property
 
 import attrs
 import numpy as np
@@ -34,6 +36,7 @@ from latentem.errors import (
     ObjectiveDecreasedError,
 )
 from latentem.graph import Model
+from latentem.parallel import blas_alone
 
 #: Rows of the short runs that choose a start, and iterations before the first choice.
 SHORT_ROWS, SHORT_ITERATIONS = 20_000, 40
@@ -93,7 +96,8 @@ class Run:
             if self.states and self.states[-1].iteration >= max_iter:
                 return
             try:
-                state = next(self._steps)
+                with self._blas_alone():
+                    state = next(self._steps)
             except (DegenerateError, DataError) as error:
                 self.status, self.error = Status.DEGENERATE, error
                 return
@@ -111,6 +115,20 @@ class Run:
                 if any(dist.at_constraint for dist in state.theta.dists.values()):
                     self.status = Status.DEGENERATE
             yield state
+
+    def _blas_alone(self) -> AbstractContextManager[object]:
+        """Hold BLAS to one thread for a step whose M-step is of sums, and sees no rows."""
+        if not self.states or self._sees_rows:
+            return nullcontext()
+        return blas_alone(self.problem.data.n, self._cells)
+
+    @cached_property
+    def _sees_rows(self) -> bool:
+        return any(record.holds_rows for record in self.states[0].records.values())
+
+    @cached_property
+    def _cells(self) -> int:
+        return self.states[0].theta.cells
 
     @property
     def ending(self) -> Ending:

@@ -41,7 +41,8 @@ class Theta:
 
     def _kernel(self, name: str) -> Kernel:
         dist = self.dists[name]
-        return dist.gapped_kernel() if name in self.layout.gapped else dist.kernel()
+        kernel = dist.gapped_kernel() if name in self.layout.gapped else dist.kernel()
+        return kernel.compiled if self.layout.elimination.compiled else kernel
 
     @cached_property
     def linear(self) -> dict[str, ExponentialFamily]:

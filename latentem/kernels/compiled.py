@@ -11,6 +11,8 @@ from types import ModuleType
 #: Cells (rows times states) from which compiled kernels pay: below, a whole fit takes about as long
 #: as loading the compiler.
 FEWEST_CELLS = 400_000
+#: Columns of the data from which on the work of a cell grows with them.
+FEW_COLUMNS = 16
 
 
 @functools.cache
@@ -23,12 +25,13 @@ def available() -> bool:
     return True
 
 
-def pays(cells: int) -> bool:
-    """Return whether passes over so many cells are to use compiled kernels.
+def pays(cells: int, columns: int = 1) -> bool:
+    """Return whether passes over so many cells, of so many columns, use compiled kernels.
 
-    Where they are loaded already, they always do.
+    Where these are loaded already, all passes do.
     """
-    return is_loaded() or (cells >= FEWEST_CELLS and available())
+    enough = cells * max(columns, FEW_COLUMNS) >= FEWEST_CELLS * FEW_COLUMNS
+    return is_loaded() or (enough and available())
 
 
 def is_loaded() -> bool:
@@ -49,6 +52,11 @@ def expected_loops() -> ModuleType:
 def moments_loops() -> ModuleType:
     """Return those of `latentem.kernels.moments`, likewise."""
     return _compiled("latentem.kernels.moments_loops")
+
+
+def whitened_loops() -> ModuleType:
+    """Return those of `latentem.kernels.whitened`, likewise."""
+    return _compiled("latentem.kernels.whitened_loops")
 
 
 def nearest_loops() -> ModuleType:
