@@ -32,11 +32,10 @@ from latentem.em.theta import Theta
 from latentem.inference.elimination import first_maximum
 from latentem.kernels.expected import expected_sums
 from latentem.kernels.softmax import log_normalise
-from latentem.parallel import LARGEST_BLOCK
 
-#: Multiplications of each product in a block of a compiled pass, and its fewest rows: some
-#: milliseconds, next to which handing a block to a thread is nothing.
-MULTIPLICATIONS, FEWEST_ROWS = 2**24, 2048
+#: Multiplications of each product in a block of a compiled pass, and its fewest and most rows: a
+#: millisecond or more, next to which handing a block to a thread is little.
+MULTIPLICATIONS, FEWEST_ROWS, MOST_ROWS = 2**24, 2048, 2**17
 
 
 def is_mixture(layout: Layout, data: Data) -> bool:
@@ -101,7 +100,7 @@ class Mixture:
         values = tuple(data.argument(name) for name in observed.names)
         if self.stack.coefficients is None or self.stack.standardised(values) is None:
             return None
-        return max(FEWEST_ROWS, min(LARGEST_BLOCK, MULTIPLICATIONS // self.stack.coefficients.size))
+        return max(FEWEST_ROWS, min(MOST_ROWS, MULTIPLICATIONS // self.stack.coefficients.size))
 
     def expect(
         self, data: Data, observed: Family, attached: AttachedStack
