@@ -271,6 +271,11 @@ class Categorical(ExponentialFamily):
     def from_mean(self, mean: Array, weight: Array) -> Self:
         return renewed(self, probs=mean / mean.sum(axis=-1, keepdims=True))
 
+    def natural_from_mean(self, mean: Array, weight: Array) -> tuple[Array, Array] | None:
+        if self.held or self.prior is not None:
+            return None
+        return np.log(mean / mean.sum(axis=-1, keepdims=True)), np.zeros(mean.shape[:-1])
+
     @property
     def log_prob_table(self) -> Array:
         return self.natural_parameters()[0]

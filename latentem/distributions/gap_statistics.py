@@ -211,7 +211,7 @@ class GappedStatistics(StatisticsOfGaps):
             reference,
             mean,
             np.ascontiguousarray(precision.transpose(1, 2, 0)),
-            np.log(reference.scale).sum() - log_root,
+            reference.log_scale - log_root,
         )
 
     @property

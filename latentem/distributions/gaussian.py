@@ -465,11 +465,11 @@ class Gaussian(ExponentialFamily):
 
     def natural_from_mean(self, mean: Array, weight: Array) -> tuple[Array, Array] | None:
         reference, form = self.reference, self.form
-        if reference is None or reference.root is not None or form != type(form)():
+        if reference is None or reference.root is not None or form.is_shared or not form.is_linear:
             return None
         if self.held or self.prior is not None:
             return None
-        d, log_scale = reference.centre.size, np.log(reference.scale).sum()
+        d, log_scale = reference.centre.size, reference.log_scale
         if form.word == "full" and is_loaded():
             found = natural_of_moments(mean)
             if found is None or reference.error(found[2]) > LARGEST_ERROR:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import attrs
@@ -18,7 +19,7 @@ SMALLEST_SCALE = 1e-150
 BLOCK = 4096
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, slots=False)
 class Reference:
     """The point and scale about which second moments are taken.
 
@@ -60,6 +61,11 @@ class Reference:
         scale = structure.common_scale(spread)
         scale = np.where(scale > SMALLEST_SCALE, scale, 1.0)
         return cls(whole.mean, scale, spread, float(np.max(reach / scale, initial=1.0)))
+
+    @cached_property
+    def log_scale(self) -> float:
+        """The logarithm of the product of the scales."""
+        return float(np.log(self.scale).sum())
 
     def error(self, precision: Any) -> Any:
         """Return the rounding error of a log-density in moments about this point."""

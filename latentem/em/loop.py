@@ -189,9 +189,10 @@ def _short_step(natural: Natural, iteration: int, state: State) -> State | None:
         return None
     entropy = state.trace[-1].entropy
     after_m = step.q_before + entropy
-    rounding = ROUNDING * (step.magnitude + abs(step.evidence))
-    if not state.objective - rounding <= after_m <= step.evidence + rounding:
-        return None
+    if not state.objective <= after_m <= step.evidence:
+        rounding = ROUNDING * (step.magnitude + abs(step.evidence))
+        if not state.objective - rounding <= after_m <= step.evidence + rounding:
+            return None
     rows = (
         HalfStep(iteration, "M", after_m, step.q_before, entropy),
         HalfStep(iteration, "E", step.evidence, step.q, step.evidence - step.q, step.evidence),

@@ -121,16 +121,15 @@ class Natural:
         new, evidence = expected_sums(
             coefficients, self.factors, self.pairs, self.weights, compiled=self.mixture.compiled
         )
-        if not (evidence.min() > LOG_ZERO / 10 and evidence.max() < np.inf):
+        total = float(evidence.sum() if self.weights is None else evidence @ self.weights)
+        if not LOG_ZERO / 10 < total < np.inf:  # some row is impossible
             return None
-        total = evidence.sum() if self.weights is None else evidence @ self.weights
-        sizes = np.abs(coefficients)
         return Step(
             Tables(self, sums, new),
+            coefficients,
             float(np.vdot(coefficients, sums)) + self.total_base,
             float(np.vdot(coefficients, new)) + self.total_base,
-            float(total) + self.total_base,
-            float(np.vdot(sizes, np.maximum(np.abs(sums), np.abs(new)))) + abs(self.total_base),
+            total + self.total_base,
         )
 
     def _coefficients(self, sums: Array) -> Array | None:
@@ -152,8 +151,7 @@ class Natural:
             coefficients[:, start:end], log_normaliser = found
             constant -= log_normaliser
         coefficients[:, 0] = constant
-        inside = coefficients.min() > LOG_ZERO and coefficients.max() < np.inf
-        return coefficients if inside else None
+        return coefficients if coefficients.min() > LOG_ZERO else None
 
     @cached_property
     def _columns(self) -> list[tuple[ExponentialFamily, int, int]]:
@@ -189,19 +187,25 @@ class Step:
     ----------
     at : Tables
         Where it leads.
+    coefficients : array, (K, 1 + p)
+        C, the maximum of Q.
     q_before, q : float
         Q after the M-step, and after the E-step.
     evidence : float
         log p(X).
-    magnitude : float
-        That of the terms of Q, for their rounding error.
     """
 
     at: Tables
+    coefficients: Array
     q_before: float
     q: float
     evidence: float
-    magnitude: float
+
+    @property
+    def magnitude(self) -> float:
+        """That of the terms of Q, for their rounding error."""
+        sums = np.maximum(np.abs(self.at.before), np.abs(self.at.sums))
+        return float(np.vdot(np.abs(self.coefficients), sums)) + abs(self.at.natural.total_base)
 
 
 @attrs.frozen(eq=False, slots=False)
