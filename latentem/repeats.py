@@ -38,35 +38,33 @@ def merged(data: Data) -> Data:
         return data
     step = -(-data.n // SAMPLE)
     sample = data[np.arange(0, data.n, step)]
-    if _kinds(sample)[1] > LARGEST_SHARE * sample.n:
+    if np.count_nonzero(np.bincount(_kinds(sample))) > LARGEST_SHARE * sample.n:
         return data
-    kind, n_kinds = _kinds(data)
-    if n_kinds > LARGEST_SHARE * data.n:
+    kind = _kinds(data)
+    weights = np.bincount(kind, data.weights).astype(float)
+    if np.count_nonzero(weights) > LARGEST_SHARE * data.n:
         return data
-    weights = np.bincount(kind, data.weights, n_kinds).astype(float)
-    first = _first_rows(kind, n_kinds)
+    first = _first_rows(kind, len(weights))
     order = np.argsort(first)
     order = order[weights[order] > 0]
     return attrs.evolve(data[first[order]], weights=weights[order], order=first[order])
 
 
-def _kinds(data: Data) -> tuple[Array, int]:
-    """Return numbers 0, 1, ... for the rows, the same for equal ones, and how many there are."""
-    kind, n_kinds = np.zeros(data.n, dtype=np.int64), 1
+def _kinds(data: Data) -> Array:
+    """Return a number of each row, the same for equal ones."""
+    kind, size = np.zeros(data.n, dtype=np.int64), 1
     for column in _columns(data):
         codes, n_codes = _codes(column)
-        if n_kinds == 1:
-            kind, n_kinds = codes, n_codes
+        if size == 1:
+            kind, size = codes, n_codes
         elif n_codes > 1:
-            # Kinds are fewer than rows, so that pairs are numbers below 2^63.
-            kind, n_kinds = _codes(kind * n_codes + codes)
-        if n_kinds == data.n:
-            break
-    return kind, n_kinds
+            # Sizes are no larger than the number of rows: pairs are numbers below 2^63.
+            kind, size = _codes(kind * n_codes + codes)
+    return kind
 
 
 def _first_rows(kind: Array, n_kinds: int) -> Array:
-    """Return the first row of each kind."""
+    """Return the first row of each kind, -1 of those that have none."""
     first = np.full(n_kinds, -1)
     head = np.arange(min(len(kind), 8 * SAMPLE))[::-1]
     first[kind[head]] = head  # of several the last written stays
@@ -76,7 +74,10 @@ def _first_rows(kind: Array, n_kinds: int) -> Array:
 
 
 def _codes(column: Array) -> tuple[Array, int]:
-    """Return numbers 0, 1, ... for the values of a column, and how many there are."""
+    """Return numbers from 0 for the values of a column, and one that is above them all.
+
+    That is at most the number of rows; not every number need occur.
+    """
     whole = None
     if column.dtype.kind in "biuf":
         low, high = column.min(), column.max()
@@ -84,14 +85,8 @@ def _codes(column: Array) -> tuple[Array, int]:
             whole = column.astype(np.int64, copy=False)
     if whole is not None and (column.dtype.kind != "f" or (whole == column).all()):
         size = int(high) - int(low) + 1
-        if size <= 4 * len(column):  # a table of them is cheaper than sorting
-            offsets = whole - int(low) if low else whole
-            seen = np.zeros(size, dtype=bool)
-            seen[offsets] = True
-            if seen.all():
-                return offsets, size
-            numbers = np.cumsum(seen) - 1
-            return numbers[offsets], int(numbers[-1]) + 1
+        if size <= len(column):
+            return whole - int(low) if low else whole, size
     values, codes = np.unique(column, return_inverse=True)
     return codes, len(values)
 
