@@ -20,7 +20,12 @@ from latentem.em.assign import Soft
 from latentem.em.mixture import is_mixture
 from latentem.em.problem import Problem
 from latentem.kernels import compiled
-from latentem.kernels.expected import Standardised, columns_and_products, expected_sums
+from latentem.kernels.expected import (
+    Standardised,
+    columns_and_products,
+    expected_sums,
+    statistics_of,
+)
 from latentem.kernels.products import over_rows, sums_over_rows
 from latentem.kernels.softmax import log_normalise
 from latentem.kernels.whitened import second_moments, stripe_ends, whitened_squares
@@ -452,6 +457,21 @@ def test_standardised_rows_stand_for_their_factors(
     exact = expected_sums(coefficients, factors, pairs, weights)
     np.testing.assert_allclose(evidence, exact[1], rtol=1e-12, atol=1e-12)
     np.testing.assert_allclose(sums, exact[0], rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("use", BOTH)
+def test_levels_of_a_factor_are_indicators(use: bool) -> None:
+    rng = np.random.default_rng(0)
+    level, x = rng.integers(4, size=500), rng.normal(size=500)  # 0 is none of the three
+    factors = np.vstack([np.ones(500), level, x])
+    pairs = np.array([[0, 0], [2, 0], [1, -1], [1, -2], [1, -3], [2, 2]])
+    statistics = np.vstack([np.ones(500), x, level == 1, level == 2, level == 3, x**2])
+    np.testing.assert_array_equal(statistics_of(factors, pairs), statistics)
+    coefficients = rng.normal(size=(3, 6))
+    sums, evidence = expected_sums(coefficients, factors, pairs, compiled=use)
+    exact = expected_sums(coefficients, statistics)
+    np.testing.assert_allclose(sums, exact[0], rtol=1e-11)
+    np.testing.assert_allclose(evidence, exact[1], rtol=1e-12)
 
 
 @pytest.mark.parametrize("use", BOTH)

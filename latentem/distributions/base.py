@@ -781,7 +781,8 @@ class ExponentialFamily(Distribution):
     def pairs(self) -> Array | None:
         """Places of two factors, ``(p, 2)``, whose product each statistic is; 0 is the factor 1.
 
-        None if the statistics are the factors.
+        A second one below 0 is a level, -l: the statistic is 1 where the factor is l, else 0. None
+        if the statistics are the factors.
         """
         return None
 

@@ -29,6 +29,7 @@ from latentem.distributions.priors import (
 )
 from latentem.distributions.records import Statistics
 from latentem.errors import ModelError, Unsuitable
+from latentem.kernels.expected import levels_of_one
 
 
 def _probabilities(value: Any) -> Array | None:
@@ -262,6 +263,14 @@ class Categorical(ExponentialFamily):
 
     def statistics_into(self, out: Array, value: Array) -> None:
         np.equal(np.arange(len(out))[:, None], value, out=out, casting="unsafe")
+
+    @property
+    def pairs(self) -> Array:
+        assert self.n_states is not None
+        return levels_of_one(self.n_states)
+
+    def factors_into(self, out: Array, value: Array) -> None:
+        np.add(value, 1.0, out=out[0])
 
     def natural_parameters(self) -> tuple[Array, Array]:
         probs = _known("Categorical", self.probs)

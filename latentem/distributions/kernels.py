@@ -268,7 +268,7 @@ class LinearKernel(Kernel):
     def pairs(self) -> Array:
         """Places of the factors of these statistics, ``(p, 2)``, see `latentem.kernels.expected`.
 
-        Counted from 1; 0 is the factor 1.
+        Counted from 1; 0 is the factor 1, and below 0 stand levels.
         """
         pairs = self.dist.pairs
         return single_factors(self.n_statistics) if pairs is None else pairs
@@ -546,7 +546,7 @@ class Stack:
                 pairs.append(np.array([[row, 0]]))
                 row += 1
             own = kernel.pairs
-            pairs.append(np.where(own > 0, own + row - 1, 0))
+            pairs.append(np.where(own > 0, own + row - 1, own))
             row += int(own.max())
         return np.concatenate(pairs)
 

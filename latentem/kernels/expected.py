@@ -8,7 +8,8 @@ r"""The E-step of a mixture on a block of rows: densities, posterior and expecte
 
 Each statistic is a product of two factors, :math:`T_j = F_{a_j} F_{b_j}`, of which the first,
 :math:`F_0`, is 1: so are the second moments of a Gaussian, and a statistic that is no product is
-one with 1. The compiled kernel is given the factors, which are fewer, and never stores T.
+one with 1. Or it indicates a level of a factor, :math:`T_j = [F_{a_j} = l]`, where 1 is the first
+level and 0 none. The compiled kernel is given the factors, which are fewer, and never stores T.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ def statistics_of(factors: Array, pairs: Pairs) -> Array:
     factors : array, (m, rows)
         The first row is 1.
     pairs : array of int, (p, 2)
-        Places of the factors of each statistic.
+        Places of the factors of each statistic; a second one below 0 is a level, -l.
 
     Examples
     --------
@@ -73,14 +74,20 @@ def statistics_of(factors: Array, pairs: Pairs) -> Array:
            [ 9., 16.]])
     """
     statistics: Array = factors[pairs[:, 0]]
-    products = np.flatnonzero(pairs[:, 1])
+    products, levels = np.flatnonzero(pairs[:, 1] > 0), np.flatnonzero(pairs[:, 1] < 0)
     statistics[products] *= factors[pairs[products, 1]]
+    statistics[levels] = statistics[levels] == -pairs[levels, 1:]
     return statistics
 
 
 def single_factors(p: int) -> Pairs:
     """Return the pairs of p statistics that are the factors themselves."""
     return np.column_stack([np.arange(1, p + 1), np.zeros(p, dtype=np.int64)])
+
+
+def levels_of_one(n: int) -> Pairs:
+    """Return the pairs of the indicators of n levels of one factor."""
+    return np.column_stack([np.ones(n, dtype=np.int64), -np.arange(1, n + 1)])
 
 
 def columns_and_products(d: int, columns: Pairs) -> Pairs:

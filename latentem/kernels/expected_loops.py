@@ -26,9 +26,13 @@ def _statistics(factors: Any, pairs: Any, start: int, end: int, tile: Any) -> No
         row, one, other = tile[j, :width], factors[a, start:end], factors[b, start:end]
         if b == 0:  # ones
             row[:] = one
-            continue
-        for t in range(width):
-            row[t] = one[t] * other[t]
+        elif b > 0:
+            for t in range(width):
+                row[t] = one[t] * other[t]
+        else:
+            level = float(-b)
+            for t in range(width):
+                row[t] = 1.0 if one[t] == level else 0.0
 
 
 @numba.njit(**OPTIONS)
