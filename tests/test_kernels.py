@@ -379,14 +379,17 @@ def test_a_plan_says_what_will_run() -> None:
     assert plan.is_compiled == compiled.available()
     assert not plan.keeps_statistics
     assert plan.operations == 4 * len(x) * 16 * (1 + 8 + 36)
-    columns = 16 + (9 if compiled.available() else 45)  # the compiled pass takes factors: 1 and z
+    columns = 1 if compiled.available() else 16 + 45  # the compiled pass writes log p(x) alone
     assert plan.memory == 8 * plan.block * plan.n_threads * columns
     assert "matrix product of 44 statistics" in str(plan)
     gaps = x[:500].copy()
     gaps[::3, 1] = np.nan
-    small = lem.explain_plan(lem.models.gaussian_mixture(2), gaps)
+    two = lem.models.gaussian_mixture(2)
+    small = lem.explain_plan(two, gaps)
     assert small.is_compiled == compiled.is_loaded()
     assert "gaps" in small.nodes["x"]
+    assert "arithmetic on coefficients" not in small.posterior
+    assert "arithmetic on coefficients" in lem.explain_plan(two, x[:500]).posterior
     z = lem.latent("z", lem.Categorical(3))
     counts = lem.Model([z, lem.observed("count", lem.Poisson(), given=z)])
     merged = lem.explain_plan(counts, {"count": rng.poisson(3.0, size=50_000)})

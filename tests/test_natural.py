@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import numpy as np
@@ -136,6 +137,35 @@ def test_a_state_that_collapses_ends_as_in_the_general_loop(
     assert short.status is general.status
     assert short.events == general.events
     np.testing.assert_allclose(short.trace["objective"], general.trace["objective"], rtol=1e-9)
+
+
+@pytest.mark.parametrize("accelerate", [None, squarem], ids=["plain", "squarem"])
+def test_a_state_that_becomes_tight_is_left_to_its_residuals(
+    accelerate: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    x = np.vstack([rng.normal(size=(60, 2)), 4.0 + 1e-7 * rng.normal(size=(30, 2))])
+    z = lem.latent("z", lem.Categorical(probs=[0.5, 0.5]))
+    start = lem.Gaussian(mean=[[0.0, 0.0], [3.0, 3.0]], covariance=[np.eye(2)] * 2)
+    model = lem.Model([z, lem.observed("x", start, given=z)])
+    options: dict[str, Any] = {"restarts": 1, "accelerate": accelerate, "tol": 0, "max_iter": 20}
+    short = lem.fit(model, x, **options)
+    monkeypatch.setattr(loop.Natural, "of", lambda *_: None)
+    general = lem.fit(model, x, **options)
+    assert short.model["x"].covariance[1].max() < 1e-12  # tight indeed
+    np.testing.assert_allclose(short.trace["q"], general.trace["q"], rtol=1e-9)
+    np.testing.assert_allclose(
+        short.model["x"].covariance, general.model["x"].covariance, rtol=1e-7, atol=1e-22
+    )
+
+
+def test_a_fit_that_took_short_steps_can_be_copied() -> None:
+    x = np.random.default_rng(0).poisson(3.0, size=50)
+    z = lem.latent("z", lem.Categorical(2))
+    fit = lem.fit(lem.Model([z, lem.observed("x", lem.Poisson(), given=z)]), {"x": x}, seed=0)
+    again = pickle.loads(pickle.dumps(fit))
+    assert again.log_likelihood == fit.log_likelihood
+    np.testing.assert_array_equal(again.model["x"].rate, fit.model["x"].rate)
 
 
 def test_a_maximiser_that_lowers_f_is_named_as_ever() -> None:

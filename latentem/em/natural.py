@@ -25,7 +25,7 @@ import numpy as np
 from latentem.distributions.arrays import LOG_ZERO, Array
 from latentem.distributions.base import ExponentialFamily
 from latentem.distributions.kernels import LinearKernel
-from latentem.distributions.records import Counts, Record, StackRecord, Statistics
+from latentem.distributions.records import Counts, Record, StackRecord
 from latentem.em.assign import Assignment, Soft
 from latentem.em.expectation import Term
 from latentem.em.mixture import Mixture, is_mixture
@@ -109,8 +109,10 @@ class Natural:
             problem.base_total(theta),
         )
 
-    def step(self, sums: Array) -> Step | None:
+    def step(self, sums: Array | None) -> Step | None:
         """Return the step from expected sums; None where the general one is to be taken."""
+        if sums is None:
+            return None
         try:
             with np.errstate(all="ignore"):
                 coefficients = self._coefficients(sums)
@@ -167,16 +169,21 @@ class Natural:
         counts = Counts(sums[:, :1].copy())
         return dict(zip((*latent.names, *observed.names), (counts, *parts), strict=True))
 
-    def sums_at(self, at: Any) -> Array:
+    def sums_at(self, at: Any) -> Array | None:
         """Return the sums of a point of the run."""
         return at.sums if isinstance(at, Tables) else self.sums(at.records)
 
-    def sums(self, records: dict[str, Record]) -> Array:
-        """Undo `records`."""
-        totals = [record.total for record in records.values() if isinstance(record, Statistics)]
-        (latent,) = self.problem.layout.latents
+    def sums(self, records: dict[str, Record]) -> Array | None:
+        """Undo `records`; None if some are about other points of reference than these."""
+        (latent,), (observed,) = self.problem.layout.latents, self.problem.layout.observed
         counts: Any = records[latent.names[0]]
-        return np.concatenate([counts.counts, *totals], axis=1)
+        columns = [counts.counts]
+        for name, family in zip(observed.names, self.families, strict=True):
+            record: Any = records[name]
+            if record.reference is not getattr(family, "reference", None):
+                return None
+            columns.append(record.total)
+        return np.concatenate(columns, axis=1)
 
 
 @attrs.frozen(eq=False)

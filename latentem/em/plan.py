@@ -11,6 +11,7 @@ from latentem.em.assign import Soft
 from latentem.em.first import first_theta
 from latentem.em.init import some_rows
 from latentem.em.mixture import Mixture, is_mixture
+from latentem.em.natural import Natural
 from latentem.em.problem import Problem
 from latentem.em.theta import Theta
 from latentem.kernels import compiled
@@ -68,13 +69,14 @@ class Plan:
         layout, reduced = problem.layout, problem.reduced_for(Soft())
         elimination, n = layout.elimination, reduced.data.n
         hard = bool(problem.model.requires_hard)
-        stacks, cells = theta.stacks, theta.cells
+        stacks, cells, largest = theta.stacks, theta.cells, None
         if not hard and is_mixture(layout, problem.data):
             mixture = Mixture.of(theta, Soft())
             stacks, cells = (mixture.stack,), mixture.cells
+            largest = mixture.largest_block(reduced.data, *layout.observed)
         linear = [s.coefficients for s in stacks if s.coefficients is not None]
-        block = block_rows(n, cells)
-        n_threads = workers(n, cells)
+        block = block_rows(n, cells, largest)
+        n_threads = min(workers(n, cells), -(-n // block))
         names = [name for family in layout.observed for name in family.names]
         if hard:
             posterior = "the best state of each row"
@@ -84,6 +86,8 @@ class Plan:
             posterior = "a mixture: one table of states"
             if any(stack.factored for stack in stacks):
                 posterior = "a mixture: one compiled pass, statistics and table a tile at a time"
+            if Natural.of(problem, theta, Soft()) is not None:
+                posterior += "; steps are arithmetic on coefficients and sums"
         else:
             posterior = "variable elimination on the graph"
         return cls(
@@ -95,7 +99,7 @@ class Plan:
             bool(linear) and not hard and all(reduced.keeps(stack) for stack in stacks),
             block,
             n_threads,
-            8 * block * cells * n_threads,
+            8 * block * (1 if largest else cells) * n_threads,  # at least log p(x) of each row
             sum(4 * coefficients.size * n for coefficients in linear),
             0 if hard else n * sum(elimination.cells(b.clique) for b in elimination.buckets),
         )
