@@ -495,7 +495,8 @@ def test_tolerance_is_per_unit_of_weight(case: Case) -> None:
     arguments["assign"] = lem.hard if case.hard_only else lem.soft
     one = lem.fit(case.model, case.data, **arguments)
     other = lem.fit(case.model, case.data, weights=np.full(case.n, 50.0), **arguments)
-    assert one.iterations == other.iterations
+    # Rounding may decide whether the last of very many is needed.
+    assert one.iterations == pytest.approx(other.iterations, rel=2e-3)
 
 
 @pytest.mark.parametrize("case", MODELS, ids=str)

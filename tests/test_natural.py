@@ -159,6 +159,33 @@ def test_a_state_that_becomes_tight_is_left_to_its_residuals(
     )
 
 
+@pytest.mark.parametrize("use", BOTH)
+def test_the_floor_holds_in_short_steps_too(use: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("latentem.distributions.gaussian.is_loaded", lambda: use)
+    rng = np.random.default_rng(0)
+    x = np.vstack([rng.normal(size=(40, 2)), 5.0 + [1.0, 0.2] * rng.normal(size=(40, 2))])
+    z = lem.latent("z", lem.Categorical(2))
+    model = lem.Model([z, lem.observed("x", lem.Gaussian(floor=0.05), given=z)])
+    with pytest.warns(lem.DegenerateWarning):
+        fit = lem.fit(model, x, init=lem.init.from_labels(np.repeat([0, 1], 40)))
+    scale = x.std(axis=0)
+    covariance = fit.model["x"].covariance[1] / np.outer(scale, scale)
+    assert np.linalg.eigvalsh(covariance)[0] == pytest.approx(0.05, rel=1e-6)
+
+
+@pytest.mark.parametrize("use", BOTH)
+def test_weights_need_not_stand_one_after_another(
+    use: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compiled, "is_loaded", lambda: use)
+    x, weights = np.arange(30.0).reshape(15, 2), np.arange(30.0).reshape(15, 2)[:, 0] + 1.0
+    fits = [
+        lem.fit(lem.models.gaussian_mixture(2), a, weights=w, seed=0, restarts=2)
+        for a, w in ((x[:, :1], weights), (x[:, :1].copy(), weights.copy()))
+    ]
+    assert fits[0].log_likelihood == fits[1].log_likelihood
+
+
 def test_a_fit_that_took_short_steps_can_be_copied() -> None:
     x = np.random.default_rng(0).poisson(3.0, size=50)
     z = lem.latent("z", lem.Categorical(2))

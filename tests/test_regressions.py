@@ -140,8 +140,9 @@ def test_origin_and_unit_of_the_data_do_not_matter(shift: float, scale: float) -
     u, y = _line(60)
     model = _model(lem.LinearGaussian())
     init = lem.init.from_labels(np.arange(60) % 2)
+    options: dict[str, Any] = {"accelerate": None, "tol": 0, "max_iter": 100}
     fits = [
-        lem.fit(model, {"u": a, "y": b}, init=init)
+        lem.fit(model, {"u": a, "y": b}, init=init, **options)
         for a, b in ((u, y), (u * scale + shift, y * scale - shift))
     ]
     tables = [fit.posterior().marginal("z") for fit in fits]

@@ -469,18 +469,26 @@ class Gaussian(ExponentialFamily):
             return None
         if self.held or self.prior is not None:
             return None
-        d, log_scale = reference.centre.size, reference.log_scale
+        d = reference.centre.size
         if form.word == "full" and is_loaded():
             found = natural_of_moments(mean)
-            if found is None or reference.error(found[2]) > LARGEST_ERROR:
+            if found is None or self._is_close(reference, d, found[2]):
                 return None
             eta, log_normaliser, _ = found
-            return eta, log_normaliser + log_scale
+            return eta, log_normaliser + reference.log_scale
         first = mean[:, :d]
         whitening, log_root = whiten(form.covariance(mean[:, d:], first))
-        if self._is_residual(reference, whitening).any():
+        if self._is_close(reference, d, np.square(whitening).sum(axis=-2).max()):
             return None
-        return self._natural(first, whitening, log_root + log_scale)
+        return self._natural(first, whitening, log_root + reference.log_scale)
+
+    def _is_close(self, reference: Reference, d: int, precision: float) -> bool:
+        """Return whether some state may be at the floor, or need the residual form.
+
+        Given the largest diagonal entry of the precisions, of which no eigenvalue is d times it.
+        """
+        largest_error: float = reference.error(precision)
+        return not (d * precision * self.floor < 1.0 and largest_error <= LARGEST_ERROR)
 
     def from_mean(self, mean: Array, weight: Array) -> Self:
         d = self.reference.centre.size if self.reference else _dimension(mean, self.form)

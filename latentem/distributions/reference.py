@@ -85,7 +85,8 @@ class Reference:
     def standardised(self, value: Array) -> Standardised | None:
         """Return values ``(n, d)`` with what standardises them; None unless they are float64."""
         plain = value.dtype == float and value.flags.c_contiguous
-        return Standardised(value, self.centre, self.scale) if plain else None
+        own = np.ascontiguousarray(self.centre), np.ascontiguousarray(self.scale)
+        return Standardised(value, *own) if plain else None
 
     def standardise_means(self, mean: Array, rounding: Array | float) -> Array:
         """Return (mean + rounding - centre) / scale, for a mean ``(K, d)`` of each state."""
