@@ -113,13 +113,13 @@ def workers(n: int, cells: int) -> int:
     return min(n_threads(), -(-n // block_rows(n, cells)))
 
 
-def blas_alone(n: int, cells: int) -> contextlib.AbstractContextManager[object]:
-    """Hold BLAS to one thread within a ``with`` block, as `map_blocks` would for so many rows.
+def blas_alone() -> contextlib.AbstractContextManager[object]:
+    """Hold BLAS to one thread within a ``with`` block, as `map_blocks` does.
 
     For what is small and stands between passes over the rows: waking BLAS's own threads for it, and
     sending them to sleep again, takes longer than the work.
     """
-    return _blas if _is_large(n, cells) else contextlib.nullcontext()
+    return contextlib.nullcontext() if _blas.controller is None else _blas
 
 
 def _is_large(n: int, cells: int) -> bool:

@@ -216,11 +216,11 @@ def expected_under(
             f"{type(dist).__name__} must have the statistics that the record holds, "
             f"{record.total.shape}, got {eta.shape}. Use the same family, structure and states."
         )
-    linear = eta * record.total
+    total = record.total
     if eta.min(initial=0.0) <= LOG_ZERO:
-        linear[impossible(eta, record.total, record.weight[:, None])] = 0.0
-    value = linear.sum() - log_normaliser @ record.weight
-    size = np.abs(linear).sum() + np.abs(log_normaliser) @ record.weight
+        total = np.where(impossible(eta, total, record.weight[:, None]), 0.0, total)
+    value = np.vdot(eta, total) - log_normaliser @ record.weight
+    size = np.vdot(np.abs(eta), np.abs(total)) + np.abs(log_normaliser) @ record.weight
     return float(value) + record.log_base, float(size) + abs(record.log_base)
 
 

@@ -52,6 +52,8 @@ EQUAL = 1e-11
 MOVES, MOVE_ITERATIONS, PATIENCE, SHORT_PATIENCE = 24, 5, 6, 2
 #: Starts that came to the best objective whose parameters are compared with the best's.
 COMPARED = 5
+#: Columns of matrices that BLAS factorises on several threads, waking them for next to nothing.
+FACTORISED = 32
 #: Largest number of iterations, and for rules that draw the number of them, unless it is given.
 MANY_ITERATIONS, DRAWN_ITERATIONS = 10_000, 500
 
@@ -117,18 +119,17 @@ class Run:
             yield state
 
     def _blas_alone(self) -> AbstractContextManager[object]:
-        """Hold BLAS to one thread for a step whose M-step is of sums, and sees no rows."""
-        if not self.states or self._sees_rows:
-            return nullcontext()
-        return blas_alone(self.problem.data.n, self._cells)
+        """Hold BLAS to one thread for a step whose M-step factorises matrices of some size."""
+        return blas_alone() if self.states and self._factorises else nullcontext()
 
     @cached_property
-    def _sees_rows(self) -> bool:
-        return any(record.holds_rows for record in self.states[0].records.values())
-
-    @cached_property
-    def _cells(self) -> int:
-        return self.states[0].theta.cells
+    def _factorises(self) -> bool:
+        """Whether BLAS would wake its threads for an M-step that is not of rows but of sums."""
+        state = self.states[0]
+        if any(record.holds_rows for record in state.records.values()):
+            return False
+        arrays = (a for dist in state.theta.dists.values() for a in dist.parameters.values())
+        return any(a is not None and a.ndim and a.shape[-1] >= FACTORISED for a in arrays)
 
     @property
     def ending(self) -> Ending:
