@@ -116,6 +116,12 @@ def _models() -> dict[str, tuple[lem.Model, object]]:
         lem.models.gaussian_mixture(3, covariance="diagonal"),
         gaps,
     )
+    some = np.column_stack([x[:, :1], gaps[:, 1:]])  # no row is wholly missing
+    found["independent gaps in some"] = (
+        lem.models.gaussian_mixture(3, covariance="diagonal"),
+        some,
+    )
+    found["gaps in some"] = lem.models.gaussian_mixture(3), some
     found["spherical gaps"] = lem.models.gaussian_mixture(3, covariance="spherical"), gaps
     wide = rng.normal(size=(n, 46)) + 0.5 * rng.integers(2, size=(n, 1))
     found["columns"] = lem.models.gaussian_mixture(2), wide[:, :32]
@@ -460,6 +466,22 @@ def test_standardised_rows_stand_for_their_factors(
     exact = expected_sums(coefficients, factors, pairs, weights)
     np.testing.assert_allclose(evidence, exact[1], rtol=1e-12, atol=1e-12)
     np.testing.assert_allclose(sums, exact[0], rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("use", BOTH)
+def test_gaps_are_factors_of_their_own(use: bool) -> None:
+    rng = np.random.default_rng(0)
+    rows = np.where(rng.random((600, 2)) < 0.3, np.nan, rng.normal(size=(600, 2)))
+    given = Standardised(rows, np.array([0.5, -0.5]), np.array([2.0, 1.0]), gapped=True)
+    z = (rows - given.centre) / given.scale
+    factors = np.vstack([np.ones(600), ~np.isnan(z).T, np.nan_to_num(z).T])
+    np.testing.assert_array_equal(given.factors(), factors)
+    pairs = np.concatenate([[[0, 0]], columns_and_products(4, np.array([[2, 2], [3, 3]]))])
+    coefficients = 0.3 * rng.normal(size=(3, 7))
+    sums, evidence = expected_sums(coefficients, given, pairs, compiled=use)
+    exact = expected_sums(coefficients, factors, pairs)
+    np.testing.assert_allclose(sums, exact[0], rtol=1e-11, atol=1e-11)
+    np.testing.assert_allclose(evidence, exact[1], rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("use", BOTH)

@@ -45,6 +45,7 @@ from latentem.distributions.reference import Reference
 from latentem.distributions.structure import Structure
 from latentem.distributions.whitening import LOG_2PI
 from latentem.kernels.expected import (
+    Standardised,
     columns_and_products,
     expected_sums_of_patterns,
     single_factors,
@@ -134,8 +135,10 @@ class GappedColumns(LinearKernel, StatisticsOfGaps):
         d = value.shape[1]
         np.logical_not(_observed_into(out[d:], value, self.reference), out=out[:d])
 
-    def standardised(self, value: Array) -> None:
-        return None  # of values with gaps
+    def standardised(self, value: Array) -> Standardised | None:
+        if self._form.pairs(value.shape[1]) is None:
+            return None
+        return self.reference.standardised(value, gapped=True)
 
     @property
     def pairs(self) -> Array:

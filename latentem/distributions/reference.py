@@ -82,11 +82,11 @@ class Reference:
         np.subtract(value.T, self.centre[:, None], out=z)
         z /= self.scale[:, None]
 
-    def standardised(self, value: Array) -> Standardised | None:
+    def standardised(self, value: Array, *, gapped: bool = False) -> Standardised | None:
         """Return values ``(n, d)`` with what standardises them; None unless they are float64."""
         plain = value.dtype == float and value.flags.c_contiguous
         own = np.ascontiguousarray(self.centre), np.ascontiguousarray(self.scale)
-        return Standardised(value, *own) if plain else None
+        return Standardised(value, *own, gapped) if plain else None
 
     def standardise_means(self, mean: Array, rounding: Array | float) -> Array:
         """Return (mean + rounding - centre) / scale, for a mean ``(K, d)`` of each state."""

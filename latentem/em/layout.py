@@ -135,7 +135,7 @@ class Layout:
             tuple(family((name,)) for name in sizes),
             tuple(family(tuple(names)) for names in together.values()),
             elimination,
-            frozenset(data.missing),
+            frozenset(name for name, mask in data.missing.items() if mask.any()),
             # The records of nodes with one θ are added, so they must be of one kind.
             frozenset(t for name in data.gapped for t in model.tied(name) if t in data.values),
             frozenset(name for name in sizes if name in data.inputs),

@@ -265,7 +265,10 @@ class Problem:
             matrix = None
         attached = stack.on(
             tuple(data.argument(name) for name in family.names),
-            tuple(data.present(name) for name in family.names),
+            tuple(
+                data.present(name) if name in self.layout.incomplete else None
+                for name in family.names
+            ),
             matrix,
         )
         if matrix is None and self.keeps(stack):

@@ -35,24 +35,26 @@ class Standardised:
     Attributes
     ----------
     rows : array, (rows, m)
+        NaN stands for what makes a factor 0.
     centre, scale : array, (m,)
+    gapped : bool
+        Whether before these factors, after 1, there are m that say which are known: 1, or else 0.
     """
 
     rows: Array
     centre: Array
     scale: Array
+    gapped: bool = False
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def factors(self) -> Array:
-        """Return F, ``(1 + m, rows)``; 0 for NaN."""
-        factors = np.empty((1 + len(self.centre), len(self.rows)))
-        factors[0] = 1.0
-        np.subtract(self.rows.T, self.centre[:, None], out=factors[1:])
-        factors[1:] /= self.scale[:, None]
-        np.copyto(factors, 0.0, where=np.isnan(factors))
-        return factors
+        """Return F, ``(1 + m, rows)``, or ``(1 + 2 m, rows)`` if they are gapped."""
+        z = (self.rows.T - self.centre[:, None]) / self.scale[:, None]
+        unknown = np.isnan(z)
+        known = [~unknown] if self.gapped else []
+        return np.concatenate([np.ones((1, len(self.rows))), *known, np.where(unknown, 0.0, z)])
 
 
 def statistics_of(factors: Array, pairs: Pairs) -> Array:
@@ -152,7 +154,8 @@ def expected_sums(
     given = pairs, np.empty(0) if weights is None else weights, k
     if isinstance(factors, Standardised):
         evidence, of = np.empty(len(factors)), (factors.rows, factors.centre, factors.scale)
-        expected_loops().expected_sums_of_rows(filled, *of, *given, evidence, sums)
+        loop = expected_loops().expected_sums_of_rows
+        loop(filled, *of, factors.gapped, *given, evidence, sums)
     else:
         evidence = np.empty(factors.shape[1])
         expected_loops().expected_sums(filled, factors, *given, evidence, sums)

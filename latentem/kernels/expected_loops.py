@@ -12,7 +12,7 @@ from typing import Any
 
 import numba
 import numpy as np
-from numba import float64, int64, types
+from numba import boolean, float64, int64, types
 
 from latentem.kernels.loops import OPTIONS, ROW, TABLE, TILE, exponentials, log_sums, multiply
 
@@ -98,6 +98,22 @@ def _standardise(rows: Any, centre: Any, scale: Any, place: tuple[int, int], fac
 
 
 @numba.njit(**OPTIONS)
+def _standardise_known(
+    rows: Any, centre: Any, scale: Any, place: tuple[int, int], factors: Any
+) -> None:
+    """Do so where NaN stands for 0; before these factors write which are known."""
+    start, end = place
+    m = len(centre)
+    for j in range(m):
+        known, factor = factors[1 + j, : end - start], factors[1 + m + j, : end - start]
+        c, s = centre[j], scale[j]
+        for t in range(end - start):
+            x = rows[start + t, j]
+            known[t] = 1.0 if x == x else 0.0
+            factor[t] = (x - c) / s if x == x else 0.0
+
+
+@numba.njit(**OPTIONS)
 def _posterior(table: Any, n_states: int, weights: Any, evidence: Any, scratch: Any) -> None:
     """Make R of L in a table, and write log p(x)."""
     width = len(evidence)
@@ -134,18 +150,22 @@ def expected_sums(
 
 
 @numba.njit(
-    types.void(TABLE, VALUES, WEIGHTS, WEIGHTS, PAIRS, WEIGHTS, int64, ROW, TABLE), **OPTIONS
+    types.void(TABLE, VALUES, WEIGHTS, WEIGHTS, boolean, PAIRS, WEIGHTS, int64, ROW, TABLE),
+    **OPTIONS,
 )
 def expected_sums_of_rows(
-    c: Any, rows: Any, centre: Any, scale: Any, pairs: Any, weights: Any, n_states: int,
-    evidence: Any, sums: Any,
+    c: Any, rows: Any, centre: Any, scale: Any, gapped: bool, pairs: Any, weights: Any,
+    n_states: int, evidence: Any, sums: Any,
 ) -> None:  # fmt: skip
-    """Do the same where the factors are the standardised columns of the rows."""
+    """Do the same where the factors are the standardised columns of the rows, with gaps or not."""
     tile, table = np.zeros((c.shape[1], TILE)), np.empty((c.shape[0], TILE))
-    factors, scratch = np.ones((1 + len(centre), TILE)), np.empty((3, TILE))
+    factors, scratch = np.ones((1 + 2 * len(centre), TILE)), np.empty((3, TILE))
     for start in range(0, len(evidence), TILE):
         end = min(start + TILE, len(evidence))
-        _standardise(rows, centre, scale, (start, end), factors)
+        if gapped:
+            _standardise_known(rows, centre, scale, (start, end), factors)
+        else:
+            _standardise(rows, centre, scale, (start, end), factors)
         _statistics(factors, pairs, 0, end - start, tile)
         _product(c, tile, end - start, table)
         _posterior(table, n_states, weights[start:end], evidence[start:end], scratch)
