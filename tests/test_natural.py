@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from typing import Any
 
+import attrs
 import numpy as np
 import pytest
 from registry import FAMILIES, PROBABILISTIC, Family
@@ -205,6 +206,32 @@ def test_a_maximiser_that_lowers_f_is_named_as_ever() -> None:
     x = np.random.default_rng(0).poisson(3.0, size=50)
     with pytest.raises(lem.ObjectiveDecreasedError, match="'x'"):
         lem.fit(model, {"x": x}, seed=0, restarts=1)
+
+
+class _Even(lem.Categorical):
+    """Its states have equal shares."""
+
+    def from_mean(self, mean: lem.Array, weight: lem.Array) -> Any:
+        return super().from_mean(np.ones_like(mean), weight)
+
+
+class _Unit(lem.Gaussian):
+    """Its variances are 1."""
+
+    def from_mean(self, mean: lem.Array, weight: lem.Array) -> Any:
+        return attrs.evolve(super().from_mean(mean, weight), covariance=[np.eye(2)] * len(mean))
+
+
+@pytest.mark.parametrize(
+    ("prior", "family"), [(_Even, lem.Gaussian), (lem.Categorical, _Unit)], ids=["even", "unit"]
+)
+def test_a_maximum_that_a_subclass_constrains_is_so_in_every_step(prior: Any, family: Any) -> None:
+    rng = np.random.default_rng(0)
+    x = np.vstack([rng.normal(size=(60, 2)), 3.0 + 0.5 * rng.normal(size=(20, 2))])
+    z = lem.latent("z", prior(probs=[0.5, 0.5]))
+    start = family(mean=[[0.0, 0.0], [2.0, 2.0]], covariance=[np.eye(2)] * 2)
+    fit = lem.fit(lem.Model([z, lem.observed("x", start, given=z)]), x, restarts=1)
+    assert fit.log_likelihood == pytest.approx(lem.log_likelihood(fit.model, x), rel=1e-12)
 
 
 def test_a_prior_a_tie_and_held_parameters_are_left_to_the_general_loop() -> None:
