@@ -234,6 +234,23 @@ def test_a_maximum_that_a_subclass_constrains_is_so_in_every_step(prior: Any, fa
     assert fit.log_likelihood == pytest.approx(lem.log_likelihood(fit.model, x), rel=1e-12)
 
 
+def test_a_maximiser_that_goes_part_of_the_way_goes_on_from_the_last_step() -> None:
+    class Half(lem.Poisson):
+        def from_mean(self, mean: lem.Array, weight: lem.Array) -> Any:
+            new = super().from_mean(mean, weight)
+            return attrs.evolve(new, rate=0.5 * (new.rate + self.rate))
+
+    rng = np.random.default_rng(0)
+    x = np.concatenate([rng.poisson(3.0, size=60), rng.poisson(12.0, size=40)])
+    fits = []
+    for family in (lem.Poisson, Half):
+        z = lem.latent("z", lem.Categorical(probs=[0.5, 0.5]))
+        model = lem.Model([z, lem.observed("x", family(rate=[5.0, 6.0]), given=z)])
+        fits.append(lem.fit(model, {"x": x}, restarts=1, accelerate=None, tol=1e-10))
+    assert fits[1].log_likelihood == pytest.approx(fits[0].log_likelihood, abs=1e-6)
+    np.testing.assert_allclose(fits[1].model["x"].rate, fits[0].model["x"].rate, rtol=1e-3)
+
+
 def test_a_prior_a_tie_and_held_parameters_are_left_to_the_general_loop() -> None:
     x = np.random.default_rng(0).poisson(3.0, size=(50, 2))
     z = lem.latent("z", lem.Categorical(probs=[0.5, 0.5]))

@@ -263,11 +263,13 @@ class Tables:
 
 @cache
 def _foretells(kind: type) -> bool:
-    """Return whether no subclass has changed what the family's `natural_from_mean` foretells.
+    """Return whether `natural_from_mean` is that of all other methods, whatever the last θ.
 
-    That of `ExponentialFamily` asks these methods themselves.
+    So it is not if a subclass changed them. And that of `ExponentialFamily` asks `from_mean`, which
+    in a plug-in may go from the last θ only a part of the way: that is generalised EM.
     """
     names = {"natural_from_mean", *FORETOLD}
     latest = next(each for each in kind.__mro__ if names & vars(each).keys())
     own = next(each for each in kind.__mro__ if "natural_from_mean" in vars(each))
-    return own in (latest, ExponentialFamily)
+    ours = latest.__module__.startswith("latentem.")
+    return own is latest or (own is ExponentialFamily and ours)
