@@ -508,7 +508,7 @@ def _weights(weights: Any, n: int) -> Array:
     try:
         array = np.asarray(weights)
         is_complex = array.dtype.kind == "c"
-        array = array if is_complex else np.ascontiguousarray(array, dtype=float)
+        array = array if is_complex else np.asarray(array, dtype=float, order="C")
     except (ValueError, TypeError):
         raise DataError(
             f"weights must be numbers, got {describe(weights)}. Pass one number for each row."

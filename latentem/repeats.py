@@ -80,7 +80,7 @@ def _codes(column: Array) -> tuple[Array, int]:
     """
     whole = None
     if column.dtype.kind in "biuf":
-        low, high = column.min(), column.max()
+        low, high = column.min().item(), column.max().item()
         if low > -(2**52) and high < 2**52:  # not if one is NaN
             whole = column.astype(np.int64, copy=False)
     if whole is not None and (column.dtype.kind != "f" or (whole == column).all()):

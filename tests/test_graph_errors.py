@@ -474,6 +474,7 @@ def test_data_that_do_not_fit_are_refused_before_any_step(
             np.ones(3),
             r"weights must have one entry for each of the 500 rows, got shape \(3,\)\. .+",
         ),
+        (2.0, r"weights must have one entry for each of the 500 rows, got shape \(\)\. .+"),
         (np.full(500, -1.0), r"weights must be .*not negative.*, got .+\. .+"),
         (np.zeros(500), r"weights must .*positive.*, got .+\. .+"),
         (np.full(500, np.nan), r"weights must be .*, got .+\. .+"),

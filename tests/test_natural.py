@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from typing import Any
 
+import attrs
 import numpy as np
 import pytest
 from registry import FAMILIES, PROBABILISTIC, Family
@@ -205,6 +206,49 @@ def test_a_maximiser_that_lowers_f_is_named_as_ever() -> None:
     x = np.random.default_rng(0).poisson(3.0, size=50)
     with pytest.raises(lem.ObjectiveDecreasedError, match="'x'"):
         lem.fit(model, {"x": x}, seed=0, restarts=1)
+
+
+class _Even(lem.Categorical):
+    """Its states have equal shares."""
+
+    def from_mean(self, mean: lem.Array, weight: lem.Array) -> Any:
+        return super().from_mean(np.ones_like(mean), weight)
+
+
+class _Unit(lem.Gaussian):
+    """Its variances are 1."""
+
+    def from_mean(self, mean: lem.Array, weight: lem.Array) -> Any:
+        return attrs.evolve(super().from_mean(mean, weight), covariance=[np.eye(2)] * len(mean))
+
+
+@pytest.mark.parametrize(
+    ("prior", "family"), [(_Even, lem.Gaussian), (lem.Categorical, _Unit)], ids=["even", "unit"]
+)
+def test_a_maximum_that_a_subclass_constrains_is_so_in_every_step(prior: Any, family: Any) -> None:
+    rng = np.random.default_rng(0)
+    x = np.vstack([rng.normal(size=(60, 2)), 3.0 + 0.5 * rng.normal(size=(20, 2))])
+    z = lem.latent("z", prior(probs=[0.5, 0.5]))
+    start = family(mean=[[0.0, 0.0], [2.0, 2.0]], covariance=[np.eye(2)] * 2)
+    fit = lem.fit(lem.Model([z, lem.observed("x", start, given=z)]), x, restarts=1)
+    assert fit.log_likelihood == pytest.approx(lem.log_likelihood(fit.model, x), rel=1e-12)
+
+
+def test_a_maximiser_that_goes_part_of_the_way_goes_on_from_the_last_step() -> None:
+    class Half(lem.Poisson):
+        def from_mean(self, mean: lem.Array, weight: lem.Array) -> Any:
+            new = super().from_mean(mean, weight)
+            return attrs.evolve(new, rate=0.5 * (new.rate + self.rate))
+
+    rng = np.random.default_rng(0)
+    x = np.concatenate([rng.poisson(3.0, size=60), rng.poisson(12.0, size=40)])
+    fits = []
+    for family in (lem.Poisson, Half):
+        z = lem.latent("z", lem.Categorical(probs=[0.5, 0.5]))
+        model = lem.Model([z, lem.observed("x", family(rate=[5.0, 6.0]), given=z)])
+        fits.append(lem.fit(model, {"x": x}, restarts=1, accelerate=None, tol=1e-10))
+    assert fits[1].log_likelihood == pytest.approx(fits[0].log_likelihood, abs=1e-6)
+    np.testing.assert_allclose(fits[1].model["x"].rate, fits[0].model["x"].rate, rtol=1e-3)
 
 
 def test_a_prior_a_tie_and_held_parameters_are_left_to_the_general_loop() -> None:

@@ -92,6 +92,14 @@ def test_extreme_values_are_told_apart() -> None:
     np.testing.assert_array_equal(few.weights, np.full(6, 500.0))
 
 
+@pytest.mark.parametrize("dtype", ["f2", "f4", "i1", "u8", "?"])
+def test_values_of_any_size_in_memory_are_told_apart(dtype: str) -> None:
+    values = np.tile(np.array([1, 0, 3]), 500).astype(dtype)
+    few = merged(Data(1500, {"x": values}, {}))
+    np.testing.assert_array_equal(few.values["x"], np.array([1, 0, 3][: few.n]).astype(dtype))
+    np.testing.assert_array_equal(few.weights, [1000, 500] if dtype == "?" else [500] * 3)
+
+
 def test_complex_values_are_told_apart() -> None:
     x = np.tile([1.0, 1.0 + 1j, 1.0 - 1j, 2.0], 500)
     few = merged(Data(2000, {"x": x}, {}))

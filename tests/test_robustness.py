@@ -276,6 +276,18 @@ def test_subsamples_keep_the_reference_of_all_rows(seed: int) -> None:
     assert np.isfinite(fit.log_likelihood)
 
 
+@pytest.mark.parametrize("family", ["Gaussian", "Normal"])
+def test_a_start_whose_squares_overflow_is_refused(family: str) -> None:
+    x = np.random.default_rng(0).normal(size=30)
+    z = lem.latent("z", lem.Categorical(probs=[0.5, 0.5]))
+    dist: lem.Distribution = lem.Normal(mean=[0.0, 1e200], variance=[1.0, 1.0])
+    if family == "Gaussian":
+        dist = lem.Gaussian(mean=[[0.0], [1e200]], covariance=np.ones((2, 1, 1)))
+    model = lem.Model([z, lem.observed("x", dist, given=z)])
+    with pytest.raises(lem.ModelError, match=r"'x' must start from a mean below 1e\+150 .+, got"):
+        lem.fit(model, x, restarts=1)
+
+
 @pytest.mark.filterwarnings("ignore::latentem.errors.DegenerateWarning")
 def test_a_start_below_the_floor_is_lifted_to_it() -> None:
     x = np.r_[np.zeros(5), np.arange(1, 20.0)]

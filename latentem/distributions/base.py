@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Self
 import attrs
 import numpy as np
 
-from latentem.distributions.arrays import LOG_ZERO, Array
+from latentem.distributions.arrays import LARGEST_VALUE, LOG_ZERO, Array
 from latentem.distributions.formulas import AND, Formulas, displayed, equation
 from latentem.distributions.kernels import Kernel, LinearKernel, RowKernel, TemplateKernel
 from latentem.distributions.records import D, Record, Statistics, check_finite, nothing_to_fit
@@ -415,6 +415,14 @@ class Distribution(metaclass=_ReadOnlyArrays):
                 f"start from a {type(self).__name__}",
                 f"a {type(other).__name__}",
                 "Use the same family.",
+            )
+        mean = other.state_arrays.get("mean")
+        if mean is not None and not np.abs(mean).max(initial=0.0) < LARGEST_VALUE:
+            raise Unsuitable(
+                f"start from a mean below {LARGEST_VALUE:g} in magnitude because squares would "
+                "overflow",
+                f"{np.asarray(mean).tolist()}",
+                "Start among the data.",
             )
         arrays = {
             name: value

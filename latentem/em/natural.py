@@ -16,7 +16,7 @@ state, or an error to raise, is left to the general one.
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, Self
 
 import attrs
@@ -35,6 +35,8 @@ from latentem.kernels.expected import Standardised, expected_sums
 
 #: Cells of working arrays up to which a pass over the rows takes less than the rest of a step.
 LARGEST = 2**18
+#: Methods of a family whose results `natural_from_mean` foretells.
+FORETOLD = ("from_mean", "natural_parameters", "from_statistics", "update", "kernel")
 
 
 @attrs.frozen(eq=False, slots=False)
@@ -87,6 +89,8 @@ class Natural:
         tied = any(len(problem.model.tied(name)) > 1 for name in theta.dists)
         linear = all(type(kernel) is LinearKernel for kernel in kernels)
         if not (free and linear and isinstance(prior, ExponentialFamily)) or tied:
+            return None
+        if not all(_foretells(type(dist)) for dist in theta.dists.values()):
             return None
         mixture = Mixture.of(theta, rule)
         small = data.n * mixture.cells <= LARGEST
@@ -255,3 +259,17 @@ class Tables:
     def log_priors(self) -> dict[str, float]:
         """Log-densities of the parameters under their priors: there are none."""
         return {}
+
+
+@cache
+def _foretells(kind: type) -> bool:
+    """Return whether `natural_from_mean` is that of all other methods, whatever the last θ.
+
+    So it is not if a subclass changed them. And that of `ExponentialFamily` asks `from_mean`, which
+    in a plug-in may go from the last θ only a part of the way: that is generalised EM.
+    """
+    names = {"natural_from_mean", *FORETOLD}
+    latest = next(each for each in kind.__mro__ if names & vars(each).keys())
+    own = next(each for each in kind.__mro__ if "natural_from_mean" in vars(each))
+    ours = latest.__module__.startswith("latentem.")
+    return own is latest or (own is ExponentialFamily and ours)
