@@ -37,9 +37,12 @@ OURS = "latentem"
 CLEARLY_SLOWER = 1.5
 #: Rounds shorter than this, in seconds, are repeated up to five times as often.
 SHORT = 1.0
+#: Seconds before each call: the threads of the side before go on spinning for a while.
+PAUSE = 0.2
 
 
 def seconds(call: Any, argument: Any) -> tuple[float, Any]:
+    time.sleep(PAUSE)
     start = time.perf_counter()
     result = call(argument)
     return time.perf_counter() - start, result
