@@ -485,7 +485,7 @@ class Gaussian(ExponentialFamily):
     def _is_close(self, reference: Reference, d: int, precision: float) -> bool:
         """Return whether some state may be at the floor, or need the residual form.
 
-        Given the largest diagonal entry of the precisions, of which no eigenvalue is d times it.
+        Given the largest diagonal entry of the precisions, d times which no eigenvalue exceeds.
         """
         largest_error: float = reference.error(precision)
         return not (d * precision * self.floor < 1.0 and largest_error <= LARGEST_ERROR)

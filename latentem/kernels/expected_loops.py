@@ -14,7 +14,16 @@ import numba
 import numpy as np
 from numba import boolean, float64, int64, types
 
-from latentem.kernels.loops import OPTIONS, ROW, TABLE, TILE, exponentials, log_sums, multiply
+from latentem.kernels.loops import (
+    OPTIONS,
+    ROW,
+    TABLE,
+    TILE,
+    add_products,
+    exponentials,
+    log_sums,
+    multiply,
+)
 
 
 @numba.njit(**OPTIONS)
@@ -57,34 +66,6 @@ def _product(c: Any, tile: Any, width: int, table: Any) -> None:
                 l1[t] = l1[t] + b0 * x0 + b1 * x1 + b2 * x2 + b3 * x3
                 l2[t] = l2[t] + d0 * x0 + d1 * x1 + d2 * x2 + d3 * x3
                 l3[t] = l3[t] + e0 * x0 + e1 * x1 + e2 * x2 + e3 * x3
-
-
-@numba.njit(**OPTIONS)
-def _add_sums(table: Any, tile: Any, width: int, sums: Any) -> None:
-    """Add R T' to S."""
-    for k in range(0, sums.shape[0], 4):
-        r0, r1 = table[k, :width], table[k + 1, :width]
-        r2, r3 = table[k + 2, :width], table[k + 3, :width]
-        for j in range(0, sums.shape[1], 4):
-            row0, row1 = tile[j, :width], tile[j + 1, :width]
-            row2, row3 = tile[j + 2, :width], tile[j + 3, :width]
-            a0 = a1 = a2 = a3 = b0 = b1 = b2 = b3 = 0.0
-            d0 = d1 = d2 = d3 = e0 = e1 = e2 = e3 = 0.0
-            for t in range(width):
-                x0, x1, x2, x3 = row0[t], row1[t], row2[t], row3[t]
-                w = r0[t]
-                a0, a1, a2, a3 = a0 + w * x0, a1 + w * x1, a2 + w * x2, a3 + w * x3
-                w = r1[t]
-                b0, b1, b2, b3 = b0 + w * x0, b1 + w * x1, b2 + w * x2, b3 + w * x3
-                w = r2[t]
-                d0, d1, d2, d3 = d0 + w * x0, d1 + w * x1, d2 + w * x2, d3 + w * x3
-                w = r3[t]
-                e0, e1, e2, e3 = e0 + w * x0, e1 + w * x1, e2 + w * x2, e3 + w * x3
-            for i, row in enumerate(
-                ((a0, a1, a2, a3), (b0, b1, b2, b3), (d0, d1, d2, d3), (e0, e1, e2, e3))
-            ):
-                for m in range(4):
-                    sums[k + i, j + m] += row[m]
 
 
 @numba.njit(**OPTIONS)
@@ -146,7 +127,7 @@ def expected_sums(
         _statistics(factors, pairs, start, end, tile)
         _product(c, tile, end - start, table)
         _posterior(table, n_states, weights[start:end], evidence[start:end], scratch)
-        _add_sums(table, tile, end - start, sums)
+        add_products(table, tile, end - start, False, sums)
 
 
 @numba.njit(
@@ -169,7 +150,7 @@ def expected_sums_of_rows(
         _statistics(factors, pairs, 0, end - start, tile)
         _product(c, tile, end - start, table)
         _posterior(table, n_states, weights[start:end], evidence[start:end], scratch)
-        _add_sums(table, tile, end - start, sums)
+        add_products(table, tile, end - start, False, sums)
 
 
 @numba.njit(
@@ -197,4 +178,4 @@ def expected_sums_of_patterns(
             _statistics(factors, pairs, 0, end - start, tile)
             _product(c[q], tile, end - start, table)
             _posterior(table, n_states, weights[start:end], evidence[start:end], scratch)
-            _add_sums(table, tile, end - start, sums[q])
+            add_products(table, tile, end - start, False, sums[q])

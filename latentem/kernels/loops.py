@@ -154,6 +154,37 @@ def multiply(table: Any, place: tuple[int, int, int], by: Any) -> None:
             row[t] *= by[t]
 
 
+@numba.njit(**OPTIONS)
+def add_products(left: Any, right: Any, width: int, is_symmetric: bool, sums: Any) -> None:
+    """Add A B' of tiles ``(K, width)`` and ``(p, width)`` to S ``(K, p)``, both multiples of four.
+
+    Of a symmetric one, to the blocks on and above the diagonal.
+    """
+    for k in range(0, sums.shape[0], 4):
+        r0, r1 = left[k, :width], left[k + 1, :width]
+        r2, r3 = left[k + 2, :width], left[k + 3, :width]
+        for j in range(k if is_symmetric else 0, sums.shape[1], 4):
+            row0, row1 = right[j, :width], right[j + 1, :width]
+            row2, row3 = right[j + 2, :width], right[j + 3, :width]
+            a0 = a1 = a2 = a3 = b0 = b1 = b2 = b3 = 0.0
+            d0 = d1 = d2 = d3 = e0 = e1 = e2 = e3 = 0.0
+            for t in range(width):
+                x0, x1, x2, x3 = row0[t], row1[t], row2[t], row3[t]
+                w = r0[t]
+                a0, a1, a2, a3 = a0 + w * x0, a1 + w * x1, a2 + w * x2, a3 + w * x3
+                w = r1[t]
+                b0, b1, b2, b3 = b0 + w * x0, b1 + w * x1, b2 + w * x2, b3 + w * x3
+                w = r2[t]
+                d0, d1, d2, d3 = d0 + w * x0, d1 + w * x1, d2 + w * x2, d3 + w * x3
+                w = r3[t]
+                e0, e1, e2, e3 = e0 + w * x0, e1 + w * x1, e2 + w * x2, e3 + w * x3
+            for i, row in enumerate(
+                ((a0, a1, a2, a3), (b0, b1, b2, b3), (d0, d1, d2, d3), (e0, e1, e2, e3))
+            ):
+                for m in range(4):
+                    sums[k + i, j + m] += row[m]
+
+
 @numba.njit(types.void(TABLE, ROW), **OPTIONS)
 def normalise(table: Any, log_sum: Any) -> None:
     """Do what `latentem.kernels.softmax` says."""

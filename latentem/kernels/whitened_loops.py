@@ -13,7 +13,7 @@ import numba
 import numpy as np
 from numba import float64, int64, types
 
-from latentem.kernels.loops import OPTIONS, ROW, TABLE, TILE
+from latentem.kernels.loops import OPTIONS, ROW, TABLE, TILE, add_products
 
 GIVEN, MATRICES = types.Array(types.float64, 2, "C", readonly=True), float64[:, :, ::1]
 
@@ -42,34 +42,6 @@ def _add_squares(w: Any, ends: Any, shift: Any, tile: Any, white: Any, squares: 
                 v3[t] = v3[t] + e0 * x0 + e1 * x1 + e2 * x2 + e3 * x3
         for t in range(width):
             squares[t] += v0[t] * v0[t] + v1[t] * v1[t] + v2[t] * v2[t] + v3[t] * v3[t]
-
-
-@numba.njit(**OPTIONS)
-def _add_products(tile: Any, width: int, moments: Any) -> None:
-    """Add the products of all rows of a tile to the blocks of S on and above the diagonal."""
-    for i in range(0, moments.shape[0], 4):
-        r0, r1 = tile[i, :width], tile[i + 1, :width]
-        r2, r3 = tile[i + 2, :width], tile[i + 3, :width]
-        for j in range(i, moments.shape[1], 4):
-            row0, row1 = tile[j, :width], tile[j + 1, :width]
-            row2, row3 = tile[j + 2, :width], tile[j + 3, :width]
-            a0 = a1 = a2 = a3 = b0 = b1 = b2 = b3 = 0.0
-            d0 = d1 = d2 = d3 = e0 = e1 = e2 = e3 = 0.0
-            for t in range(width):
-                x0, x1, x2, x3 = row0[t], row1[t], row2[t], row3[t]
-                w = r0[t]
-                a0, a1, a2, a3 = a0 + w * x0, a1 + w * x1, a2 + w * x2, a3 + w * x3
-                w = r1[t]
-                b0, b1, b2, b3 = b0 + w * x0, b1 + w * x1, b2 + w * x2, b3 + w * x3
-                w = r2[t]
-                d0, d1, d2, d3 = d0 + w * x0, d1 + w * x1, d2 + w * x2, d3 + w * x3
-                w = r3[t]
-                e0, e1, e2, e3 = e0 + w * x0, e1 + w * x1, e2 + w * x2, e3 + w * x3
-            for m, row in enumerate(
-                ((a0, a1, a2, a3), (b0, b1, b2, b3), (d0, d1, d2, d3), (e0, e1, e2, e3))
-            ):
-                for q in range(4):
-                    moments[i + m, j + q] += row[q]
 
 
 @numba.njit(**OPTIONS)
@@ -130,7 +102,7 @@ def second_moments(z: Any, weights: Any, least: Any, out: Any) -> None:
             for t in range(len(these)):
                 roots[t] = np.sqrt(weight[these[t]])
             _scale(z, these, roots, tile)
-            _add_products(tile, len(these), out[k])
+            add_products(tile, tile, len(these), True, out[k])
         for i in range(out.shape[1]):
             for j in range(i):
                 out[k, i, j] = out[k, j, i]
