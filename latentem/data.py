@@ -463,6 +463,13 @@ def is_certain(labels: Array) -> bool:
     return bool((labels != -1).all())
 
 
+def say_something(labels: Array) -> Array:
+    """Return of which rows labels say anything, ``(n,)``."""
+    if labels.ndim == 2:
+        return np.asarray((labels < 1.0).any(axis=1))
+    return np.asarray(labels != -1)
+
+
 def _parent_states(node: Node, array: Array) -> Array:
     """Return the states of an observed parent, -1 where missing."""
     missing = np.isnan(array)

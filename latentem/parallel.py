@@ -96,7 +96,7 @@ def map_blocks(
     if not _is_large(n, cells):
         yield from map(function, blocks)
         return
-    n_workers = min(workers(n, cells), len(blocks))
+    n_workers = workers(n, cells, largest)
     with _blas:
         if n_workers < 2:
             yield from map(function, blocks)
@@ -104,13 +104,13 @@ def map_blocks(
             yield from _pool(n_workers, os.getpid()).map(function, blocks)
 
 
-def workers(n: int, cells: int) -> int:
-    """Return the number of threads that run blocks of n rows of ``cells`` columns."""
+def workers(n: int, cells: int, largest: int | None = None) -> int:
+    """Return the number of threads that `map_blocks` uses."""
     # Within a worker (a distribution that uses the library itself) the pool is taken.
     taken = getattr(_inside, "worker", False)
     if taken or not _is_large(n, cells):
         return 1
-    return min(n_threads(), -(-n // block_rows(n, cells)))
+    return min(n_threads(), -(-n // block_rows(n, cells, largest)))
 
 
 def blas_alone() -> contextlib.AbstractContextManager[object]:

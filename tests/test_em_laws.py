@@ -27,7 +27,7 @@ from registry import (
 
 import latentem as lem
 from latentem import parallel
-from latentem.em import search
+from latentem.em import init, search
 from latentem.em.assign import Assignment
 from latentem.em.problem import Problem
 from latentem.testing import check_model
@@ -712,12 +712,12 @@ def _many_rows() -> np.ndarray:
 def test_on_many_rows_only_objectives_of_all_rows_are_compared() -> None:
     x = _many_rows()
     fit = lem.fit(lem.models.gaussian_mixture(3), x, seed=0)
-    assert len(fit.starts) == 4
-    assert sorted({start.n_rows for start in fit.starts}) == [20_000, 40_000]
+    assert len(fit.starts) == 24
+    assert sorted({start.n_rows for start in fit.starts}) == [5_000, 40_000]
     (whole,) = [start for start in fit.starts if start.n_rows == len(x)]
     assert whole.objective == fit.objective
     assert fit.agreement == 1
-    assert "chosen on 20,000 rows, 1 followed on all" in fit.starts_line
+    assert "chosen on 5,000 rows, 1 followed on all" in fit.starts_line
 
 
 def test_the_best_of_few_rows_goes_on_on_more_and_then_on_all(
@@ -727,7 +727,7 @@ def test_the_best_of_few_rows_goes_on_on_more_and_then_on_all(
     x = rng.normal(size=(4_000, 2)) + 3.0 * rng.integers(3, size=(4_000, 1))
     model = lem.models.gaussian_mixture(3)
     whole = lem.fit(model, x, seed=0)
-    monkeypatch.setattr(search, "SHORT_ROWS", 100)
+    monkeypatch.setattr(search, "short_rows", lambda _: 100)
     seen: dict[int, int] = {}
 
     def watch(step: lem.Step) -> None:
@@ -740,6 +740,34 @@ def test_the_best_of_few_rows_goes_on_on_more_and_then_on_all(
     assert {start.n_rows for start in fit.starts} == {100, 4_000}
     assert fit.status is lem.Status.CONVERGED
     assert fit.log_likelihood == pytest.approx(whole.log_likelihood, abs=0.01)
+
+
+def test_few_labels_of_many_rows_say_which_state_is_which() -> None:
+    rng = np.random.default_rng(0)
+    z = rng.integers(4, size=60_000)
+    x = rng.normal(size=(len(z), 2)) + 5.0 * np.stack([z % 2, z // 2], axis=1)
+    labels = np.full(len(z), -1)
+    known = rng.choice(len(z), 20, replace=False)
+    labels[known] = z[known]
+    for seed in range(3):
+        fit = lem.fit(lem.models.gaussian_mixture(4), {"x": x, "z": labels}, seed=seed)
+        expected = [[0.0, 0.0], [5.0, 0.0], [0.0, 5.0], [5.0, 5.0]]
+        np.testing.assert_allclose(fit.model["x"].mean, expected, atol=0.1)
+
+
+def test_a_sample_of_rows_has_labelled_ones_up_to_half() -> None:
+    rng = np.random.default_rng(0)
+    for n_labelled, least, most in ((0, 0, 0), (30, 30, 30), (200, 50, 50), (900, 70, 100)):
+        labels = np.full(1000, -1)
+        labels[rng.choice(1000, n_labelled, replace=False)] = 1
+        weights = np.ones(1000)
+        weights[labels == -1] = np.arange(1000 - n_labelled) % 2  # every second row counts
+        model = lem.models.gaussian_mixture(2)
+        data = Problem.of(model, {"x": rng.normal(size=(1000, 1)), "z": labels}, weights).data
+        rows = init.some_rows(data, 100, rng)
+        assert len(rows) == len(set(rows.tolist())) == 100
+        assert (data.row_weights[rows] > 0).all()
+        assert least <= (labels[rows] == 1).sum() <= most
 
 
 def test_an_interrupt_before_the_first_pass_over_all_rows_keeps_the_best_start(

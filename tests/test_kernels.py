@@ -20,6 +20,7 @@ from latentem.em.assign import Soft
 from latentem.em.mixture import is_mixture
 from latentem.em.problem import Problem
 from latentem.kernels import compiled
+from latentem.kernels.distances import squared_distances
 from latentem.kernels.expected import (
     Standardised,
     columns_and_products,
@@ -62,6 +63,18 @@ def test_normalising_keeps_what_is_impossible_and_what_is_not_a_number(use: bool
     assert np.array_equal(log_sum[2:], [-inf, 3.0, 1e300, -1e300])
     assert np.isnan(table[:, :2]).any(axis=0).all()
     assert np.array_equal(table[:, 2:], [[0, 0, 1, 0.5], [0, 1, 0, 0.5]])
+
+
+@pytest.mark.parametrize("use", BOTH)
+@pytest.mark.parametrize(("d", "n", "m"), [(1, 1, 1), (3, 255, 4), (8, 600, 5)])
+def test_squared_distances_are_the_formula(d: int, n: int, m: int, use: bool) -> None:
+    rng = np.random.default_rng(0)
+    z, points = rng.normal(size=(d, n)), rng.normal(size=(d, m))
+    z[0, n // 2] = np.nan
+    found = squared_distances(z, points, compiled=use)
+    assert np.isnan(found[:, n // 2]).all()
+    exact = ((z[:, None] - points[..., None]) ** 2).sum(axis=0)
+    np.testing.assert_allclose(found, exact, rtol=1e-14)
 
 
 @pytest.mark.parametrize("n", [0, 1, 255, 4000, 9001])

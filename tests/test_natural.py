@@ -12,6 +12,7 @@ from registry import FAMILIES, PROBABILISTIC, Family
 from test_kernels import _models
 
 import latentem as lem
+from latentem import parallel
 from latentem.em import loop
 from latentem.em.accelerate import squarem
 from latentem.em.assign import Soft
@@ -68,6 +69,33 @@ def test_every_half_step_is_that_of_the_general_loop(
                 np.testing.assert_allclose(array, exact[field], rtol=1e-6, atol=scale)
         for node, term in mine.terms.items():
             assert term.value == pytest.approx(theirs.terms[node].value, rel=1e-7, abs=1e-8 * size)
+
+
+@pytest.mark.parametrize("use", BOTH)
+@pytest.mark.parametrize("name", ["gaussian mixture, full", "mixed table"])
+def test_steps_on_blocks_of_rows_are_the_same_whatever_the_threads(
+    name: str, use: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, data = MODELS[name]
+    many = {node: np.concatenate([values] * 50) for node, values in data.items()}
+    n = len(next(iter(many.values())))
+    weights = np.random.default_rng(2).uniform(0.5, 1.5, size=n)  # so that no rows are merged
+    monkeypatch.setattr(compiled, "is_loaded", lambda: use)
+    monkeypatch.setattr("latentem.distributions.gaussian.is_loaded", lambda: use)
+    monkeypatch.setattr("latentem.repeats.merged", lambda data: data)
+    monkeypatch.setattr("latentem.em.mixture.LEAST_WORK", 2**12)
+    monkeypatch.setattr("latentem.parallel.SMALLEST_PARALLEL", 100)
+    monkeypatch.setattr("latentem.parallel.LARGEST_BLOCK", n // 7)
+    runs = []
+    for count in (1, 2, 3):
+        with parallel.threads(count):
+            runs.append(_states(model, many, weights, None, 6))
+    monkeypatch.setattr(loop.Natural, "of", lambda *_: None)
+    general = _states(model, many, weights, None, 6)
+    assert isinstance(runs[0][-1].at, Tables)
+    for first, second, third, plain in zip(*runs, general, strict=True):
+        assert first.trace == second.trace == third.trace
+        assert first.objective == pytest.approx(plain.objective, rel=1e-11)
 
 
 @pytest.mark.parametrize("use", BOTH)

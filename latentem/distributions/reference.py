@@ -11,6 +11,8 @@ import numpy as np
 from latentem.distributions.arrays import Array
 from latentem.distributions.covariance import Structure
 from latentem.distributions.records import Statistics
+from latentem.kernels import distances
+from latentem.kernels.compiled import is_loaded
 from latentem.kernels.expected import Standardised
 
 # Squares of smaller deviations leave the range of float64.
@@ -195,11 +197,11 @@ def _or_one(array: Array) -> Array:
 
 def squared_distances(z: Array, centres: Array) -> Array:
     """Return squared Euclidean distances ``(rows, m)`` between columns of z and of centres."""
-    squares = [np.square(z - c[:, None]) for c in centres.T]
-    distances = np.stack([s.sum(axis=0) for s in squares], axis=1)
-    if not np.isnan(distances).any():
-        return distances
+    total: Array = distances.squared_distances(z, centres, compiled=is_loaded()).T
+    if not np.isnan(total).any():
+        return total
     # With gaps, the mean over the columns that both have, times the number of all.
+    squares = [np.square(z - c[:, None]) for c in centres.T]
     shared = np.stack([(~np.isnan(s)).sum(axis=0) for s in squares], axis=1)
     totals = np.stack([np.nansum(s, axis=0) for s in squares], axis=1)
     scaled: Array = totals * (len(z) / np.maximum(shared, 1))

@@ -11,14 +11,14 @@ import numpy as np
 
 from latentem.em.accelerate import Accelerator, squarem
 from latentem.em.assign import Assignment, soft
-from latentem.em.convergence import Convergence, is_small
+from latentem.em.convergence import Convergence
 from latentem.em.first import first_theta
 from latentem.em.init import Start
 from latentem.em.loop import State
 from latentem.em.problem import Problem
 from latentem.em.progress import Progress
 from latentem.em.result import Fit
-from latentem.em.search import Run, Search, choose_max_iter, choose_starts
+from latentem.em.search import Run, Search, choose_max_iter, choose_starts, is_cheap
 from latentem.em.steps import ExpectedLogJoint, check_assign, check_init, values_of
 from latentem.em.trace import HalfStep
 from latentem.errors import ModelError
@@ -176,8 +176,8 @@ def fit(
     20,000 rows) the best optimum is then left again and
     again by merging two states of a latent and splitting a third, until no such move leads higher
     (Ueda, Nakano, Ghahramani and Hinton, Neural Computation 12, 2000). Where data are many the
-    choice is made on a subsample of rows, and the best continued on all. A model whose nodes all
-    have parameters is the start.
+    choice is made on a sample of 5,000 to 20,000 rows, and the best continued on more and then on
+    all. A model whose nodes all have parameters is the start.
 
     Parameters
     ----------
@@ -203,7 +203,8 @@ def fit(
         10,000; 500 under an assignment that draws, which never converges.
     restarts : int, optional
         Number of starts, and no moves between states. By default 20 starts, and moves, where an
-        iteration costs next to nothing, else 4 starts; 1 for a given start, and under an assignment
+        iteration costs next to nothing, else 24 starts of seeds far apart, or 8 of random
+        responsibilities where a model has no seeds; 1 for a given start, and under an assignment
         that draws.
     weights : array, (n,), optional
         Row weights: an integer weight equals repeating the row.
@@ -261,7 +262,7 @@ def fit(
                 on_step(Step.of(run.problem, state))
 
         # Moves begin at an optimum, where a rule that changes from step to step would not stay.
-        explores = restarts is None and is_small(problem) and assign.at(0) == assign.at(max_iter)
+        explores = restarts is None and is_cheap(problem) and assign.at(0) == assign.at(max_iter)
         search = Search(problem, assign, convergence, max_iter, watch, explores, accelerate)
         search.run(starts, rng)
     return search.result()

@@ -15,7 +15,7 @@ from typing import Any
 import attrs
 import numpy as np
 
-from latentem.data import Data, label_weights
+from latentem.data import Data, label_weights, say_something
 from latentem.distributions.arrays import Array
 from latentem.em.expectation import Beliefs
 from latentem.em.problem import Problem
@@ -81,6 +81,13 @@ def _given(table: Array, labels: Array) -> Array:
     return np.where(unknown, table, known)
 
 
+def width(problem: Problem) -> int:
+    """Return the number of columns of the widest node, and of the covariates it may depend on."""
+    data = problem.data
+    own = max((value[0].size for value in data.values.values()), default=1)
+    return own + max((inputs.shape[1] for inputs in data.inputs.values()), default=0)
+
+
 def _random_table(k: int, rng: np.random.Generator) -> Table:
     """Return responsibilities uniform on the simplex, the same in whatever blocks they are read."""
     key, alpha = int(rng.integers(2**63)), np.ones(k)
@@ -125,10 +132,8 @@ def random(problem: Problem, rng: np.random.Generator) -> tuple[Array | None, Be
     """
     sizes = problem.layout.elimination.sizes
     n = problem.data.n
-    width = max((value[0].size for value in problem.data.values.values()), default=1)
-    width += max((inputs.shape[1] for inputs in problem.data.inputs.values()), default=0)
     largest = max(sizes.values(), default=1)
-    count = n if largest == 1 else min(n, ROWS_PER_STATE * (1 + width) * largest)
+    count = n if largest == 1 else min(n, ROWS_PER_STATE * (1 + width(problem)) * largest)
     rows = some_rows(problem.data, count, rng)
     labels = {name: known[rows] for name, known in problem.data.labels.items()}
     return rows, Guess({name: _random_table(k, rng) for name, k in sizes.items()}, labels)
@@ -170,34 +175,37 @@ def plus_plus(problem: Problem, rng: np.random.Generator) -> tuple[Array | None,
     return None, Guess(tables, data.labels)
 
 
-def _dissimilarity(problem: Problem, names: Sequence[str]) -> Callable[[int], Array]:
-    """Return the function that gives the dissimilarity of all rows to one of them, ``(n,)``.
+def _dissimilarity(problem: Problem, names: Sequence[str]) -> Callable[[Sequence[int]], Array]:
+    """Return the function that gives the dissimilarity of all rows to some of them, ``(m, n)``.
 
     Of a node without a method of that name it is 1 for different values.
     """
     data, dists = problem.data, problem.theta(renew=True).dists
     values = {name: data.argument(name) for name in names}
 
-    def of_block(name: str, value: Array, seed: Array) -> Array:
+    def of_block(name: str, value: Array, seeds: Array) -> Array:
         if dists[name].has_dissimilarity:
-            return dists[name].dissimilarity(value, seed)[:, 0]
-        differs: Array = (value != seed).reshape(len(value), -1)
-        return np.asarray(differs.mean(axis=1))
+            return dists[name].dissimilarity(value, seeds).T
+        differs = [(value != seed).reshape(len(value), -1).mean(axis=1) for seed in seeds]
+        return np.stack(differs)
 
-    def to_seed(seed: int) -> Array:
-        total = np.zeros(data.n)
+    def to_seeds(seeds: Sequence[int]) -> Array:
+        total = np.zeros((len(seeds), data.n))
         for name in names:
             value, missing = values[name], data.missing.get(name)
-            if missing is not None and missing[seed]:
+            known = np.ones(len(seeds), dtype=bool) if missing is None else ~missing[seeds]
+            if not known.any():
                 continue
+            chosen = value[np.asarray(seeds)[known]]
             for start in range(0, data.n, LARGEST_BLOCK):
                 rows = slice(start, start + LARGEST_BLOCK)
-                total[rows] += of_block(name, value[rows], value[seed : seed + 1])
-            if missing is not None:
-                total[missing] = 0.0
+                far = of_block(name, value[rows], chosen)
+                if missing is not None:
+                    far = np.where(missing[rows], 0.0, far)
+                total[known, rows] += far
         return total
 
-    return to_seed
+    return to_seeds
 
 
 def split_rows(problem: Problem, latent: str, weights: Array, rng: np.random.Generator) -> Array:
@@ -212,10 +220,10 @@ def split_rows(problem: Problem, latent: str, weights: Array, rng: np.random.Gen
     eligible = _eligible(problem.data, names) * weights
     if not eligible.any():
         return rng.random(problem.data.n) < 0.5
-    first = int(rng.choice(len(weights), p=eligible / eligible.sum()))
-    to_first = far(first)
+    (first,) = _drawn(eligible, 1, rng)
+    to_first = far([first])[0]
     chances = eligible * to_first if (eligible * to_first).any() else eligible
-    to_second = far(int(rng.choice(len(weights), p=chances / chances.sum())))
+    to_second = far(_drawn(chances, 1, rng))[0]
     tie = np.abs(to_first - to_second) <= TIE * to_first
     nearer: Array = np.where(tie, rng.random(len(weights)) < 0.5, to_second < to_first)
     return nearer
@@ -266,7 +274,7 @@ def _eligible(data: Data, names: Sequence[str]) -> Array:
 
 
 def _seed(
-    dissimilarity: Callable[[int], Array],
+    dissimilarity: Callable[[Sequence[int]], Array],
     k: int,
     weights: Array,
     known: Array,
@@ -291,8 +299,8 @@ def _seed(
 
     def choose(candidates: Sequence[int], state: int) -> None:
         """Make the best of some rows the seed of a state."""
-        distances = [dissimilarity(c) for c in candidates]
-        left = np.array([(np.minimum(d, nearest) * weights).sum() for d in distances])
+        distances = dissimilarity(candidates)
+        left = (np.minimum(distances, nearest) * weights).sum(axis=1)
         # The first of equal ones, whatever their rounding in the units of the data.
         best = int(np.argmax(left <= left.min() * (1 + TIE)))
         closer = distances[best] < nearest * (1 - TIE)
@@ -303,19 +311,26 @@ def _seed(
 
     for state in labelled:
         share = np.where(known == state, weights, 0.0)
-        choose([int(rng.choice(n, p=share / share.sum()))], state)
+        choose(_drawn(share, 1, rng), state)
     for state in range(k):
         if state in labelled:
             continue
         potential = np.where(free > 0, free * nearest, 0.0) if seeds else free
         size = trials if seeds else 1
-        if not potential.sum() > 0:  # fewer distinct rows than states: any row not taken yet
+        if not potential.any():  # fewer distinct rows than states: any row not taken yet
             potential, size = free.copy(), 1
             potential[seeds] = 0.0
-        total = potential.sum()
-        if total > 0:
-            choose([int(c) for c in rng.choice(n, size=size, p=potential / total)], state)
+        if potential.any():
+            choose(_drawn(potential, size, rng), state)
     return labels
+
+
+def _drawn(chances: Array, count: int, rng: np.random.Generator) -> list[int]:
+    """Return places drawn with probabilities proportional to chances ``(n,)``, not all 0."""
+    cumulative = np.cumsum(chances)
+    cumulative /= cumulative[-1]
+    drawn: list[int] = cumulative.searchsorted(rng.random(count), side="right").tolist()
+    return drawn
 
 
 def _named(states: Array, known: Array, weights: Array, k: int) -> Array:
@@ -433,11 +448,23 @@ def _by_latent(given: Any, sizes: Mapping[str, int], what: str) -> Mapping[str, 
 
 
 def some_rows(data: Data, count: int, rng: np.random.Generator) -> Array:
-    """Return up to ``count`` rows drawn without repeats, among those with weight."""
+    """Return up to ``count`` rows drawn without repeats, among those with weight.
+
+    Rows that have a label come first, up to half: they may be few, and say which state is which.
+    """
     candidates = np.arange(data.n) if data.weights is None else np.flatnonzero(data.weights)
     if len(candidates) <= count:
         return candidates
-    return np.sort(rng.choice(candidates, size=count, replace=False))
+    labelled = np.zeros(data.n, dtype=bool)
+    for labels in data.labels.values():
+        labelled |= say_something(labels)
+    first, others = candidates[labelled[candidates]], candidates[~labelled[candidates]]
+    if len(first) > len(others):  # any rows will have some
+        first, others = candidates[:0], candidates
+    elif 2 * len(first) > count:
+        first = rng.choice(first, size=count // 2, replace=False)
+    others = rng.choice(others, size=count - len(first), replace=False)
+    return np.sort(np.concatenate([first, others]))
 
 
 def default_start(problem: Problem) -> Start:

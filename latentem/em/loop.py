@@ -211,7 +211,7 @@ def _leap(
         entropy = step.evidence - step.q
         row = HalfStep(iteration, "E", step.evidence, step.q, entropy, step.evidence)
         new = State(iteration, step.at, state.rule, step.evidence, step.evidence, (row,))
-    else:
+    elif not isinstance(state.at, Tables):  # else EM itself is to lead to where there is more to it
         new = _landing(problem, iteration, state, records)
     return new if new is not None and new.objective >= state.objective else None
 

@@ -33,9 +33,12 @@ from latentem.inference.elimination import first_maximum
 from latentem.kernels.expected import expected_sums
 from latentem.kernels.softmax import log_normalise
 
-#: Multiplications of each product in a block of a compiled pass, and its fewest and most rows: a
-#: millisecond or more, next to which handing a block to a thread is little.
-MULTIPLICATIONS, FEWEST_ROWS, MOST_ROWS = 2**24, 2048, 2**17
+#: Work of a block of a compiled pass: next to the least, handing the block to a thread is little.
+LEAST_WORK, MOST_WORK = 2**21, 2**24
+#: Work for a row and a state besides that for each coefficient.
+WORK_OF_SOFTMAX = 16
+#: Most rows of a block of such a pass.
+MOST_ROWS = 2**17
 
 
 def is_mixture(layout: Layout, data: Data) -> bool:
@@ -100,7 +103,10 @@ class Mixture:
         values = tuple(data.argument(name) for name in observed.names)
         if self.stack.coefficients is None or self.stack.standardised(values) is None:
             return None
-        return max(FEWEST_ROWS, min(MOST_ROWS, MULTIPLICATIONS // self.stack.coefficients.size))
+        k, p = self.stack.coefficients.shape
+        work = k * (p + WORK_OF_SOFTMAX)
+        rows = max(LEAST_WORK // work, -(-data.n // 4))
+        return int(max(1, min(rows, MOST_ROWS, MOST_WORK // work)))
 
     def expect(
         self, data: Data, observed: Family, attached: AttachedStack

@@ -1,4 +1,4 @@
-r"""EM of a small mixture of exponential families, as arithmetic on two tables.
+r"""EM of a mixture of exponential families, as arithmetic on two tables.
 
 `latentem.em.mixture` makes coefficients C of θ, and adds up sums S = (N_k, S_k) of the statistics.
 A step needs no more than these two tables, of a row for each state:
@@ -9,9 +9,9 @@ A step needs no more than these two tables, of a row for each state:
     \text{E:} \quad S &= R \, T^\top, && R = \operatorname{softmax}(C \, T) \\
     Q(\theta, \theta_{old}) &= C \cdot S, && F = \log p(X), \quad H = F - Q .
 
-On small data the making of distributions would take most of the time, so they are made only where
-somebody asks for them. A step that has more to it than this, such as a constraint that holds a
-state, or an error to raise, is left to the general one.
+On small data the making of distributions would take most of the time, and on large data keep other
+threads waiting, so they are made only where somebody asks for them. A step that has more to it than
+this, such as a constraint that holds a state, or an error to raise, is left to the general one.
 """
 
 from __future__ import annotations
@@ -32,11 +32,14 @@ from latentem.em.mixture import Mixture, is_mixture
 from latentem.em.problem import Problem
 from latentem.em.theta import Theta
 from latentem.kernels.expected import Standardised, expected_sums
+from latentem.parallel import map_blocks
 
-#: Cells of working arrays up to which a pass over the rows takes less than the rest of a step.
-LARGEST = 2**18
 #: Methods of a family whose results `natural_from_mean` foretells.
 FORETOLD = ("from_mean", "natural_parameters", "from_statistics", "update", "kernel")
+
+
+#: The factors of statistics, their pairs, see `latentem.kernels.expected`, and the rows' weights.
+_Block = tuple[Array | Standardised, Array | None, Array | None]
 
 
 @attrs.frozen(eq=False, slots=False)
@@ -45,7 +48,8 @@ class Natural:
 
     Attributes
     ----------
-    problem : Problem
+    problem, rows : Problem
+        The problem, and that on distinct rows.
     theta : Theta
         Parameters of which distributions are made anew.
     mixture : Mixture
@@ -55,35 +59,30 @@ class Natural:
         Its statistics and base measure of each state.
     families : list of ExponentialFamily
         Those of the observed nodes.
-    factors, pairs : array
-        The statistics of the rows, see `latentem.kernels.expected`.
-    weights : array, (rows,), or None
     total_base : float
         The log base measures of all rows.
     """
 
     problem: Problem
+    rows: Problem
     theta: Theta
     mixture: Mixture
     prior: ExponentialFamily
     states: Array
     log_base: Array
     families: list[ExponentialFamily]
-    factors: Array | Standardised
-    pairs: Array | None
-    weights: Array | None
     total_base: float
 
     @classmethod
     def of(cls, problem: Problem, theta: Theta, rule: Assignment) -> Self | None:
-        """Return the mixture that parameters are of; None if it is another model, or not small."""
+        """Return the mixture that parameters are of; None if it is another model."""
         if not isinstance(rule, Soft) or problem.has_priors:
             return None
-        data = problem.reduced_for(rule).data
-        if not is_mixture(problem.layout, data) or problem.layout.incomplete:
+        rows = problem.reduced_for(rule)
+        if not is_mixture(problem.layout, rows.data) or problem.layout.incomplete:
             return None
         kernels = list(theta.kernels.values())
-        (latent,), (family,) = problem.layout.latents, problem.layout.observed
+        (latent,) = problem.layout.latents
         prior = theta.dists[latent.names[0]]
         free = all(dist.free is dist for dist in theta.dists.values())
         tied = any(len(problem.model.tied(name)) > 1 for name in theta.dists)
@@ -93,23 +92,18 @@ class Natural:
         if not all(_foretells(type(dist)) for dist in theta.dists.values()):
             return None
         mixture = Mixture.of(theta, rule)
-        small = data.n * mixture.cells <= LARGEST
-        if not (mixture.is_linear and small) or mixture.divided:
+        if not mixture.is_linear or mixture.divided:
             return None
         k = mixture.n_states
-        attached = mixture.stack.on(tuple(data.argument(name) for name in family.names))
-        assert attached.factors is not None
         return cls(
             problem,
+            rows,
             theta,
             mixture,
             prior,
             prior.statistics(np.arange(k)),
             np.broadcast_to(prior.log_base_measure(np.arange(k)), k),
             [kernel.dist for kernel in kernels if isinstance(kernel, LinearKernel)],
-            attached.factors,
-            attached.pairs,
-            data.weights,
             problem.base_total(theta),
         )
 
@@ -124,10 +118,7 @@ class Natural:
             return None
         if coefficients is None:
             return None
-        new, evidence = expected_sums(
-            coefficients, self.factors, self.pairs, self.weights, compiled=self.mixture.compiled
-        )
-        total = float(evidence.sum() if self.weights is None else evidence @ self.weights)
+        new, total = self._expected(coefficients)
         if not LOG_ZERO / 10 < total < np.inf:  # some row is impossible
             return None
         return Step(
@@ -137,6 +128,43 @@ class Natural:
             float(np.vdot(coefficients, new)) + self.total_base,
             total + self.total_base,
         )
+
+    def _expected(self, coefficients: Array) -> tuple[Array, float]:
+        """Return S, and log p(X) without the base measures."""
+
+        def expect(rows: slice) -> tuple[Array, float]:
+            factors, pairs, weights = self._block(rows)
+            given = coefficients, factors, pairs, weights
+            sums, evidence = expected_sums(*given, compiled=self.mixture.compiled)
+            return sums, float(evidence.sum() if weights is None else evidence @ weights)
+
+        parts = map_blocks(expect, self.rows.data.n, self.mixture.cells, self._largest_block)
+        sums, total = next(parts)
+        for further, more in parts:
+            sums, total = sums + further, total + more
+        return sums, total
+
+    def _block(self, rows: slice) -> _Block:
+        """Return the statistics of a block of rows, which are kept if they are few."""
+        block = self._blocks.get(rows.start)
+        if block is None:
+            data, stack = self.rows.data[rows], self.mixture.stack
+            (observed,) = self.rows.layout.observed
+            attached = self.rows.attached(stack, observed, data, rows)
+            assert attached.factors is not None
+            block = attached.factors, attached.pairs, data.weights
+            if attached.matrix is None or self.rows.keeps(stack):
+                self._blocks[rows.start] = block
+        return block
+
+    @cached_property
+    def _blocks(self) -> dict[int, _Block]:
+        """Blocks of rows, by the first."""
+        return {}
+
+    @cached_property
+    def _largest_block(self) -> int | None:
+        return self.mixture.largest_block(self.rows.data, *self.rows.layout.observed)
 
     def _coefficients(self, sums: Array) -> Array | None:
         """Return C, the maximum of Q; None if a state has no rows or lies at a boundary."""

@@ -76,7 +76,7 @@ class Plan:
             largest = mixture.largest_block(reduced.data, *layout.observed)
         linear = [s.coefficients for s in stacks if s.coefficients is not None]
         block = block_rows(n, cells, largest)
-        n_threads = min(workers(n, cells), -(-n // block))
+        n_threads = workers(n, cells, largest)
         names = [name for family in layout.observed for name in family.names]
         if hard:
             posterior = "the best state of each row"

@@ -133,7 +133,7 @@ class Problem:
 
         def expect(rows: slice) -> Expectation:
             data = self.data[rows]
-            attached = self._on(mixture.stack, family, data, rows)
+            attached = self.attached(mixture.stack, family, data, rows)
             expectation, objective = pass_over(data, family, attached)
             self._check_possible(theta, data, objective, rows.start)
             return expectation
@@ -252,12 +252,12 @@ class Problem:
         """Return a block of data, and the stacks of kernels on it."""
         data = self.data[rows]
         attached = tuple(
-            self._on(stack, family, data, rows)
+            self.attached(stack, family, data, rows)
             for stack, family in zip(theta.stacks, self.layout.observed, strict=True)
         )
         return data, attached
 
-    def _on(self, stack: Stack, family: Family, data: Data, rows: slice) -> AttachedStack:
+    def attached(self, stack: Stack, family: Family, data: Data, rows: slice) -> AttachedStack:
         """Return a stack of kernels on a block of data; what few statistics there are is kept."""
         place = (family.names, rows.start, rows.stop, stack.factored)
         known, matrix = self._kept.get(place, (None, None))

@@ -17,7 +17,7 @@ from latentem.em.align import same_solution
 from latentem.em.assign import Assignment
 from latentem.em.convergence import SAME, Convergence, is_small, same_objective, whole
 from latentem.em.first import first_theta
-from latentem.em.init import Start, default_start, plus_plus, random, some_rows
+from latentem.em.init import Start, default_start, plus_plus, random, some_rows, width
 from latentem.em.loop import State, half_steps
 from latentem.em.problem import Problem
 from latentem.em.result import Ending, Fit
@@ -38,12 +38,23 @@ from latentem.errors import (
 from latentem.graph import Model
 from latentem.parallel import blas_alone
 
-#: Rows of the short runs that choose a start, and iterations before the first choice.
-SHORT_ROWS, SHORT_ITERATIONS = 20_000, 40
+#: Iterations before the first choice among starts.
+SHORT_ITERATIONS = 40
+#: The same where all are seeds far apart, on a sample: those near a good optimum come to it at
+#: once, and the others need not be followed to theirs.
+SEEDED_ITERATIONS = 5
+#: Rows on which every start is followed; of more a sample, of so many for each state and column,
+#: and the fewest.
+MOST_ROWS, SHORT_ROWS_PER_STATE, SHORT_ROWS = 20_000, 30, 5_000
 #: The best goes on on so many times as many rows each time: steps there are cheaper than on all.
 MORE_ROWS = 8
-#: Starts on small data, and how many of them are continued to the end; and on other data.
-MANY_STARTS, FEW_STARTS = (20, 4), (4, 1)
+#: Starts where an iteration costs next to nothing, and how many of them are continued to the end.
+MANY_STARTS, KEPT = 20, 4
+#: Starts elsewhere: seeds far apart, of which only a share is good and most are soon given up; or
+#: others.
+SEEDED_STARTS, FEW_STARTS = 24, 8
+#: Starts without latents, where there is one maximum, but with gaps there are a few.
+WITHOUT_LATENTS = 4
 #: Objectives per unit of weight that differ by less are equal: more than rounding, and far less
 #: than what a converged run leaves open.
 EQUAL = 1e-11
@@ -220,18 +231,21 @@ class Search:
                 self.watch(run, state)
 
     def _search(self, starts: list[Start | Model | None], rng: np.random.Generator) -> None:
-        """Follow all starts for a while; then again and again the better half, twice as far."""
+        """Follow all starts for a while; then again and again the best of them, twice as far."""
         n = self.problem.data.n
-        part = self.problem
-        if n > SHORT_ROWS and all(start in (random, plus_plus) for start in starts):
-            part = self.problem.take(some_rows(self.problem.data, SHORT_ROWS, rng))
+        part, rows = self.problem, short_rows(self.problem)
+        if rows < n and all(start in (random, plus_plus) for start in starts):
+            part = self.problem.take(some_rows(self.problem.data, rows, rng))
         for i, start in enumerate(starts):
             try:
                 self._begin(part, start, rng, f"start {i + 1} of {len(starts)}")
             except (DegenerateError, DataError, EqualStatesError) as error:
                 self.failed.append(Failure(error, part.data.n))
-        _, keep = MANY_STARTS if is_small(self.problem) else FEW_STARTS
-        runs = self._best_of(self.runs, keep, SHORT_ITERATIONS)
+        if part is not self.problem and all(start is plus_plus for start in starts):
+            runs = self._best_of(self.runs, 1, SEEDED_ITERATIONS, share=4)
+        else:
+            keep = KEPT if is_cheap(self.problem) else 1
+            runs = self._best_of(self.runs, keep, SHORT_ITERATIONS)
         if part is self.problem or not runs:
             self._advance(runs, self.max_iter)
             # Those followed may have come to a constraint: then another is best, and goes on.
@@ -242,7 +256,7 @@ class Search:
             return
         # The best goes on, on more rows and then on all. Until its first state there it stands for
         # itself.
-        best, rows = runs[0], SHORT_ROWS
+        best = runs[0]
         while best.problem is not self.problem:
             rows *= MORE_ROWS
             larger, name = self.problem, "all rows"
@@ -262,14 +276,17 @@ class Search:
         limit = run.status is Status.ITERATION_LIMIT
         return limit and run.states[-1].iteration < self.max_iter
 
-    def _best_of(self, runs: list[Run], keep: int, limit: int) -> list[Run]:
-        """Return the best few runs: all are followed a little, the better half twice as far, ..."""
+    def _best_of(self, runs: list[Run], keep: int, limit: int, share: int = 2) -> list[Run]:
+        """Return the best few runs: all are followed a little, the better half twice as far, ...
+
+        Or the best fourth.
+        """
         while True:
             self._advance(runs, min(limit, self.max_iter))
             runs = ranked(runs)
             if len(runs) <= keep:
                 return runs
-            runs, limit = runs[: max(keep, len(runs) // 2)], 2 * limit
+            runs, limit = runs[: max(keep, len(runs) // share)], 2 * limit
 
     def _explore(self, rng: np.random.Generator) -> None:
         """Leave the best optimum by moves of its states, until all of several rounds fail.
@@ -440,6 +457,21 @@ def alike(a: Run, b: Run, tolerance: float = SAME) -> bool:
     return same_objective(a.problem, a.last.objective, b.last.objective, tolerance)
 
 
+def is_cheap(problem: Problem) -> bool:
+    """Return whether every start is followed on all rows, since that costs next to nothing."""
+    return is_small(problem) and problem.data.n <= MOST_ROWS
+
+
+def short_rows(problem: Problem) -> int:
+    """Return the number of rows on which a start is chosen."""
+    n = problem.data.n
+    if is_cheap(problem):
+        return n
+    states = max(problem.layout.elimination.sizes.values(), default=1)
+    enough = SHORT_ROWS_PER_STATE * (1 + width(problem)) * states
+    return min(n, MOST_ROWS, max(SHORT_ROWS, enough))
+
+
 def choose_max_iter(assign: Assignment, max_iter: int | None) -> int:
     """Return the largest number of iterations; fewer by default for a rule that never settles."""
     if max_iter is None:
@@ -460,16 +492,18 @@ def choose_starts(
         for name, k in problem.layout.elimination.sizes.items()
         if k > 1 and not (name in labels and is_certain(labels[name]))
     ]
+    first = default_start(problem) if init is None else init
+    alike = init is not None
     if restarts is None:
-        given = init is not None and init not in (random, default_start(problem))
-        many, _ = MANY_STARTS if is_small(problem) else FEW_STARTS
-        # A rule that draws leaves a poor optimum by itself.
-        # Without latents there is one maximum, with gaps a few.
-        several = many if hidden else FEW_STARTS[0] if problem.data.gapped else 1
-        restarts = several if not given and assign.is_monotone else 1
+        if first not in (random, default_start(problem)) or not assign.is_monotone:
+            restarts = 1  # a rule that draws leaves a poor optimum by itself
+        elif not hidden:
+            restarts = WITHOUT_LATENTS if problem.data.gapped else 1
+        elif is_cheap(problem):
+            restarts = MANY_STARTS
+        else:
+            alike = True
+            restarts = SEEDED_STARTS if first is plus_plus else FEW_STARTS
     restarts = whole("restarts", restarts, 1)
-    if init is not None:
-        return [init] * restarts
-    seeded = default_start(problem)
     # Seeds far apart and random responsibilities miss different optima.
-    return [random if i % 3 == 2 else seeded for i in range(restarts)]
+    return [first if alike or i % 3 < 2 else random for i in range(restarts)]

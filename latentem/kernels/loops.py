@@ -198,3 +198,17 @@ def normalise(table: Any, log_sum: Any) -> None:
             inverse[t] = 1.0 / sums[t] if sums[t] > 0.0 else 1.0
         multiply(table, (n_states, start, end), inverse)
         log_sums(highest, sums, log_sum[start:end])
+
+
+@numba.njit(types.void(TABLE, TABLE, TABLE), **OPTIONS)
+def squared_distances(z: Any, points: Any, distances: Any) -> None:
+    """Add to distances what `latentem.kernels.distances` says."""
+    n_columns, n = z.shape
+    for start in range(0, n, TILE):
+        end = min(start + TILE, n)
+        for j in range(points.shape[1]):
+            own = distances[j, start:end]
+            for a in range(n_columns):
+                row, point = z[a, start:end], points[a, j]
+                for t in range(end - start):
+                    own[t] += (row[t] - point) * (row[t] - point)
