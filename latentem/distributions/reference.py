@@ -17,8 +17,8 @@ from latentem.kernels.expected import Standardised
 
 # Squares of smaller deviations leave the range of float64.
 SMALLEST_SCALE = 1e-150
-#: Rows whose moments are taken at once.
-BLOCK = 4096
+#: Numbers whose moments are taken at once.
+BLOCK = 2**16
 
 
 @attrs.frozen(eq=False, slots=False)
@@ -148,7 +148,8 @@ class _Moments:
     @classmethod
     def of(cls, value: Array, weights: Array | None) -> _Moments:
         """Return those of weighted rows ``(n, d)``, of which NaN do not count."""
-        blocks = [slice(start, start + BLOCK) for start in range(0, len(value), BLOCK)]
+        size = max(1, BLOCK // value.shape[1])
+        blocks = [slice(start, start + size) for start in range(0, len(value), size)]
         given = ((value[b], None if weights is None else weights[b]) for b in blocks)
         return cls._joined([cls._of_block(*block) for block in given])
 

@@ -50,6 +50,8 @@ MOST_ROWS, SHORT_ROWS_PER_STATE, SHORT_ROWS = 20_000, 30, 5_000
 MORE_ROWS = 8
 #: Starts where an iteration costs next to nothing, and how many of them are continued to the end.
 MANY_STARTS, KEPT = 20, 4
+#: Starts of a sample that go on on more rows.
+FINALISTS = 2
 #: Starts elsewhere: seeds far apart, of which only a share is good and most are soon given up; or
 #: others.
 SEEDED_STARTS, FEW_STARTS = 24, 8
@@ -211,17 +213,12 @@ class Search:
         name: str = "start",
         is_move: bool = False,
     ) -> Run:
-        theta = first_theta(problem, start, rng)
-        run = Run(
-            problem,
-            theta,
-            self.assign,
-            self.convergence,
-            name,
-            len(self.runs),
-            is_move,
-            self.accelerate,
-        )
+        return self._go_on(problem, first_theta(problem, start, rng), name, is_move)
+
+    def _go_on(self, problem: Problem, theta: Theta, name: str, is_move: bool = False) -> Run:
+        """Return a new run from parameters that are bound to the data."""
+        given = self.assign, self.convergence, name, len(self.runs), is_move, self.accelerate
+        run = Run(problem, theta, *given)
         self.runs.append(run)
         return run
 
@@ -242,9 +239,9 @@ class Search:
             except (DegenerateError, DataError, EqualStatesError) as error:
                 self.failed.append(Failure(error, part.data.n))
         if part is not self.problem and all(start is plus_plus for start in starts):
-            runs = self._best_of(self.runs, 1, SEEDED_ITERATIONS, share=4)
+            runs = self._best_of(self.runs, FINALISTS, SEEDED_ITERATIONS, share=4)
         else:
-            keep = KEPT if is_cheap(self.problem) else 1
+            keep = FINALISTS if part is not self.problem else KEPT if is_cheap(part) else 1
             runs = self._best_of(self.runs, keep, SHORT_ITERATIONS)
         if part is self.problem or not runs:
             self._advance(runs, self.max_iter)
@@ -254,22 +251,28 @@ class Search:
             if self.explores and runs:
                 self._explore(rng)
             return
-        # The best goes on, on more rows and then on all. Until its first state there it stands for
-        # itself.
-        best = runs[0]
-        while best.problem is not self.problem:
+        # The best go on, on more rows, and the best of these on all.
+        leaders = runs[:FINALISTS]
+        while leaders[0].problem is not self.problem:
             rows *= MORE_ROWS
             larger, name = self.problem, "all rows"
             if 4 * rows <= n:  # or it would not be worth the while
                 larger, name = self.problem.take(some_rows(self.problem.data, rows, rng)), "more"
-            further = self._begin(larger, best.problem.to_model(best.last.theta), rng, name)
-            self._advance([further], 0)
-            if not further.states:  # some row is impossible under the best of fewer rows
-                self.runs.remove(further)
-                further = self._begin(self.problem, starts[0], rng)
-            self.runs.remove(best)
-            self._advance([further], self.max_iter)
-            best = further
+            further = [run for leader in leaders if (run := self._on_more(larger, leader, name))]
+            if not further:
+                further = [self._begin(self.problem, starts[0], rng)]
+            leaders = self._best_of(further, 1, 2 * SEEDED_ITERATIONS)
+            self._advance(leaders, self.max_iter)
+
+    def _on_more(self, larger: Problem, run: Run, name: str) -> Run | None:
+        """Return a run that goes on on more rows, None if some are impossible there.
+
+        Until its first state the first stands for it.
+        """
+        further = self._go_on(larger, run.last.theta, name)
+        self._advance([further], 0)
+        self.runs.remove(run if further.states else further)
+        return further if further.states else None
 
     def _is_unfinished(self, run: Run) -> bool:
         """Return whether a run is to go on."""
