@@ -17,8 +17,9 @@ from latentem.kernels.expected import Standardised
 
 # Squares of smaller deviations leave the range of float64.
 SMALLEST_SCALE = 1e-150
-#: Numbers whose moments are taken at once.
-BLOCK = 2**16
+#: Numbers whose moments are taken at once, and rows: for sums over more than 10,000 OpenBLAS wakes its
+#: threads, which would spin on next to those of the passes.
+BLOCK, BLOCK_ROWS = 2**16, 2**13
 
 
 @attrs.frozen(eq=False, slots=False)
@@ -148,7 +149,7 @@ class _Moments:
     @classmethod
     def of(cls, value: Array, weights: Array | None) -> _Moments:
         """Return those of weighted rows ``(n, d)``, of which NaN do not count."""
-        size = max(1, BLOCK // value.shape[1])
+        size = max(1, min(BLOCK_ROWS, BLOCK // value.shape[1]))
         blocks = [slice(start, start + size) for start in range(0, len(value), size)]
         given = ((value[b], None if weights is None else weights[b]) for b in blocks)
         return cls._joined([cls._of_block(*block) for block in given])
