@@ -243,7 +243,7 @@ def test_the_fit_is_a_fixed_point(problem: Problem) -> None:
         old = lem.m_step(old, first.data, posterior)
     # The tolerance is on F per unit of weight, or relative to J.
     scale = first.fit.distortion if old.requires_hard else first.fit.total_weight
-    # Hard assignments change by leaps: a gain may be larger than that before, at which they stopped.
+    # Hard assignments change by leaps: a gain may be larger than that at which they stopped.
     tolerance = 3e-6 if old.requires_hard else 1e-6
     assert -1e-9 * scale <= gained[1] - gained[0] <= tolerance * scale
 

@@ -17,8 +17,8 @@ from latentem.kernels.expected import Standardised
 
 # Squares of smaller deviations leave the range of float64.
 SMALLEST_SCALE = 1e-150
-#: Numbers whose moments are taken at once, and rows: for sums over more than 10,000 OpenBLAS wakes its
-#: threads, which would spin on next to those of the passes.
+#: Numbers whose moments are taken at once, and rows: for sums over more than 10,000 OpenBLAS wakes
+#: its threads, which would spin on next to those of the passes.
 BLOCK, BLOCK_ROWS = 2**16, 2**13
 
 

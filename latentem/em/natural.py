@@ -31,7 +31,7 @@ from latentem.em.expectation import Term
 from latentem.em.mixture import Mixture, is_mixture
 from latentem.em.problem import Problem
 from latentem.em.theta import Theta
-from latentem.kernels.expected import Standardised, expected_sums
+from latentem.kernels.expected import Standardised, expected_sums_and_likelihood
 from latentem.parallel import map_blocks
 
 #: Methods of a family whose results `natural_from_mean` foretells.
@@ -135,8 +135,7 @@ class Natural:
         def expect(rows: slice) -> tuple[Array, float]:
             factors, pairs, weights = self._block(rows)
             given = coefficients, factors, pairs, weights
-            sums, evidence = expected_sums(*given, compiled=self.mixture.compiled)
-            return sums, float(evidence.sum() if weights is None else evidence @ weights)
+            return expected_sums_and_likelihood(*given, compiled=self.mixture.compiled)
 
         parts = map_blocks(expect, self.rows.data.n, self.mixture.cells, self._largest_block)
         sums, total = next(parts)

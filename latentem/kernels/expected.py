@@ -137,14 +137,41 @@ def expected_sums(
     (array([[0.6, 0.2],
            [1.4, 1.8]]), array([1., 5.]))
     """
-    if not compiled:
-        factors = factors.factors() if isinstance(factors, Standardised) else factors
-        statistics = factors if pairs is None else statistics_of(factors, pairs)
-        table = over_rows(coefficients, statistics)
-        evidence = log_normalise(table)
-        if weights is not None:
-            table *= weights
-        return sums_over_rows(table, statistics), evidence
+    if compiled:
+        n = len(factors) if isinstance(factors, Standardised) else factors.shape[1]
+        evidence = np.empty(n)
+        return _compiled_pass(coefficients, factors, pairs, weights, evidence)[0], evidence
+    factors = factors.factors() if isinstance(factors, Standardised) else factors
+    statistics = factors if pairs is None else statistics_of(factors, pairs)
+    table = over_rows(coefficients, statistics)
+    evidence = log_normalise(table)
+    if weights is not None:
+        table *= weights
+    return sums_over_rows(table, statistics), evidence
+
+
+def expected_sums_and_likelihood(
+    coefficients: Array,
+    factors: Array | Standardised,
+    pairs: Pairs | None = None,
+    weights: Array | None = None,
+    *,
+    compiled: bool = False,
+) -> tuple[Array, float]:
+    """Do the same, but return the sum of w log p(x) and not its terms, which costs less."""
+    if compiled:
+        return _compiled_pass(coefficients, factors, pairs, weights, np.empty(0))
+    sums, evidence = expected_sums(coefficients, factors, pairs, weights)
+    return sums, float(evidence.sum() if weights is None else evidence @ weights)
+
+
+def _compiled_pass(
+    coefficients: Array,
+    factors: Array | Standardised,
+    pairs: Pairs | None,
+    weights: Array | None,
+    evidence: Array,
+) -> tuple[Array, float]:
     k, p = coefficients.shape
     if pairs is None:
         pairs = np.column_stack([np.arange(p), np.zeros(p, dtype=np.int64)])
@@ -153,13 +180,12 @@ def expected_sums(
     filled[:k, :p] = coefficients
     given = pairs, np.empty(0) if weights is None else weights, k
     if isinstance(factors, Standardised):
-        evidence, of = np.empty(len(factors)), (factors.rows, factors.centre, factors.scale)
+        of = factors.rows, factors.centre, factors.scale
         loop = expected_loops().expected_sums_of_rows
-        loop(filled, *of, factors.gapped, *given, evidence, sums)
+        likelihood = loop(filled, *of, factors.gapped, *given, evidence, sums)
     else:
-        evidence = np.empty(factors.shape[1])
-        expected_loops().expected_sums(filled, factors, *given, evidence, sums)
-    return sums[:k, :p], evidence
+        likelihood = expected_loops().expected_sums(filled, factors, *given, evidence, sums)
+    return sums[:k, :p], likelihood
 
 
 def expected_sums_of_patterns(

@@ -21,9 +21,19 @@ from latentem.kernels.loops import (
     TILE,
     add_products,
     exponentials,
+    log_product,
     log_sums,
     multiply,
 )
+
+#: States and statistics of which tiles twice as wide still stay in a core's second cache.
+FEW = 128
+
+
+@numba.njit(**OPTIONS)
+def _tile_width(c: Any) -> int:
+    """Return the rows of a tile: more where they are short, since each tile has its own cost."""
+    return 2 * TILE if c.shape[-2] + c.shape[-1] <= FEW else TILE
 
 
 @numba.njit(**OPTIONS)
@@ -42,6 +52,15 @@ def _statistics(factors: Any, pairs: Any, start: int, end: int, tile: Any) -> No
             level = float(-b)
             for t in range(width):
                 row[t] = 1.0 if one[t] == level else 0.0
+
+
+@numba.njit(**OPTIONS)
+def _begin_with_factors(pairs: Any, n_factors: int) -> bool:
+    """Return whether the first statistics are the factors, in order."""
+    for j in range(n_factors):
+        if j >= len(pairs) or pairs[j, 0] != j or pairs[j, 1] != 0:
+            return False
+    return True
 
 
 @numba.njit(**OPTIONS)
@@ -73,9 +92,9 @@ def _standardise(rows: Any, centre: Any, scale: Any, place: tuple[int, int], fac
     """Write the factors of rows from a start to an end; the first of them, 1, stands already."""
     start, end = place
     for j in range(len(centre)):
-        factor, c, s = factors[1 + j, : end - start], centre[j], scale[j]
+        factor, c, per = factors[1 + j, : end - start], centre[j], 1.0 / scale[j]
         for t in range(end - start):
-            factor[t] = (rows[start + t, j] - c) / s
+            factor[t] = (rows[start + t, j] - c) * per
 
 
 @numba.njit(**OPTIONS)
@@ -87,24 +106,43 @@ def _standardise_known(
     m = len(centre)
     for j in range(m):
         known, factor = factors[1 + j, : end - start], factors[1 + m + j, : end - start]
-        c, s = centre[j], scale[j]
+        c, per = centre[j], 1.0 / scale[j]
         for t in range(end - start):
             x = rows[start + t, j]
             known[t] = 1.0 if x == x else 0.0
-            factor[t] = (x - c) / s if x == x else 0.0
+            factor[t] = (x - c) * per if x == x else 0.0
 
 
 @numba.njit(**OPTIONS)
-def _posterior(table: Any, n_states: int, weights: Any, evidence: Any, scratch: Any) -> None:
-    """Make R of L in a table, and write log p(x)."""
-    width = len(evidence)
+def _posterior(
+    table: Any, place: tuple[int, int, int], weights: Any, evidence: Any, scratch: Any
+) -> float:
+    """Make R of L in a table; return the sum of w log p(x), and write log p(x), if wanted.
+
+    In its first k rows; its columns are the rows from a start to an end, ``(k, start, end)``.
+    """
+    n_states, start, end = place
+    width = end - start
     highest, total, scale = scratch[0, :width], scratch[1, :width], scratch[2, :width]
     exponentials(table, (n_states, 0, width), highest, total)
     for t in range(width):
         scale[t] = 1.0 / total[t] if total[t] > 0.0 else 1.0
-        scale[t] *= weights[t] if len(weights) else 1.0
+    if len(weights):
+        for t in range(width):
+            scale[t] *= weights[start + t]
     multiply(table, (n_states, 0, width), scale)
-    log_sums(highest, total, evidence)
+    likelihood: float = 0.0
+    if not len(weights) and not len(evidence):
+        for t in range(width):
+            likelihood += highest[t]
+        likelihood += log_product(total, scratch[2])
+        return likelihood
+    log_sums(highest, total, scale)
+    if len(evidence):
+        evidence[start:end] = scale
+    for t in range(width):
+        likelihood += scale[t] * (weights[start + t] if len(weights) else 1.0)
+    return likelihood
 
 
 WEIGHTS = types.Array(types.float64, 1, "C", readonly=True)
@@ -112,49 +150,58 @@ VALUES = types.Array(types.float64, 2, "C", readonly=True)
 PAIRS = int64[:, ::1]
 
 
-@numba.njit(types.void(TABLE, TABLE, PAIRS, WEIGHTS, int64, ROW, TABLE), **OPTIONS)
+@numba.njit(float64(TABLE, TABLE, PAIRS, WEIGHTS, int64, ROW, TABLE), **OPTIONS)
 def expected_sums(
     c: Any, factors: Any, pairs: Any, weights: Any, n_states: int, evidence: Any, sums: Any
-) -> None:
-    """Add to the sums S, and write log p(x) of each row.
+) -> float:
+    """Add to the sums S; return that of w log p(x), and write log p(x) of each row, if wanted.
 
     C and S are filled up with zeros to multiples of four states and statistics.
     """
-    tile, table = np.zeros((c.shape[1], TILE)), np.empty((c.shape[0], TILE))
-    scratch = np.empty((3, TILE))
-    for start in range(0, len(evidence), TILE):
-        end = min(start + TILE, len(evidence))
+    width, n, likelihood = _tile_width(c), factors.shape[1], 0.0
+    tile, table = np.zeros((c.shape[1], width)), np.empty((c.shape[0], width))
+    scratch = np.empty((3, width))
+    for start in range(0, n, width):
+        end = min(start + width, n)
         _statistics(factors, pairs, start, end, tile)
         _product(c, tile, end - start, table)
-        _posterior(table, n_states, weights[start:end], evidence[start:end], scratch)
+        likelihood += _posterior(table, (n_states, start, end), weights, evidence, scratch)
         add_products(table, tile, end - start, False, sums)
+    return likelihood
 
 
 @numba.njit(
-    types.void(TABLE, VALUES, WEIGHTS, WEIGHTS, boolean, PAIRS, WEIGHTS, int64, ROW, TABLE),
+    float64(TABLE, VALUES, WEIGHTS, WEIGHTS, boolean, PAIRS, WEIGHTS, int64, ROW, TABLE),
     **OPTIONS,
 )
 def expected_sums_of_rows(
     c: Any, rows: Any, centre: Any, scale: Any, gapped: bool, pairs: Any, weights: Any,
     n_states: int, evidence: Any, sums: Any,
-) -> None:  # fmt: skip
+) -> float:  # fmt: skip
     """Do the same where the factors are the standardised columns of the rows, with gaps or not."""
-    tile, table = np.zeros((c.shape[1], TILE)), np.empty((c.shape[0], TILE))
-    factors, scratch = np.ones((1 + 2 * len(centre), TILE)), np.empty((3, TILE))
-    for start in range(0, len(evidence), TILE):
-        end = min(start + TILE, len(evidence))
+    width, n, likelihood = _tile_width(c), len(rows), 0.0
+    tile, table = np.zeros((c.shape[1], width)), np.empty((c.shape[0], width))
+    scratch = np.empty((3, width))
+    n_factors = 1 + len(centre) * (2 if gapped else 1)
+    # Factors that are the first statistics are written in their place.
+    first = n_factors if _begin_with_factors(pairs, n_factors) else 0
+    factors = tile if first else np.empty((n_factors, width))
+    factors[0] = 1.0
+    for start in range(0, n, width):
+        end = min(start + width, n)
         if gapped:
             _standardise_known(rows, centre, scale, (start, end), factors)
         else:
             _standardise(rows, centre, scale, (start, end), factors)
-        _statistics(factors, pairs, 0, end - start, tile)
+        _statistics(factors, pairs[first:], 0, end - start, tile[first:])
         _product(c, tile, end - start, table)
-        _posterior(table, n_states, weights[start:end], evidence[start:end], scratch)
+        likelihood += _posterior(table, (n_states, start, end), weights, evidence, scratch)
         add_products(table, tile, end - start, False, sums)
+    return likelihood
 
 
 @numba.njit(
-    types.void(
+    float64(
         float64[:, :, ::1], int64[::1], VALUES, WEIGHTS, WEIGHTS, PAIRS, WEIGHTS, int64, ROW,
         float64[:, :, ::1],
     ),
@@ -163,19 +210,24 @@ def expected_sums_of_rows(
 def expected_sums_of_patterns(
     c: Any, starts: Any, rows: Any, centre: Any, scale: Any, pairs: Any, weights: Any,
     n_states: int, evidence: Any, sums: Any,
-) -> None:  # fmt: skip
+) -> float:  # fmt: skip
     """Do the same for runs of rows with coefficients and sums of their own; NaN counts as 0."""
-    tile, table = np.zeros((c.shape[2], TILE)), np.empty((c.shape[1], TILE))
-    factors, scratch = np.ones((1 + len(centre), TILE)), np.empty((3, TILE))
+    width, n_factors, likelihood = _tile_width(c), 1 + len(centre), 0.0
+    tile, table = np.zeros((c.shape[2], width)), np.empty((c.shape[1], width))
+    scratch = np.empty((3, width))
+    first = n_factors if _begin_with_factors(pairs, n_factors) else 0
+    factors = tile if first else np.empty((n_factors, width))
+    factors[0] = 1.0
     for q in range(len(c)):
-        for start in range(starts[q], starts[q + 1], TILE):
-            end = min(start + TILE, starts[q + 1])
+        for start in range(starts[q], starts[q + 1], width):
+            end = min(start + width, starts[q + 1])
             _standardise(rows, centre, scale, (start, end), factors)
-            for j in range(1, len(factors)):
+            for j in range(1, n_factors):
                 factor = factors[j, : end - start]
                 for t in range(end - start):
                     factor[t] = factor[t] if factor[t] == factor[t] else 0.0
-            _statistics(factors, pairs, 0, end - start, tile)
+            _statistics(factors, pairs[first:], 0, end - start, tile[first:])
             _product(c[q], tile, end - start, table)
-            _posterior(table, n_states, weights[start:end], evidence[start:end], scratch)
+            likelihood += _posterior(table, (n_states, start, end), weights, evidence, scratch)
             add_products(table, tile, end - start, False, sums[q])
+    return likelihood

@@ -120,6 +120,25 @@ def log_sums(highest: Any, sums: Any, out: Any) -> None:
 
 
 @numba.njit(**OPTIONS)
+def log_product(numbers: Any, scratch: Any) -> float:
+    """Return the logarithm of the product of numbers that are 0 or from 1 to 1e18.
+
+    One logarithm for each 16 of them, so that no product leaves the range of numbers. ``scratch``
+    has room for these.
+    """
+    parts = scratch[: -(-len(numbers) // 16)]
+    parts[:] = 1.0
+    for start in range(0, len(numbers), len(parts)):
+        some = numbers[start : start + len(parts)]
+        for t in range(len(some)):
+            parts[t] *= some[t]
+    total = 0.0
+    for t in range(len(parts)):
+        total += _log(parts[t])
+    return total
+
+
+@numba.njit(**OPTIONS)
 def exponentials(table: Any, place: tuple[int, int, int], highest: Any, sums: Any) -> None:
     """Do what `latentem.kernels.softmax` says to a part of a table, but for the division.
 
