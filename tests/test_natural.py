@@ -15,7 +15,7 @@ import latentem as lem
 from latentem import parallel
 from latentem.em import loop
 from latentem.em.accelerate import squarem
-from latentem.em.assign import Soft
+from latentem.em.assign import Hard, Soft
 from latentem.em.loop import State, half_steps
 from latentem.em.natural import Natural, Tables
 from latentem.em.problem import Problem
@@ -96,6 +96,55 @@ def test_steps_on_blocks_of_rows_are_the_same_whatever_the_threads(
     for first, second, third, plain in zip(*runs, general, strict=True):
         assert first.trace == second.trace == third.trace
         assert first.objective == pytest.approx(plain.objective, rel=1e-11)
+
+
+def _kmeans(prior: lem.Distribution, prototypes: np.ndarray, dissimilarity: str) -> lem.Model:
+    z = lem.latent("z", prior)
+    x = lem.Prototype(dissimilarity, prototypes=prototypes)
+    return lem.Model([z, lem.observed("x", x, given=z)])
+
+
+@pytest.mark.parametrize("use", BOTH)
+@pytest.mark.parametrize(
+    ("prior", "dissimilarity", "spread", "short"),
+    [
+        (lem.Choice(6), "squared_euclidean", 1.0, True),
+        (lem.Choice(6), "squared_euclidean", 1e-7, False),  # to be taken about own centres
+        (lem.Choice(6), "cosine", 1.0, False),
+        (lem.Choice(6), "l1", 1.0, False),
+    ],
+)
+def test_every_half_step_of_kmeans_is_that_of_the_general_loop(
+    prior: lem.Distribution,
+    dissimilarity: str,
+    spread: float,
+    short: bool,
+    use: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng = np.random.default_rng(0)
+    x = 10.0 * rng.normal(size=(6, 3))[rng.integers(6, size=400)]
+    x += spread * rng.normal(size=x.shape)
+    weights = rng.integers(0, 4, size=len(x))
+    monkeypatch.setattr(compiled, "is_loaded", lambda: use)
+    problem = Problem.of(_kmeans(prior, x[:6], dissimilarity), x, weights)
+    runs = []
+    for _ in range(2):
+        steps = half_steps(problem, problem.theta(renew=True), Hard(), None)
+        runs.append([next(steps) for _ in range(9)])
+        monkeypatch.setattr(loop.Nearest, "of", lambda *_: None)
+    assert any(isinstance(state.at, Tables) for state in runs[0]) is short
+    for mine, theirs in zip(*runs, strict=True):
+        assert [row.phase for row in mine.trace] == [row.phase for row in theirs.trace]
+        for row, other in zip(mine.trace, theirs.trace, strict=True):
+            assert row.log_likelihood is other.log_likelihood is None
+            assert row.distortion == -row.objective
+            for column in ("objective", "q", "entropy", "distortion"):
+                assert getattr(row, column) == pytest.approx(getattr(other, column), rel=1e-12)
+        found, exact = mine.theta.dists["x"], theirs.theta.dists["x"]
+        np.testing.assert_allclose(found.prototypes, exact.prototypes, rtol=1e-12, atol=1e-13)
+        for node, term in mine.terms.items():
+            assert term.value == pytest.approx(theirs.terms[node].value, rel=1e-12)
 
 
 @pytest.mark.parametrize("use", BOTH)

@@ -282,6 +282,25 @@ class Prototype(ExponentialFamily):
             reference=None if self.reference is None else self.reference.base or self.reference,
         )
 
+    def natural_from_mean(self, mean: Array, weight: Array) -> tuple[Array, Array] | None:
+        reference = self.reference
+        if (
+            not self._is_linear
+            or self._is_cosine
+            or reference is None
+            or reference.base is not None
+        ):
+            return None
+        m, square = mean[..., :-1], mean[..., -1]
+        eta, log_normaliser = self._natural(m)
+        within = self.unit_square * square - log_normaliser
+        return (eta, log_normaliser) if self._is_exact(reference, within).all() else None
+
+    def _is_exact(self, reference: Reference, within: Array) -> Array:
+        """Return which states' distances are exact enough in the linear form, ``(K,)``."""
+        error = np.finfo(float).eps * reference.extent**2 * self.unit_square
+        return np.asarray(error <= LARGEST_ERROR * within)
+
     def kernel(self) -> Kernel:
         """Return the linear form, for tight states the residual form; rows for what has neither."""
         if not self._is_linear:
@@ -293,8 +312,7 @@ class Prototype(ExponentialFamily):
         points = self.points(self._known())
         low = np.zeros_like(points) if self.rounding is None else self.rounding
         within = self._spacing() if self.within is None else self.within
-        error = np.finfo(float).eps * self.reference.extent**2 * self.unit_square
-        residual = error > LARGEST_ERROR * within
+        residual = ~self._is_exact(self.reference, within)
         if not residual.any():
             if self._is_cosine:
                 return LinearKernel(self, *natural)

@@ -55,21 +55,26 @@ class Following:
     def expectation(self, theta: Theta, rule: Assignment) -> Expectation:
         """Return the expected statistics under the posterior at theta."""
         problem = self.problem.reduced_for(rule)
-        kernel = _of_distances(problem, theta, rule)
+        kernel = distances_alone(problem, theta, rule)
         if kernel is None or kernel.distances is None:
             self._assigned = None
             return problem.expectation(theta, rule)
         if self._assigned is None:
             self._assigned = _Assigned(problem, kernel.distances)
-        record = self._assigned.record(kernel.distances)
+        record = self.nearest(kernel.distances)
+        assert record is not None
         (log_prior,) = theta.latent_tables.values()
         objective, _ = kernel.expected_log_prob(record)
         objective += float(log_prior[0] @ record.weight)
         stack = StackRecord(None, (record,))
         return Expectation((stack,), (Counts(record.weight[:, None]),), objective, None)
 
+    def nearest(self, to: Distances) -> Statistics | None:
+        """Return the statistics of the rows nearest to each point; None if none were before."""
+        return None if self._assigned is None else self._assigned.record(to)
 
-def _of_distances(problem: Problem, theta: Theta, rule: Assignment) -> Kernel | None:
+
+def distances_alone(problem: Problem, theta: Theta, rule: Assignment) -> Kernel | None:
     """Return the kernel of a mixture whose rows go to the nearest of some points, else None."""
     if not isinstance(rule, Hard) or not is_mixture(problem.layout, problem.data):
         return None

@@ -17,7 +17,7 @@ from latentem.em.assign import Assignment
 from latentem.em.expectation import Expectation, Term
 from latentem.em.following import Following
 from latentem.em.maximise import maximise
-from latentem.em.natural import Natural, Tables
+from latentem.em.natural import Natural, Nearest, Tables
 from latentem.em.problem import Problem
 from latentem.em.theta import Theta
 from latentem.em.trace import HalfStep
@@ -138,11 +138,13 @@ def half_steps(
     smooth = rule is assign and not rule.is_hard
     ahead = accelerate.start() if accelerate is not None and smooth else None
     natural = Natural.of(problem, theta, rule) if smooth else None
+    nearest = Nearest.of(following, theta, rule) if rule is assign and rule.is_hard else None
     while True:
         iteration = state.iteration + 1
         proposal = None if ahead is None else ahead.propose(state.at.comparable)
         if ahead is None or proposal is None:
-            short = None if natural is None else _short_step(natural, iteration, state)
+            steps = natural or nearest
+            short = None if steps is None else _short_step(steps, iteration, state)
             state = short or _step(following, iteration, state, assign.at(iteration))
         else:
             further = _leap(problem, natural, iteration, state, proposal)
@@ -182,22 +184,30 @@ def _step(following: Following, iteration: int, state: State, rule: Assignment) 
     return attrs.evolve(new, rate=state.rate) if state.rate else new
 
 
-def _short_step(natural: Natural, iteration: int, state: State) -> State | None:
+def _short_step(steps: Natural | Nearest, iteration: int, state: State) -> State | None:
     """Return the state an M-step and an E-step further; None where there is more to a step."""
-    step = natural.step(natural.sums_at(state.at))
+    step = steps.step(steps.sums_at(state.at))
     if step is None:
         return None
     entropy = state.trace[-1].entropy
     after_m = step.q_before + entropy
-    if not state.objective <= after_m <= step.evidence:
-        rounding = ROUNDING * (step.magnitude + abs(step.evidence))
-        if not state.objective - rounding <= after_m <= step.evidence + rounding:
+    if not state.objective <= after_m <= step.objective:
+        rounding = ROUNDING * (step.magnitude + abs(step.objective))
+        if not state.objective - rounding <= after_m <= step.objective + rounding:
             return None
     rows = (
-        HalfStep(iteration, "M", after_m, step.q_before, entropy),
-        HalfStep(iteration, "E", step.evidence, step.q, step.evidence - step.q, step.evidence),
+        HalfStep(iteration, "M", after_m, step.q_before, entropy, None, steps.distortion(after_m)),
+        HalfStep(
+            iteration,
+            "E",
+            step.objective,
+            step.q,
+            step.objective - step.q,
+            step.log_likelihood,
+            steps.distortion(step.objective),
+        ),
     )
-    given = state.rule, step.evidence, step.evidence, rows
+    given = state.rule, step.objective, step.log_likelihood, rows
     return State(iteration, step.at, *given, rate=state.rate)
 
 
@@ -208,9 +218,9 @@ def _leap(
     step = None if natural is None else natural.step(natural.sums(records))
     new = None
     if step is not None:
-        entropy = step.evidence - step.q
-        row = HalfStep(iteration, "E", step.evidence, step.q, entropy, step.evidence)
-        new = State(iteration, step.at, state.rule, step.evidence, step.evidence, (row,))
+        entropy, objective = step.objective - step.q, step.objective
+        row = HalfStep(iteration, "E", objective, step.q, entropy, step.log_likelihood)
+        new = State(iteration, step.at, state.rule, objective, step.log_likelihood, (row,))
     elif not isinstance(state.at, Tables):  # else EM itself is to lead to where there is more to it
         new = _landing(problem, iteration, state, records)
     return new if new is not None and new.objective >= state.objective else None

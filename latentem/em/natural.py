@@ -17,17 +17,18 @@ this, such as a constraint that holds a state, or an error to raise, is left to 
 from __future__ import annotations
 
 from functools import cache, cached_property
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import attrs
 import numpy as np
 
 from latentem.distributions.arrays import LOG_ZERO, Array
 from latentem.distributions.base import ExponentialFamily
-from latentem.distributions.kernels import LinearKernel
-from latentem.distributions.records import Counts, Record, StackRecord
+from latentem.distributions.kernels import DistanceKernel, Distances, LinearKernel
+from latentem.distributions.records import Counts, Record, StackRecord, Statistics
 from latentem.em.assign import Assignment, Soft
 from latentem.em.expectation import Term
+from latentem.em.following import Following, distances_alone
 from latentem.em.mixture import Mixture, is_mixture
 from latentem.em.problem import Problem
 from latentem.em.theta import Theta
@@ -121,12 +122,14 @@ class Natural:
         new, total = self._expected(coefficients)
         if not LOG_ZERO / 10 < total < np.inf:  # some row is impossible
             return None
+        total += self.total_base
         return Step(
             Tables(self, sums, new),
             coefficients,
             float(np.vdot(coefficients, sums)) + self.total_base,
             float(np.vdot(coefficients, new)) + self.total_base,
-            total + self.total_base,
+            total,
+            total,
         )
 
     def _expected(self, coefficients: Array) -> tuple[Array, float]:
@@ -193,6 +196,10 @@ class Natural:
         ends = np.cumsum([1, *(kernel.n_statistics for kernel in kernels)]).tolist()
         return list(zip(self.families, ends, ends[1:], strict=False))
 
+    def distortion(self, objective: float) -> float | None:
+        """Return nothing: there are no prototypes."""
+        return None
+
     def records(self, sums: Array) -> dict[str, Record]:
         """Return the record of each node."""
         (latent,), (observed,) = self.problem.layout.latents, self.problem.layout.observed
@@ -217,6 +224,95 @@ class Natural:
         return np.concatenate(columns, axis=1)
 
 
+@attrs.frozen(eq=False, slots=False)
+class Nearest:
+    r"""A mixture of prototypes under hard assignment, whose steps are likewise.
+
+    With all mass on one state each, F is Q, and S are sums over the rows nearest to each prototype:
+
+    .. math:: F = C \cdot S = -J + \text{the constant log prior of all rows.}
+
+    Attributes
+    ----------
+    following : Following
+        The E-steps of the run.
+    theta : Theta
+        Parameters of which distributions are made anew.
+    prototypes : ExponentialFamily
+    reference : object
+        About which the statistics are.
+    log_prior : float
+        That of every state.
+    """
+
+    following: Following
+    theta: Theta
+    prototypes: ExponentialFamily
+    reference: Any
+    log_prior: float
+    total_base: ClassVar[float] = 0.0
+
+    @classmethod
+    def of(cls, following: Following, theta: Theta, rule: Assignment) -> Self | None:
+        """Return the mixture that parameters are of; None if it is another model."""
+        problem = following.problem
+        kernel = distances_alone(problem.reduced_for(rule), theta, rule)
+        free = all(dist.free is dist for dist in theta.dists.values())
+        if not free or problem.has_priors or type(kernel) is not DistanceKernel:
+            return None
+        (latent,), (observed,) = problem.layout.latents, problem.layout.observed
+        dist = theta.dists[observed.names[0]]
+        if theta.dists[latent.names[0]].parameters or not _foretells(type(dist)):
+            return None
+        log_prior = float(theta.latent_tables[latent.names[0]][0, 0])
+        return cls(following, theta, kernel.dist, kernel.to.reference, log_prior)
+
+    @property
+    def problem(self) -> Problem:
+        """The problem."""
+        return self.following.problem
+
+    def step(self, sums: Array | None) -> Step | None:
+        """Return the step from sums; None where the general one is to be taken."""
+        if sums is None or not sums[:, 0].min() > 0:
+            return None
+        weight = sums[:, 0]
+        found = self.prototypes.natural_from_mean(sums[:, 1:] / weight[:, None], weight)
+        if found is None:
+            return None
+        eta, log_normaliser = found
+        at = eta[:, :-1] / (-2.0 * eta[:, -1:])  # eta = s^2 (2 m, -1)
+        record = self.following.nearest(Distances(at, None, self.reference, None))
+        if record is None:
+            return None
+        coefficients = np.concatenate([(self.log_prior - log_normaliser)[:, None], eta], axis=1)
+        new = np.concatenate([record.weight[:, None], record.total], axis=1)
+        before, q = float(np.vdot(coefficients, sums)), float(np.vdot(coefficients, new))
+        return Step(Tables(self, sums, new), coefficients, before, q, q, None)
+
+    def distortion(self, objective: float) -> float | None:
+        """Return J at some F, None without prototypes; a sum of them is not below 0."""
+        if not self.problem.model.requires_hard:
+            return None
+        return max(self.log_prior * self.problem.data.total_weight - objective, 0.0)
+
+    def records(self, sums: Array) -> dict[str, Record]:
+        """Return the record of each node."""
+        (latent,), (observed,) = self.problem.layout.latents, self.problem.layout.observed
+        own = Statistics(sums[:, 0].copy(), sums[:, 1:].copy(), 0.0, self.reference)
+        return {latent.names[0]: Counts(sums[:, :1].copy()), observed.names[0]: own}
+
+    def sums_at(self, at: Any) -> Array | None:
+        """Return the sums of a point of the run, None if they are about other points."""
+        if isinstance(at, Tables):
+            return at.sums
+        (observed,) = self.problem.layout.observed
+        record = at.records[observed.names[0]]
+        if record.reference is not self.reference:
+            return None
+        return np.concatenate([record.weight[:, None], record.total], axis=1)
+
+
 @attrs.frozen(eq=False)
 class Step:
     """An M-step and an E-step.
@@ -229,21 +325,24 @@ class Step:
         C, the maximum of Q.
     q_before, q : float
         Q after the M-step, and after the E-step.
-    evidence : float
-        log p(X).
+    objective : float
+        F.
+    log_likelihood : float or None
+        log p(X), where the assignment gives it.
     """
 
     at: Tables
     coefficients: Array
     q_before: float
     q: float
-    evidence: float
+    objective: float
+    log_likelihood: float | None
 
     @property
     def magnitude(self) -> float:
         """That of the terms of Q, for their rounding error."""
         sums = np.maximum(np.abs(self.at.before), np.abs(self.at.sums))
-        return float(np.vdot(np.abs(self.coefficients), sums)) + abs(self.at.natural.total_base)
+        return float(np.vdot(np.abs(self.coefficients), sums)) + abs(self.at.steps.total_base)
 
 
 @attrs.frozen(eq=False, slots=False)
@@ -252,25 +351,25 @@ class Tables:
 
     Attributes
     ----------
-    natural : Natural
+    steps : Natural or Nearest
     before, sums : array, (K, 1 + p)
         The expected sums of which θ is the maximum, and those under the posterior at θ.
     """
 
-    natural: Natural
+    steps: Natural | Nearest
     before: Array
     sums: Array
 
     @cached_property
     def theta(self) -> Theta:
         """The parameters."""
-        natural = self.natural
-        return natural.problem.m_step(natural.theta, natural.records(self.before))
+        steps = self.steps
+        return steps.problem.m_step(steps.theta, steps.records(self.before))
 
     @cached_property
     def records(self) -> dict[str, Record]:
         """Expected statistics, by node."""
-        return self.natural.records(self.sums)
+        return self.steps.records(self.sums)
 
     @property
     def comparable(self) -> dict[str, Record]:
@@ -280,7 +379,7 @@ class Tables:
     @cached_property
     def terms(self) -> dict[str, Term]:
         """Q(θ, θ), by node."""
-        return self.natural.problem.q(self.theta, self.records)
+        return self.steps.problem.q(self.theta, self.records)
 
     @property
     def log_priors(self) -> dict[str, float]:

@@ -398,9 +398,9 @@ class Search:
             if run.problem is self.problem and run is not best and not run.is_move
             if run.status is best.status is Status.CONVERGED and alike(run, best)
         ]
-        model, data = self.problem.to_model(best.last.theta), self.problem.data
+        to_model, data = self.problem.to_model, self.problem.data
         for run in others[:COMPARED]:
-            if not same_solution(model, self.problem.to_model(run.last.theta), data):
+            if not same_solution(to_model(best.last.theta), to_model(run.last.theta), data):
                 return [
                     f"{len(others) + 1} starts came to this objective, not all with the same "
                     "parameters: the data do not tell these apart"
