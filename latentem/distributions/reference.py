@@ -149,7 +149,7 @@ class _Moments:
     @classmethod
     def of(cls, value: Array, weights: Array | None) -> _Moments:
         """Return those of weighted rows ``(n, d)``, of which NaN do not count."""
-        size = max(1, min(BLOCK_ROWS, BLOCK // value.shape[1]))
+        size = max(1, min(BLOCK_ROWS, BLOCK // max(value.shape[1], 1)))
         blocks = [slice(start, start + size) for start in range(0, len(value), size)]
         given = ((value[b], None if weights is None else weights[b]) for b in blocks)
         return cls._joined([cls._of_block(*block) for block in given])
