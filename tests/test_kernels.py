@@ -25,6 +25,7 @@ from latentem.kernels.expected import (
     Standardised,
     columns_and_products,
     expected_sums,
+    expected_sums_and_likelihood,
     statistics_of,
 )
 from latentem.kernels.products import over_rows, sums_over_rows
@@ -462,12 +463,14 @@ def test_expected_sums_are_the_formulas(
 
 @pytest.mark.parametrize("weighted", BOTH)
 @pytest.mark.parametrize("use", BOTH)
-@pytest.mark.parametrize(("n", "columns"), [(1, 1), (256, 3), (777, 5)])
+@pytest.mark.parametrize("real", [np.float64, np.float32])
+@pytest.mark.parametrize(("n", "columns"), [(1, 1), (256, 3), (777, 5), (1300, 12)])
 def test_standardised_rows_stand_for_their_factors(
-    n: int, columns: int, use: bool, weighted: bool
+    n: int, columns: int, real: type, use: bool, weighted: bool
 ) -> None:
     rng = np.random.default_rng(n)
     rows, centre, scale = rng.normal(size=(n, columns)), rng.normal(size=columns), [0.5] * columns
+    rows = rows.astype(real)
     given = Standardised(rows, centre, np.array(scale))
     factors = np.vstack([np.ones(n), (rows - centre).T / 0.5])
     np.testing.assert_array_equal(given.factors(), factors)
@@ -479,6 +482,20 @@ def test_standardised_rows_stand_for_their_factors(
     exact = expected_sums(coefficients, factors, pairs, weights)
     np.testing.assert_allclose(evidence, exact[1], rtol=1e-12, atol=1e-12)
     np.testing.assert_allclose(sums, exact[0], rtol=1e-10, atol=1e-10)
+    also, total = expected_sums_and_likelihood(coefficients, given, pairs, weights, compiled=use)
+    np.testing.assert_array_equal(also, sums)
+    assert total == pytest.approx((evidence * (1.0 if weights is None else weights)).sum(), 1e-13)
+
+
+@pytest.mark.parametrize("use", BOTH)
+def test_the_likelihood_of_rows_that_are_impossible_is_zero(use: bool) -> None:
+    factors, coefficients = np.ones((1, 700)), np.full((40, 1), -np.inf)
+    with np.errstate(invalid="ignore"):
+        _, total = expected_sums_and_likelihood(coefficients, factors, compiled=use)
+    assert total == -np.inf
+    # Of many states that are alike, the products of sums stay numbers.
+    _, total = expected_sums_and_likelihood(np.zeros((4000, 1)), factors, compiled=use)
+    assert total == pytest.approx(700 * np.log(4000), rel=1e-14)
 
 
 @pytest.mark.parametrize("use", BOTH)

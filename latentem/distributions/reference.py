@@ -86,8 +86,11 @@ class Reference:
         z /= self.scale[:, None]
 
     def standardised(self, value: Array, *, gapped: bool = False) -> Standardised | None:
-        """Return values ``(n, d)`` with what standardises them; None unless they are float64."""
-        plain = value.dtype == float and value.flags.c_contiguous
+        """Return values ``(n, d)`` with what standardises them; None unless they are plain floats.
+
+        In single or double precision: what is computed of them is in double precision.
+        """
+        plain = value.dtype in (np.float32, np.float64) and value.flags.c_contiguous
         own = np.ascontiguousarray(self.centre), np.ascontiguousarray(self.scale)
         return Standardised(value, *own, gapped) if plain else None
 

@@ -183,7 +183,9 @@ def fit(
     ----------
     model : Model
     data : array, mapping or data frame
-        An array when one node is observed; a mapping from node names; or a data frame.
+        An array when one node is observed; a mapping from node names; or a data frame. Numbers in
+        single precision stay so in memory, while all that is computed of them is in double
+        precision: so their own rounding, 6e-8 of a number, is the only error.
     init : start or Model, optional
         One of `latentem.init`, or a model whose parameters to start from.
     assign : Assignment

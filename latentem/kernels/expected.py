@@ -34,7 +34,7 @@ class Standardised:
 
     Attributes
     ----------
-    rows : array, (rows, m)
+    rows : array of float64 or float32, (rows, m)
         NaN stands for what makes a factor 0.
     centre, scale : array, (m,)
     gapped : bool

@@ -146,7 +146,9 @@ def _posterior(
 
 
 WEIGHTS = types.Array(types.float64, 1, "C", readonly=True)
-VALUES = types.Array(types.float64, 2, "C", readonly=True)
+VALUES, SINGLE_VALUES = (
+    types.Array(real, 2, "C", readonly=True) for real in (types.float64, types.float32)
+)
 PAIRS = int64[:, ::1]
 
 
@@ -171,7 +173,10 @@ def expected_sums(
 
 
 @numba.njit(
-    float64(TABLE, VALUES, WEIGHTS, WEIGHTS, boolean, PAIRS, WEIGHTS, int64, ROW, TABLE),
+    [
+        float64(TABLE, rows, WEIGHTS, WEIGHTS, boolean, PAIRS, WEIGHTS, int64, ROW, TABLE)
+        for rows in (VALUES, SINGLE_VALUES)
+    ],
     **OPTIONS,
 )
 def expected_sums_of_rows(
@@ -201,10 +206,13 @@ def expected_sums_of_rows(
 
 
 @numba.njit(
-    float64(
-        float64[:, :, ::1], int64[::1], VALUES, WEIGHTS, WEIGHTS, PAIRS, WEIGHTS, int64, ROW,
-        float64[:, :, ::1],
-    ),
+    [
+        float64(
+            float64[:, :, ::1], int64[::1], rows, WEIGHTS, WEIGHTS, PAIRS, WEIGHTS, int64, ROW,
+            float64[:, :, ::1],
+        )
+        for rows in (VALUES, SINGLE_VALUES)
+    ],
     **OPTIONS,
 )  # fmt: skip
 def expected_sums_of_patterns(
