@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 import latentem as lem
+from latentem.em.natural import Natural
 from latentem.em.problem import Problem
 
 SHARE = 1e-6  # of the log-likelihood, that may be left to gain
@@ -90,21 +91,27 @@ WORKLOADS: dict[str, Callable[[], tuple[lem.Model, Any, Any]]] = {
 
 def steps_to(model: lem.Model, data: Any, weights: Any, rule: Any) -> list[tuple[int, float]]:
     """Return the number of E-steps, refused ones too, and the objective after each kept."""
-    counted = unittest.mock.patch.object(
-        Problem, "expectation", autospec=True, side_effect=Problem.expectation
-    )
     steps: list[tuple[int, float]] = []
     options: dict[str, Any] = {"restarts": 1, "tol": 1e-11, "max_iter": 20_000}
-    with counted as e_steps:
+    with counted(Problem, "expectation") as general, counted(Natural, "expected") as short:
         lem.fit(
             model,
             data,
             weights=weights,
             accelerate=rule,
-            on_step=lambda step: steps.append((e_steps.call_count, step.objective)),
+            on_step=lambda step: steps.append(
+                (general.call_count + short.call_count, step.objective)
+            ),
             **options,
         )
     return steps
+
+
+def counted(owner: type, method: str) -> Any:
+    """Count the calls of a method within a ``with`` block."""
+    return unittest.mock.patch.object(
+        owner, method, autospec=True, side_effect=getattr(owner, method)
+    )
 
 
 def measure(name: str, starts: int) -> str:

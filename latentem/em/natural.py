@@ -119,7 +119,7 @@ class Natural:
             return None
         if coefficients is None:
             return None
-        new, total = self._expected(coefficients)
+        new, total = self.expected(coefficients)
         if not LOG_ZERO / 10 < total < np.inf:  # some row is impossible
             return None
         total += self.total_base
@@ -132,7 +132,7 @@ class Natural:
             total,
         )
 
-    def _expected(self, coefficients: Array) -> tuple[Array, float]:
+    def expected(self, coefficients: Array) -> tuple[Array, float]:
         """Return S, and log p(X) without the base measures."""
 
         def expect(rows: slice) -> tuple[Array, float]:
