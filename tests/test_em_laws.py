@@ -742,6 +742,18 @@ def test_the_best_of_few_rows_goes_on_on_more_and_then_on_all(
     assert fit.log_likelihood == pytest.approx(whole.log_likelihood, abs=0.01)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_of_many_states_the_default_call_finds_all(seed: int) -> None:
+    rng = np.random.default_rng(0)
+    mean = 3.0 * rng.normal(size=(16, 8))
+    x = rng.normal(size=(40_000, 8)) + mean[rng.integers(16, size=40_000)]
+    z = lem.latent("z", lem.Categorical(probs=np.full(16, 1 / 16)))
+    truth = lem.Gaussian(mean=mean, covariance=[np.eye(8)] * 16)
+    best = lem.fit(lem.Model([z, lem.observed("x", truth, given=z)]), x)
+    fit = lem.fit(lem.models.gaussian_mixture(16), x, seed=seed)
+    assert fit.log_likelihood == pytest.approx(best.log_likelihood, abs=1e-5 * len(x))
+
+
 def test_few_labels_of_many_rows_say_which_state_is_which() -> None:
     rng = np.random.default_rng(0)
     z = rng.integers(4, size=60_000)
