@@ -806,6 +806,21 @@ def test_a_row_that_no_sample_has_and_no_state_allows_is_named() -> None:
         lem.fit(lem.Model([z, *nodes]), x, seed=0)
 
 
+@pytest.mark.parametrize("repeats", [False, True])
+def test_an_error_in_a_sample_names_the_row_as_given(repeats: bool) -> None:
+    rng = np.random.default_rng(0)
+    level, x = rng.integers(3, size=60_000), rng.poisson(3, size=60_000)
+    level[rng.choice(60_000, 500, replace=False)] = 3
+    z = lem.latent("z", lem.Categorical(3))
+    fixed = lem.fixed(lem.Categorical(probs=np.tile([0.3, 0.3, 0.4, 0.0], (3, 1))))
+    dist = lem.Poisson() if repeats else lem.Normal()
+    nodes = [lem.observed("level", fixed, given=z), lem.observed("x", dist, given=z)]
+    value = x if repeats else x + rng.normal(size=60_000)
+    with pytest.raises(lem.DataError, match="value 3") as caught:
+        lem.fit(lem.Model([z, *nodes]), {"level": level, "x": value}, seed=0)
+    assert level[int(str(caught.value).split("in row ")[1].split(",")[0])] == 3
+
+
 def test_of_two_that_go_on_the_other_is_finished_if_the_first_fails(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
