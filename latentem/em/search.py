@@ -286,7 +286,7 @@ class Search:
     def _best_of(self, runs: list[Run], keep: int, limit: int, share: int = 2) -> list[Run]:
         """Return the best few runs: all are followed a little, the better half twice as far, ...
 
-        Or the best fourth.
+        With a share of 4 the best fourth, and so on.
         """
         while True:
             self._advance(runs, min(limit, self.max_iter))
