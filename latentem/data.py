@@ -45,7 +45,7 @@ class Data:
         What a regression is given, by its node: the values of its covariates side by side.
     order : array, (n,), or None
         The rows as given, in the order they stand here: where values have gaps, rows with the same
-        gaps stand together. None if they stand as given.
+        gaps stand together; or those of a sample. None if they stand as given.
     """
 
     n: int

@@ -47,7 +47,9 @@ def merged(data: Data) -> Data:
     first = _first_rows(kind, len(weights))
     order = np.argsort(first)
     order = order[weights[order] > 0]
-    return attrs.evolve(data[first[order]], weights=weights[order], order=first[order])
+    rows = first[order]
+    given = rows if data.order is None else data.order[rows]
+    return attrs.evolve(data[rows], weights=weights[order], order=given)
 
 
 def _kinds(data: Data) -> Array:

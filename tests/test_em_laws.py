@@ -807,6 +807,70 @@ def test_an_interrupt_before_the_first_pass_over_all_rows_keeps_the_best_start(
     assert fit.log_likelihood == pytest.approx(lem.log_likelihood(fit.model, x), rel=1e-12)
 
 
+def test_a_row_that_no_sample_has_and_no_state_allows_is_named() -> None:
+    rng = np.random.default_rng(0)
+    x = {"level": rng.integers(3, size=60_000), "x": rng.normal(size=60_000)}
+    x["level"][31_017] = 3
+    z = lem.latent("z", lem.Categorical(8))
+    level = lem.fixed(lem.Categorical(probs=np.tile([0.3, 0.3, 0.4, 0.0], (8, 1))))
+    nodes = [lem.observed("level", level, given=z), lem.observed("x", lem.Normal(), given=z)]
+    with pytest.raises(lem.DataError, match="value 3 in row 31017"):
+        lem.fit(lem.Model([z, *nodes]), x, seed=0)
+
+
+@pytest.mark.parametrize("repeats", [False, True])
+def test_an_error_in_a_sample_names_the_row_as_given(repeats: bool) -> None:
+    rng = np.random.default_rng(0)
+    level, x = rng.integers(3, size=60_000), rng.poisson(3, size=60_000)
+    level[rng.choice(60_000, 500, replace=False)] = 3
+    z = lem.latent("z", lem.Categorical(3))
+    fixed = lem.fixed(lem.Categorical(probs=np.tile([0.3, 0.3, 0.4, 0.0], (3, 1))))
+    dist = lem.Poisson() if repeats else lem.Normal()
+    nodes = [lem.observed("level", fixed, given=z), lem.observed("x", dist, given=z)]
+    value = x if repeats else x + rng.normal(size=60_000)
+    with pytest.raises(lem.DataError, match="value 3") as caught:
+        lem.fit(lem.Model([z, *nodes]), {"level": level, "x": value}, seed=0)
+    assert level[int(str(caught.value).split("in row ")[1].split(",")[0])] == 3
+
+
+def test_of_two_that_go_on_the_other_is_finished_if_the_first_fails(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    x, failed = _many_rows(), []
+    plain = search.Run.steps
+
+    def steps(run: search.Run, max_iter: int) -> Iterator[search.State]:
+        for state in plain(run, max_iter):
+            whole = run.problem.data.n == len(x)
+            if whole and state.iteration > 2 * search.SEEDED_ITERATIONS and failed in ([], [run]):
+                failed[:] = [run]
+                run.status, run.error = lem.Status.DEGENERATE, lem.DegenerateError("as if")
+            yield state
+
+    monkeypatch.setattr(search.Run, "steps", steps)
+    fit = lem.fit(lem.models.gaussian_mixture(6), x, seed=0)
+    assert failed
+    assert fit.status is lem.Status.CONVERGED
+
+
+def test_an_interrupt_on_more_rows_keeps_what_was_found_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    x = _many_rows()
+    monkeypatch.setattr(search, "short_rows", lambda _: 500)
+    seen: list[lem.Model] = []
+
+    def interrupt(step: lem.Step) -> None:
+        if step.posterior.n > 500:
+            seen.append(step.model)
+            if step.iteration == 3:
+                raise KeyboardInterrupt
+
+    with pytest.warns(lem.ConvergenceWarning, match="Interrupted"):
+        fit = lem.fit(lem.models.gaussian_mixture(3), x, seed=0, on_step=interrupt)
+    assert any(np.array_equal(fit.model["x"].mean, model["x"].mean) for model in seen)
+
+
 @pytest.mark.parametrize("scale", [1e-14, 1 / 2000, 1.0, 1e3])
 def test_random_starts_do_not_depend_on_the_scale_of_weights(scale: float) -> None:
     rng = np.random.default_rng(0)

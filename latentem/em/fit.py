@@ -206,8 +206,8 @@ def fit(
     restarts : int, optional
         Number of starts, and no moves between states. By default 20 starts, and moves, where an
         iteration costs next to nothing, else 24 starts of seeds far apart, or 8 of random
-        responsibilities where a model has no seeds; 1 for a given start, and under an assignment
-        that draws.
+        responsibilities if ``init`` says so or a model has no seeds; 1 for another given start, and
+        under an assignment that draws. Without latents 1, or 4 where values have gaps.
     weights : array, (n,), optional
         Row weights: an integer weight equals repeating the row.
     lengths : None

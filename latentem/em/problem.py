@@ -488,8 +488,11 @@ class Problem:
         return attrs.evolve(self, data=self.data.filled_from(self.whole, rng), layout=layout)
 
     def take(self, rows: Array) -> Problem:
-        """Return the problem on these rows only."""
-        return attrs.evolve(self, data=self.data[rows])
+        """Return the problem on these rows only; they keep their numbers."""
+        data = self.data[rows]
+        if data.order is None:
+            data = attrs.evolve(data, order=rows)
+        return attrs.evolve(self, data=data)
 
 
 def pooled_record(dist: Distribution, a: Record, b: Record) -> Record:

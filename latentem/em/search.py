@@ -244,10 +244,7 @@ class Search:
             keep = FINALISTS if part is not self.problem else KEPT if is_cheap(part) else 1
             runs = self._best_of(self.runs, keep, SHORT_ITERATIONS)
         if part is self.problem or not runs:
-            self._advance(runs, self.max_iter)
-            # Those followed may have come to a constraint: then another is best, and goes on.
-            while runs and self._is_unfinished(leader := ranked(self.runs)[0]):
-                self._advance([leader], self.max_iter)
+            self._finish(runs, self.runs)
             if self.explores and runs:
                 self._explore(rng)
             return
@@ -261,8 +258,8 @@ class Search:
             further = [run for leader in leaders if (run := self._on_more(larger, leader, name))]
             if not further:
                 further = [self._begin(self.problem, starts[0], rng)]
-            leaders = self._best_of(further, 1, 2 * SEEDED_ITERATIONS)
-            self._advance(leaders, self.max_iter)
+            self._finish(self._best_of(further, 1, 2 * SEEDED_ITERATIONS), further)
+            leaders = ranked(further)[:1] or further
 
     def _on_more(self, larger: Problem, run: Run, name: str) -> Run | None:
         """Return a run that goes on on more rows, None if some are impossible there.
@@ -274,6 +271,13 @@ class Search:
         self.runs.remove(run if further.states else further)
         return further if further.states else None
 
+    def _finish(self, leaders: list[Run], among: list[Run]) -> None:
+        """Follow the best of some runs to their end, and so on until the best is finished."""
+        self._advance(leaders, self.max_iter)
+        # Those followed may have come to a constraint: then another is best, and goes on.
+        while (best := ranked(among)[:1]) and self._is_unfinished(best[0]):
+            self._advance(best, self.max_iter)
+
     def _is_unfinished(self, run: Run) -> bool:
         """Return whether a run is to go on."""
         limit = run.status is Status.ITERATION_LIMIT
@@ -282,7 +286,7 @@ class Search:
     def _best_of(self, runs: list[Run], keep: int, limit: int, share: int = 2) -> list[Run]:
         """Return the best few runs: all are followed a little, the better half twice as far, ...
 
-        Or the best fourth.
+        With a share of 4 the best fourth, and so on.
         """
         while True:
             self._advance(runs, min(limit, self.max_iter))
@@ -353,7 +357,8 @@ class Search:
             if on_all_rows[0].error is not None:
                 raise on_all_rows[0].error
             return on_all_rows[0]
-        for run in ranked(self.runs):  # interrupted before any run on all rows
+        # Interrupted before any run on all rows: those on most rows are the best of the others.
+        for run in sorted(ranked(self.runs), key=lambda run: -run.problem.data.n):
             theta = self.problem.theta(run.problem.to_model(run.last.theta), renew=True)
             best = Run(self.problem, theta, self.assign, self.convergence)
             if next(best.steps(0), None) is not None:
