@@ -767,6 +767,17 @@ def test_few_labels_of_many_rows_say_which_state_is_which() -> None:
         np.testing.assert_allclose(fit.model["x"].mean, expected, atol=0.1)
 
 
+def test_a_dissimilarity_to_one_other_row_only_is_an_error() -> None:
+    class ToFirst(lem.Normal):
+        def dissimilarity(self, value: lem.Array, other: lem.Array) -> lem.Array:
+            return np.abs(value - other[0])[:, None]
+
+    z = lem.latent("z", lem.Categorical(3))
+    model = lem.Model([z, lem.observed("x", ToFirst(), given=z)])
+    with pytest.raises(lem.ModelError, match=r"'x': ToFirst\.dissimilarity .* \(40, 3\), got \(40"):
+        lem.fit(model, {"x": np.random.default_rng(0).normal(size=40)}, seed=0)
+
+
 def test_a_sample_of_rows_has_labelled_ones_up_to_half() -> None:
     rng = np.random.default_rng(0)
     for n_labelled, least, most in ((0, 0, 0), (30, 30, 30), (200, 50, 50), (900, 70, 100)):

@@ -185,7 +185,15 @@ def _dissimilarity(problem: Problem, names: Sequence[str]) -> Callable[[Sequence
 
     def of_block(name: str, value: Array, seeds: Array) -> Array:
         if dists[name].has_dissimilarity:
-            return dists[name].dissimilarity(value, seeds).T
+            far = dists[name].dissimilarity(value, seeds)
+            if np.shape(far) != (len(value), len(seeds)):
+                raise ModelError(
+                    f"Node '{name}': {type(dists[name]).__name__}.dissimilarity must return a "
+                    f"number for each of {len(value)} rows and {len(seeds)} others, shape "
+                    f"{(len(value), len(seeds))}, got {np.shape(far)}. Compare every pair.",
+                    node=name,
+                )
+            return far.T
         differs = [(value != seed).reshape(len(value), -1).mean(axis=1) for seed in seeds]
         return np.stack(differs)
 
