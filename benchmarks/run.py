@@ -118,9 +118,16 @@ def compare(workload: Workload, case: Case, repeats: int) -> dict[str, Record]:
     results: dict[str, Result] = {}
     turn = 0
     while turn < repeats or (turn < 5 * repeats and sum(way.times[0] for way in ways) < SHORT):
-        for at in np.roll(range(len(ways)), turn):
-            way = ways[at]
-            taken, fit = way.run(many)
+        first = turn % len(ways)
+        for way in ways[first:] + ways[:first]:
+            try:
+                taken, fit = way.run(many)
+            except Exception as error:
+                if way.name == OURS:
+                    raise
+                print(f"  {way.name} fails: {str(error).splitlines()[0]}")
+                ways.remove(way)
+                continue
             way.times.append(taken)
             results[way.name] = way.side.read(fit)
             if few:
@@ -132,7 +139,8 @@ def compare(workload: Workload, case: Case, repeats: int) -> dict[str, Record]:
         best = min(mine, key=lambda way: statistics.median(way.times))
         whole, steps = statistics.median(best.times), many or 1
         if many and results[name].iterations != many:
-            print(f"  {name} made {results[name].iterations} steps instead of {many}")
+            steps = int(results[name].iterations)  # it came to its limit
+            print(f"  {name} made {steps} steps instead of {many}")
         record: Record = {
             "setting": best.setting,
             "ms": 1e3 * whole / steps,
@@ -141,7 +149,7 @@ def compare(workload: Workload, case: Case, repeats: int) -> dict[str, Record]:
             "times_s": best.times,
         }
         if many and few:
-            record["step_ms"] = 1e3 * (whole - statistics.median(best.few)) / (many - few)
+            record["step_ms"] = 1e3 * (whole - statistics.median(best.few)) / (steps - few)
         if name != OURS and best.side.compares:
             objective, parameters = differences(results[OURS], results[name], bool(many))
             record |= {"objective_differs": objective, "parameters_differ": parameters}
