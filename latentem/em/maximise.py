@@ -7,11 +7,12 @@ from collections.abc import Callable
 import attrs
 import numpy as np
 
-from latentem.distributions.arrays import Array
+from latentem.distributions.arrays import LOG_ZERO, Array
 from latentem.distributions.base import Distribution
 from latentem.distributions.records import Record
-from latentem.em.assign import Assignment
+from latentem.em.assign import Assignment, Hard
 from latentem.em.expectation import Beliefs, Expectation
+from latentem.em.mixture import Mixture, is_mixture
 from latentem.em.problem import Problem
 from latentem.em.theta import Theta
 from latentem.parallel import map_blocks
@@ -102,6 +103,8 @@ def worst_rows(
     while len(chosen) < count and represented.min() < 0:
         worst = int(represented.argmin())
         chosen.append(worst)
+        if len(chosen) == count:
+            break
         same = (values == values[worst]) | (np.isnan(values) & np.isnan(values[worst]))
         represented[same.reshape(len(values), -1).all(axis=1)] = 0.0
     return values[chosen]
@@ -110,6 +113,9 @@ def worst_rows(
 def _represented(problem: Problem, theta: Theta, name: str, source: Assignment | Beliefs) -> Array:
     """Return the expected log-density of each row's value of a node, 0 for one without weight."""
     family = problem.layout.family_of(name)
+    alone = is_mixture(problem.layout, problem.data) and len(family.names) == 1
+    if alone and isinstance(source, Hard) and not problem.layout.incomplete:
+        return _represented_by_best(problem, theta, source)
 
     def block(rows: slice) -> Array:
         part = problem.block(theta, rows, source)
@@ -124,3 +130,18 @@ def _represented(problem: Problem, theta: Theta, name: str, source: Assignment |
         return represented if counted is None else represented * counted
 
     return np.concatenate(list(map_blocks(block, problem.data.n, theta.cells)))
+
+
+def _represented_by_best(problem: Problem, theta: Theta, rule: Hard) -> Array:
+    """Do so for the one node of a mixture, whose rows have one state each: by one product."""
+    mixture = Mixture.of(theta, rule)
+    (family,), (log_prior,) = problem.layout.observed, theta.latent_tables.values()
+
+    def block(rows: slice) -> Array:
+        data = problem.data[rows]
+        attached = problem.attached(mixture.stack, family, data, rows)
+        state, log_joint = mixture.best(family, attached)
+        represented: Array = log_joint - np.maximum(log_prior[0], LOG_ZERO)[state]
+        return represented if data.weights is None else represented * (data.weights > 0)
+
+    return np.concatenate(list(map_blocks(block, problem.data.n, mixture.cells)))

@@ -151,15 +151,16 @@ class Mixture:
         self, data: Data, observed: Family, attached: AttachedStack
     ) -> tuple[Expectation, Array]:
         """Return the statistics of a block of rows in their best states, and max_z log p(x, z)."""
-        table = self._log_joint(observed, attached)
-        state, value = first_maximum(table)
-        weights = data.row_weights
-        record = attached.record_of_states(state, weights, len(table))
-        counts = (
-            np.bincount(state, weights, len(table)) if record.sums is None else record.sums[:, 0]
-        )
+        state, value = self.best(observed, attached)
+        weights, k = data.row_weights, self.n_states
+        record = attached.record_of_states(state, weights, k)
+        counts = np.bincount(state, weights, k) if record.sums is None else record.sums[:, 0]
         total = weighted_sum(value, data)
         return Expectation((record,), (Counts(counts[:, None]),), total, None), value
+
+    def best(self, observed: Family, attached: AttachedStack) -> tuple[Array, Array]:
+        """Return the best state of each row of a block, the first of equal ones, and its L."""
+        return first_maximum(self._log_joint(observed, attached))
 
     def _log_joint(self, observed: Family, attached: AttachedStack) -> Array:
         """Return L."""
