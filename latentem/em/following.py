@@ -26,7 +26,7 @@ from latentem.em.expectation import Expectation
 from latentem.em.mixture import is_mixture
 from latentem.em.problem import Problem
 from latentem.em.theta import Theta
-from latentem.kernels.nearest import Places, Points, reassign, residual_sums
+from latentem.kernels.nearest import LARGE, Places, Points, reassign, residual_sums
 from latentem.parallel import map_blocks
 
 #: Sums are taken afresh when the weight of a state is this much less than it was since they were:
@@ -145,6 +145,6 @@ class _Assigned:
         n, largest = self._data.n, None
         if self._compiled:
             largest = max(COMPILED_BLOCK, min(MOST_ROWS, COMPILED_PRODUCTS // to.at.size))
-            if n <= largest:  # nothing to share, and no BLAS in it
+            if n <= largest and to.at.size < LARGE:  # nothing to share, and no BLAS in it
                 return (change(slice(0, n)),)
         return map_blocks(change, n, len(to.at) + 3 * to.at.shape[1], largest)

@@ -20,6 +20,7 @@ from latentem.kernels.loops import OPTIONS, TABLE, TILE
 
 # Constants of this module are compiled in.
 ROUND_DOWN, MORE_TERMS = nearest.ROUND_DOWN, nearest.MORE_TERMS
+LARGE = nearest.LARGE
 SINGLE, DOUBLE = nearest.PRECISION[np.float32], nearest.PRECISION[np.float64]
 
 
@@ -32,7 +33,6 @@ def _two_best(tile: Any, width: int, at: Any, half: Any, work: Any) -> None:
     """
     best, second, label = work[0, :width], work[1, :width], work[2, :width]
     s0, s1, s2, s3 = work[3, :width], work[4, :width], work[5, :width], work[6, :width]
-    real = half.dtype.type
     best[:] = -np.inf
     second[:] = -np.inf
     label[:] = 0.0
@@ -53,31 +53,65 @@ def _two_best(tile: Any, width: int, at: Any, half: Any, work: Any) -> None:
                 s1[t] += b0 * z0[t] + b1 * z1[t] + b2 * z2[t] + b3 * z3[t]
                 s2[t] += c0 * z0[t] + c1 * z1[t] + c2 * z2[t] + c3 * z3[t]
                 s3[t] += d0 * z0[t] + d1 * z1[t] + d2 * z2[t] + d3 * z3[t]
-        for t in range(width):
-            high, low, point = best[t], second[t], label[t]
-            low = max(low, min(s0[t], high))
-            point = real(k) if s0[t] > high else point
-            high = max(high, s0[t])
-            low = max(low, min(s1[t], high))
-            point = real(k + 1) if s1[t] > high else point
-            high = max(high, s1[t])
-            low = max(low, min(s2[t], high))
-            point = real(k + 2) if s2[t] > high else point
-            high = max(high, s2[t])
-            low = max(low, min(s3[t], high))
-            point = real(k + 3) if s3[t] > high else point
-            high = max(high, s3[t])
-            best[t], second[t], label[t] = high, low, point
+        _better_of_four(k, (s0, s1, s2, s3), best, second, label)
+
+
+@numba.njit(inline="always")
+def _better_of_four(k: int, scores: Any, best: Any, second: Any, label: Any) -> None:
+    """Bring the highest scores, the next, and the points of the highest up to date with four more.
+
+    These are the scores of points from the k-th on.
+    """
+    s0, s1, s2, s3 = scores
+    real = best.dtype.type
+    for t in range(len(best)):
+        high, low, point = best[t], second[t], label[t]
+        low = max(low, min(s0[t], high))
+        point = real(k) if s0[t] > high else point
+        high = max(high, s0[t])
+        low = max(low, min(s1[t], high))
+        point = real(k + 1) if s1[t] > high else point
+        high = max(high, s1[t])
+        low = max(low, min(s2[t], high))
+        point = real(k + 2) if s2[t] > high else point
+        high = max(high, s2[t])
+        low = max(low, min(s3[t], high))
+        point = real(k + 3) if s3[t] > high else point
+        high = max(high, s3[t])
+        best[t], second[t], label[t] = high, low, point
 
 
 @numba.njit(**OPTIONS)
-def _look(tile: Any, width: int, points: Any, work: Any) -> None:
+def _two_best_of_product(
+    tile: Any, width: int, at: Any, half: Any, work: Any, products: Any
+) -> None:
+    """Do the same by a product of matrices, which BLAS does faster if they are large."""
+    np.dot(at, tile, products)
+    best, second, label = work[0, :width], work[1, :width], work[2, :width]
+    best[:] = -np.inf
+    second[:] = -np.inf
+    label[:] = 0.0
+    for k in range(0, at.shape[0], 4):
+        for i in range(k, k + 4):
+            row, h = products[i, :width], half[i]
+            for t in range(width):
+                row[t] -= h
+        four = (products[k, :width], products[k + 1, :width],
+                products[k + 2, :width], products[k + 3, :width])  # fmt: skip
+        _better_of_four(k, four, best, second, label)
+
+
+@numba.njit(**OPTIONS)
+def _look(tile: Any, width: int, points: Any, work: Any, products: Any) -> None:
     """Write the gap of each row of a tile ``(d, TILE)``, and the nearest point.
 
     Into the rows 1 and 2 of ``work``, in the precision of all of them.
     """
     at, half, bounds = points
-    _two_best(tile, width, at, half, work)
+    if products.size > 0:
+        _two_best_of_product(tile, width, at, half, work, products)
+    else:
+        _two_best(tile, width, at, half, work)
     best, second, square = work[0, :width], work[1, :width], work[3, :width]
     square[:] = 0.0
     for j in range(at.shape[1]):
@@ -178,6 +212,7 @@ def _pass(index: Any, data: Any, points: Any, known: Any, sums: Any) -> tuple[in
     at = points[0]
     n, d = len(index), rows.shape[1]
     tile, work = np.zeros((at.shape[1], TILE), at.dtype), np.empty((7, TILE), at.dtype)
+    products = np.empty((at.shape[0] if at.size >= LARGE else 0, TILE), at.dtype)
     n_changed, n_left = 0, 0
     for start in range(0, n, TILE):
         part = index[start : start + TILE]
@@ -186,7 +221,7 @@ def _pass(index: Any, data: Any, points: Any, known: Any, sums: Any) -> tuple[in
             column, centre, inverse = tile[j], frame[0, j], frame[1, j]
             for t in range(width):
                 column[t] = (rows[part[t], j] - centre) * inverse
-        _look(tile, width, points, work)
+        _look(tile, width, points, work, products)
         n_changed += _settle(part, work, data, known, sums)
         if certain:
             for t in range(width):
