@@ -463,10 +463,10 @@ def is_certain(labels: Array) -> bool:
     return bool((labels != -1).all())
 
 
-def say_something(labels: Array) -> Array:
-    """Return of which rows labels say anything, ``(n,)``."""
+def has_label(labels: Array) -> Array:
+    """Return which rows have a label, ``(n,)``; equal probabilities of all states are none."""
     if labels.ndim == 2:
-        return np.asarray((labels < 1.0).any(axis=1))
+        return np.asarray(labels.min(axis=1) < labels.max(axis=1))  # not if they are NaN
     return np.asarray(labels != -1)
 
 

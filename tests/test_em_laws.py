@@ -27,6 +27,7 @@ from registry import (
 
 import latentem as lem
 from latentem import parallel
+from latentem.data import has_label
 from latentem.em import init, search
 from latentem.em.assign import Assignment
 from latentem.em.problem import Problem
@@ -765,6 +766,12 @@ def test_few_labels_of_many_rows_say_which_state_is_which() -> None:
         fit = lem.fit(lem.models.gaussian_mixture(4), {"x": x, "z": labels}, seed=seed)
         expected = [[0.0, 0.0], [5.0, 0.0], [0.0, 5.0], [5.0, 5.0]]
         np.testing.assert_allclose(fit.model["x"].mean, expected, atol=0.1)
+
+
+def test_equal_probabilities_of_all_states_are_no_label() -> None:
+    labels = np.array([[0.5, 0.5], [1.0, 1.0], [0.9, 0.1], [0.0, 1.0], [np.nan, np.nan]])
+    assert has_label(labels).tolist() == [False, False, True, True, False]
+    assert has_label(np.array([-1, 0, 1])).tolist() == [False, True, True]
 
 
 def test_a_dissimilarity_to_one_other_row_only_is_an_error() -> None:

@@ -61,8 +61,7 @@ class Following:
             return problem.expectation(theta, rule)
         if self._assigned is None:
             self._assigned = _Assigned(problem, kernel.distances)
-        record = self.nearest(kernel.distances)
-        assert record is not None
+        record = self._assigned.record(kernel.distances)
         (log_prior,) = theta.latent_tables.values()
         objective, _ = kernel.expected_log_prob(record)
         objective += float(log_prior[0] @ record.weight)

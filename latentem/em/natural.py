@@ -109,7 +109,7 @@ class Natural:
         )
 
     def step(self, sums: Array | None) -> Step | None:
-        """Return the step from expected sums; None where the general one is to be taken."""
+        """Return the step from expected sums ``(K, 1 + p)``; None where a general one is due."""
         if sums is None:
             return None
         try:
@@ -273,7 +273,7 @@ class Nearest:
         return self.following.problem
 
     def step(self, sums: Array | None) -> Step | None:
-        """Return the step from sums; None where the general one is to be taken."""
+        """Return the step from sums ``(K, 1 + p)``; None where the general one is to be taken."""
         if sums is None or not sums[:, 0].min() > 0:
             return None
         weight = sums[:, 0]

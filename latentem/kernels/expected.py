@@ -158,7 +158,13 @@ def expected_sums_and_likelihood(
     *,
     compiled: bool = False,
 ) -> tuple[Array, float]:
-    """Do the same, but return the sum of w log p(x) and not its terms, which costs less."""
+    """Do the same, but return the sum of w log p(x) and not its terms, which costs less.
+
+    Returns
+    -------
+    array, (K, p)
+    float
+    """
     if compiled:
         return _compiled_pass(coefficients, factors, pairs, weights, np.empty(0))
     sums, evidence = expected_sums(coefficients, factors, pairs, weights)
