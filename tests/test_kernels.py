@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import attrs
 import numpy as np
@@ -377,6 +379,19 @@ def test_statistics_that_depend_on_the_data_alone_are_taken_once() -> None:
     ((_, again),) = problem._kept.values()
     assert first is not None
     assert again is first
+
+
+def test_kernels_of_shorter_vectors_are_the_formulas_too(tmp_path: Path) -> None:
+    """As processors without AVX-512 run them: all kernels are compiled anew for one."""
+    processor = {"NUMBA_CPU_NAME": "generic", "NUMBA_CACHE_DIR": str(tmp_path)}
+    code = "from latentem.kernels.vectors import LANES; raise SystemExit(LANES)"
+    given = {"env": os.environ | processor, "capture_output": True, "text": True, "check": False}
+    assert subprocess.run([sys.executable, "-c", code], **given).returncode == 4
+    tests = "(formula or softmax or factors or impossible or weight) and not shorter"
+    command = ["pytest", "-q", "-p", "no:cacheprovider", __file__, "-k", tests]
+    result = subprocess.run([sys.executable, "-m", *command], **given)
+    assert result.returncode == 0, result.stdout[-2000:]
+    assert int(result.stdout.split()[-4]) > 100, result.stdout[-200:]
 
 
 def test_without_the_compiler_all_works() -> None:

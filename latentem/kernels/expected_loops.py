@@ -5,53 +5,53 @@ states stay in a core's caches and are never stored. In the products four states
 are taken together: a number loaded is used four times.
 """
 
-# mypy: disable-error-code="untyped-decorator,call-arg,no-untyped-call"
+# mypy: disable-error-code="untyped-decorator,call-arg,no-untyped-call,var-annotated,no-any-return"
 from __future__ import annotations
 
 from typing import Any
 
 import numba
-import numpy as np
 from numba import boolean, float64, int64, types
 
+from latentem.kernels.blocks import STRIP
 from latentem.kernels.loops import (
+    HIGHEST,
     OPTIONS,
     ROW,
+    SPARE,
+    SUM,
     TABLE,
-    TILE,
+    WEIGHT,
     add_products,
-    exponentials,
-    log_product,
     log_sums,
     multiply,
+    soften,
+    sum_of_logs,
 )
+from latentem.kernels.vectors import LANES, load, load_columns, store, tile_of, where_less
 
-#: States and statistics of which tiles twice as wide still stay in a core's second cache.
-FEW = 128
-
-
-@numba.njit(**OPTIONS)
-def _tile_width(c: Any) -> int:
-    """Return the rows of a tile: more where they are short, since each tile has its own cost."""
-    return 2 * TILE if c.shape[-2] + c.shape[-1] <= FEW else TILE
+#: Rows of a tile where there are few states; of more states, as many as leave their table in a
+#: core's first cache.
+LONGEST, CELLS = 512, 4096
 
 
 @numba.njit(**OPTIONS)
-def _statistics(factors: Any, pairs: Any, start: int, end: int, tile: Any) -> None:
-    """Write T."""
-    width = end - start
-    for j in range(len(pairs)):
-        a, b = pairs[j]
-        row, one, other = tile[j, :width], factors[a, start:end], factors[b, start:end]
+def _statistics(factors: Any, pairs: Any, width: int, tile: Any, first: int) -> None:
+    """Write T of a tile of whole vectors, from a first statistic on."""
+    for j in range(first, len(pairs)):
+        a, b = pairs[j, 0], pairs[j, 1]
         if b == 0:  # ones
-            row[:] = one
+            for t in range(0, width, LANES):
+                store(tile, j, t, load(factors, a, t))
         elif b > 0:
-            for t in range(width):
-                row[t] = one[t] * other[t]
+            for t in range(0, width, LANES):
+                store(tile, j, t, load(factors, a, t) * load(factors, b, t))
         else:
             level = float(-b)
-            for t in range(width):
-                row[t] = 1.0 if one[t] == level else 0.0
+            for t in range(0, width, LANES):
+                x = load(factors, a, t)
+                is_level = where_less(x, level, 0.0, where_less(level, x, 0.0, 1.0))
+                store(tile, j, t, is_level)
 
 
 @numba.njit(**OPTIONS)
@@ -64,37 +64,45 @@ def _begin_with_factors(pairs: Any, n_factors: int) -> bool:
 
 
 @numba.njit(**OPTIONS)
-def _product(c: Any, tile: Any, width: int, table: Any) -> None:
-    """Write L = C T."""
-    for k in range(0, c.shape[0], 4):
-        l0, l1 = table[k, :width], table[k + 1, :width]
-        l2, l3 = table[k + 2, :width], table[k + 3, :width]
-        for t in range(width):
-            l0[t], l1[t], l2[t], l3[t] = 0.0, 0.0, 0.0, 0.0
-        for j in range(0, c.shape[1], 4):
-            row0, row1 = tile[j, :width], tile[j + 1, :width]
-            row2, row3 = tile[j + 2, :width], tile[j + 3, :width]
-            a0, a1, a2, a3 = c[k, j], c[k, j + 1], c[k, j + 2], c[k, j + 3]
-            b0, b1, b2, b3 = c[k + 1, j], c[k + 1, j + 1], c[k + 1, j + 2], c[k + 1, j + 3]
-            d0, d1, d2, d3 = c[k + 2, j], c[k + 2, j + 1], c[k + 2, j + 2], c[k + 2, j + 3]
-            e0, e1, e2, e3 = c[k + 3, j], c[k + 3, j + 1], c[k + 3, j + 2], c[k + 3, j + 3]
-            for t in range(width):
-                x0, x1, x2, x3 = row0[t], row1[t], row2[t], row3[t]
-                # Not "+=": from left to right, each product is one instruction with its sum.
-                l0[t] = l0[t] + a0 * x0 + a1 * x1 + a2 * x2 + a3 * x3
-                l1[t] = l1[t] + b0 * x0 + b1 * x1 + b2 * x2 + b3 * x3
-                l2[t] = l2[t] + d0 * x0 + d1 * x1 + d2 * x2 + d3 * x3
-                l3[t] = l3[t] + e0 * x0 + e1 * x1 + e2 * x2 + e3 * x3
+def _room(shape: tuple[int, int], pairs: Any, n_factors: int) -> Any:
+    """Return the rows of a tile, whole strips; and room for its F, T, L and numbers of rows.
+
+    ``shape`` is that of C. Factors that are the first statistics are written in their place; how
+    many they are is returned too.
+    """
+    n_states, p = shape
+    width = max(STRIP, min(LONGEST, CELLS // n_states // STRIP * STRIP))
+    tile = tile_of(p, width)
+    first = n_factors if _begin_with_factors(pairs, n_factors) else 0
+    factors = tile if first else tile_of(n_factors, width)
+    factors[0] = 1.0
+    return width, factors, tile, tile_of(n_states, width), tile_of(4, width), first
 
 
 @numba.njit(**OPTIONS)
 def _standardise(rows: Any, centre: Any, scale: Any, place: tuple[int, int], factors: Any) -> None:
     """Write the factors of rows from a start to an end; the first of them, 1, stands already."""
     start, end = place
-    for j in range(len(centre)):
-        factor, c, per = factors[1 + j, : end - start], centre[j], 1.0 / scale[j]
-        for t in range(end - start):
-            factor[t] = (rows[start + t, j] - c) * per
+    m = len(centre)
+    # Four columns at a time, the last of which may be done twice; and what is left of a vector.
+    whole = (end - start) // LANES * LANES if m > 3 else 0
+    for column in range(0, m if whole else 0, 4):
+        j = min(column, m - 4)
+        for t in range(0, whole, LANES):
+            x0, x1, x2, x3 = load_columns(rows, start + t, j)
+            store(factors, 1 + j, t, (x0 - centre[j]) * (1.0 / scale[j]))
+            store(factors, 2 + j, t, (x1 - centre[j + 1]) * (1.0 / scale[j + 1]))
+            store(factors, 3 + j, t, (x2 - centre[j + 2]) * (1.0 / scale[j + 2]))
+            store(factors, 4 + j, t, (x3 - centre[j + 3]) * (1.0 / scale[j + 3]))
+    for j in range(m):
+        factor, c, per = factors[1 + j], centre[j], 1.0 / scale[j]
+        if m == 1:  # side by side
+            numbers = rows.reshape(-1)[start:end]
+            for t in range(end - start):
+                factor[t] = (numbers[t] - c) * per
+        else:
+            for t in range(whole, end - start):
+                factor[t] = (rows[start + t, j] - c) * per
 
 
 @numba.njit(**OPTIONS)
@@ -115,33 +123,46 @@ def _standardise_known(
 
 @numba.njit(**OPTIONS)
 def _posterior(
-    table: Any, place: tuple[int, int, int], weights: Any, evidence: Any, scratch: Any
+    table: Any, place: tuple[int, int, int], weights: Any, evidence: Any, numbers: Any
 ) -> float:
     """Make R of L in a table; return the sum of w log p(x), and write log p(x), if wanted.
 
-    In its first k rows; its columns are the rows from a start to an end, ``(k, start, end)``.
+    In its first k rows; its columns are the rows from a start to an end, ``(k, start, end)``, and
+    what fills them up to whole strips, of weight 0.
     """
     n_states, start, end = place
-    width = end - start
-    highest, total, scale = scratch[0, :width], scratch[1, :width], scratch[2, :width]
-    exponentials(table, (n_states, 0, width), highest, total)
-    for t in range(width):
-        scale[t] = 1.0 / total[t] if total[t] > 0.0 else 1.0
+    width, wide = end - start, -(-(end - start) // STRIP) * STRIP
+    weight = numbers[WEIGHT]
     if len(weights):
-        for t in range(width):
-            scale[t] *= weights[start + t]
-    multiply(table, (n_states, 0, width), scale)
-    likelihood: float = 0.0
+        weight[:width] = weights[start:end]
+    else:
+        weight[:width] = 1.0
+    weight[width:] = 0.0
+    soften(table, (n_states, 0, wide), numbers)
     if not len(weights) and not len(evidence):
-        for t in range(width):
-            likelihood += highest[t]
-        likelihood += log_product(total, scratch[2])
-        return likelihood
-    log_sums(highest, total, scale)
+        numbers[HIGHEST, width:], numbers[SUM, width:] = 0.0, 1.0
+        return sum_of_logs(numbers, wide)
+    log_p, likelihood = numbers[SPARE, :width], 0.0
+    log_sums(numbers[HIGHEST], numbers[SUM], log_p)
     if len(evidence):
-        evidence[start:end] = scale
+        evidence[start:end] = log_p
     for t in range(width):
-        likelihood += scale[t] * (weights[start + t] if len(weights) else 1.0)
+        likelihood += weight[t] * log_p[t]
+    return likelihood
+
+
+@numba.njit(**OPTIONS)
+def _add_tile(
+    c: Any, room: Any, pairs: Any, place: tuple[int, int, int], weights: Any, evidence: Any,
+    sums: Any,
+) -> float:  # fmt: skip
+    """Add S of a tile of factors; return the sum of w log p(x)."""
+    _, factors, tile, table, numbers, first = room
+    wide = -(-(place[2] - place[1]) // STRIP) * STRIP
+    _statistics(factors, pairs, wide, tile, first)
+    multiply(c, tile, wide, table)
+    likelihood = _posterior(table, place, weights, evidence, numbers)
+    add_products(table, tile, wide, False, sums)
     return likelihood
 
 
@@ -160,15 +181,15 @@ def expected_sums(
 
     C and S are filled up with zeros to multiples of four states and statistics.
     """
-    width, n, likelihood = _tile_width(c), factors.shape[1], 0.0
-    tile, table = np.zeros((c.shape[1], width)), np.empty((c.shape[0], width))
-    scratch = np.empty((3, width))
+    m, n = factors.shape
+    room, likelihood = _room(c.shape, pairs, m), 0.0
+    width, own = room[:2]
     for start in range(0, n, width):
         end = min(start + width, n)
-        _statistics(factors, pairs, start, end, tile)
-        _product(c, tile, end - start, table)
-        likelihood += _posterior(table, (n_states, start, end), weights, evidence, scratch)
-        add_products(table, tile, end - start, False, sums)
+        for j in range(m):
+            own[j, : end - start] = factors[j, start:end]
+        place = n_states, start, end
+        likelihood += _add_tile(c, room, pairs, place, weights, evidence, sums)
     return likelihood
 
 
@@ -184,24 +205,17 @@ def expected_sums_of_rows(
     n_states: int, evidence: Any, sums: Any,
 ) -> float:  # fmt: skip
     """Do the same where the factors are the standardised columns of the rows, with gaps or not."""
-    width, n, likelihood = _tile_width(c), len(rows), 0.0
-    tile, table = np.zeros((c.shape[1], width)), np.empty((c.shape[0], width))
-    scratch = np.empty((3, width))
-    n_factors = 1 + len(centre) * (2 if gapped else 1)
-    # Factors that are the first statistics are written in their place.
-    first = n_factors if _begin_with_factors(pairs, n_factors) else 0
-    factors = tile if first else np.empty((n_factors, width))
-    factors[0] = 1.0
+    n, n_factors = len(rows), 1 + len(centre) * (2 if gapped else 1)
+    room, likelihood = _room(c.shape, pairs, n_factors), 0.0
+    width, factors = room[:2]
     for start in range(0, n, width):
         end = min(start + width, n)
         if gapped:
             _standardise_known(rows, centre, scale, (start, end), factors)
         else:
             _standardise(rows, centre, scale, (start, end), factors)
-        _statistics(factors, pairs[first:], 0, end - start, tile[first:])
-        _product(c, tile, end - start, table)
-        likelihood += _posterior(table, (n_states, start, end), weights, evidence, scratch)
-        add_products(table, tile, end - start, False, sums)
+        place = n_states, start, end
+        likelihood += _add_tile(c, room, pairs, place, weights, evidence, sums)
     return likelihood
 
 
@@ -220,12 +234,9 @@ def expected_sums_of_patterns(
     n_states: int, evidence: Any, sums: Any,
 ) -> float:  # fmt: skip
     """Do the same for runs of rows with coefficients and sums of their own; NaN counts as 0."""
-    width, n_factors, likelihood = _tile_width(c), 1 + len(centre), 0.0
-    tile, table = np.zeros((c.shape[2], width)), np.empty((c.shape[1], width))
-    scratch = np.empty((3, width))
-    first = n_factors if _begin_with_factors(pairs, n_factors) else 0
-    factors = tile if first else np.empty((n_factors, width))
-    factors[0] = 1.0
+    n_factors = 1 + len(centre)
+    room, likelihood = _room(c.shape[1:], pairs, n_factors), 0.0
+    width, factors = room[:2]
     for q in range(len(c)):
         for start in range(starts[q], starts[q + 1], width):
             end = min(start + width, starts[q + 1])
@@ -234,8 +245,6 @@ def expected_sums_of_patterns(
                 factor = factors[j, : end - start]
                 for t in range(end - start):
                     factor[t] = factor[t] if factor[t] == factor[t] else 0.0
-            _statistics(factors, pairs[first:], 0, end - start, tile[first:])
-            _product(c[q], tile, end - start, table)
-            likelihood += _posterior(table, (n_states, start, end), weights, evidence, scratch)
-            add_products(table, tile, end - start, False, sums[q])
+            place = n_states, start, end
+            likelihood += _add_tile(c[q], room, pairs, place, weights, evidence, sums[q])
     return likelihood

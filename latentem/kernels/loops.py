@@ -10,12 +10,25 @@ vector instructions.
 # mypy: disable-error-code="untyped-decorator,call-arg,var-annotated"
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numba
 import numpy as np
 from numba import float64, int64, types
 from numba.extending import intrinsic
+
+from latentem.kernels.blocks import ROWS, STRIP, VECTORS, add_block, write_block
+from latentem.kernels.vectors import (
+    LANES,
+    load,
+    power_of_two,
+    spread,
+    store,
+    tile_of,
+    total,
+    where_less,
+)
 
 #: Rows of a tile: a few arrays of them, for each state, fit into 32 KiB.
 TILE = 256
@@ -55,31 +68,25 @@ ROUND = 6755399441055744.0
 SMALLEST_EXPONENT = -700.0
 
 
+INVERSE_FACTORIALS = tuple(1.0 / math.factorial(i) for i in range(11, -1, -1))
+
+
 # Sums in another order would undo its rounding.
 @numba.njit(**{**OPTIONS, "fastmath": {"contract"}})
-def _exp(x: float) -> float:
+def _exp(x: Any) -> Any:
     r"""Return exp(x) for x <= 0, to 2 units in the last place; 0 below SMALLEST_EXPONENT.
+
+    Of a number or of a vector.
 
     With x = n log 2 + r, |r| <= log(2) / 2, it is 2^n times the series of exp(r) up to r^13.
     """
-    bounded = SMALLEST_EXPONENT if x < SMALLEST_EXPONENT else x
-    shifted = bounded * LOG2_E + ROUND
+    shifted = x * LOG2_E + ROUND
     n = shifted - ROUND
-    r = bounded - n * LOG_2 - n * LOG_2_REST
-    r2 = r * r
-    r4 = r2 * r2
-    series = (
-        ((1.0 + r) + r2 * (1 / 2 + r * (1 / 6)))
-        + r4 * ((1 / 24 + r * (1 / 120)) + r2 * (1 / 720 + r * (1 / 5040)))
-        + (r4 * r4)
-        * (
-            (1 / 40320 + r * (1 / 362880))
-            + r2 * (1 / 3628800 + r * (1 / 39916800))
-            + r4 * (1 / 479001600 + r * (1 / 6227020800))
-        )
-    )
-    power = _as_float((_as_int(shifted) + 1023) << 52)
-    return 0.0 if x < SMALLEST_EXPONENT else series * power
+    r = x - n * LOG_2 - n * LOG_2_REST
+    series = 1 / 479001600 + r * (1 / 6227020800)
+    for coefficient in INVERSE_FACTORIALS:
+        series = coefficient + r * series
+    return where_less(x, SMALLEST_EXPONENT, 0.0, series * power_of_two(shifted))
 
 
 LOG_SERIES = (0.6666666666666735130, 0.3999999999940941908, 0.2857142874366239149,
@@ -119,104 +126,92 @@ def log_sums(highest: Any, sums: Any, out: Any) -> None:
         out[t] = highest[t] + _log(sums[t])
 
 
-@numba.njit(**OPTIONS)
-def log_product(numbers: Any, scratch: Any) -> float:
-    """Return the logarithm of the product of numbers that are 0 or from 1 to 1e18.
+#: Rows of the numbers of a tile's rows: m and s of `latentem.kernels.softmax`, weights, and room.
+HIGHEST, SUM, WEIGHT, SPARE = range(4)
 
-    One logarithm for each 16 of them, so that no product leaves the range of numbers. ``scratch``
-    has room for these.
+
+@numba.njit(**OPTIONS)
+def sum_of_logs(numbers: Any, width: int) -> float:
+    """Return the sum of m + log s, of whole vectors of m and s; s is 0 or from 1 to 1e18.
+
+    One logarithm for each 16 numbers s, whose product is one too.
     """
-    parts = scratch[: -(-len(numbers) // 16)]
-    parts[:] = 1.0
-    for start in range(0, len(numbers), len(parts)):
-        some = numbers[start : start + len(parts)]
-        for t in range(len(some)):
-            parts[t] *= some[t]
-    total = 0.0
-    for t in range(len(parts)):
-        total += _log(parts[t])
-    return total
+    m, n = spread(0.0), 0
+    for start in range(0, width, 16 * LANES):
+        product = spread(1.0)
+        for t in range(start, min(start + 16 * LANES, width), LANES):
+            m = m + load(numbers, HIGHEST, t)
+            product = product * load(numbers, SUM, t)
+        store(numbers, SPARE, n, product)
+        n += LANES
+    log = 0.0
+    for t in range(n):
+        log += _log(numbers[SPARE, t])
+    return total(m) + log
 
 
 @numba.njit(**OPTIONS)
-def exponentials(table: Any, place: tuple[int, int, int], highest: Any, sums: Any) -> None:
-    """Do what `latentem.kernels.softmax` says to a part of a table, but for the division.
+def soften(table: Any, place: tuple[int, int, int], numbers: Any) -> None:
+    """Do what `latentem.kernels.softmax` says to a part of a table; multiply r by weights.
 
-    The part is its first k rows, from a start to an end, ``(k, start, end)``; ``highest`` and
-    ``sums``, ``(end - start,)``, get m and s. (Rows of arrays are cut one by one: else their stride
-    would not be known to be 1.)
+    The part is its first k rows, from a start to an end, ``(k, start, end)``, a whole number of
+    vectors. ``numbers`` has the weights, and gets m and s.
     """
     n_states, start, end = place
-    width = end - start
-    highest[:] = table[0, start:end]
-    for k in range(1, n_states):
-        row = table[k, start:end]
-        for t in range(width):
-            highest[t] = row[t] if row[t] > highest[t] else highest[t]
-    for t in range(width):
-        highest[t] = highest[t] if abs(highest[t]) < np.inf else 0.0
-        sums[t] = 0.0
-    for k in range(n_states):
-        row = table[k, start:end]
-        for t in range(width):
-            row[t] = _exp(row[t] - highest[t])
-            sums[t] += row[t]
+    for t in range(start, end, LANES):
+        m = load(table, 0, t)
+        for k in range(1, n_states):
+            x = load(table, k, t)
+            m = where_less(m, x, x, m)
+        m = where_less(m, np.inf, where_less(-np.inf, m, m, 0.0), 0.0)  # 0 unless it is finite
+        s = spread(0.0)
+        for k in range(n_states):
+            e = _exp(load(table, k, t) - m)
+            store(table, k, t, e)
+            s = s + e
+        store(numbers, HIGHEST, t - start, m)
+        store(numbers, SUM, t - start, s)
+        scale = load(numbers, WEIGHT, t - start) / where_less(0.0, s, s, 1.0)
+        for k in range(n_states):
+            store(table, k, t, load(table, k, t) * scale)
 
 
 @numba.njit(**OPTIONS)
-def multiply(table: Any, place: tuple[int, int, int], by: Any) -> None:
-    """Multiply a part of a table, said likewise, by numbers of the columns."""
-    n_states, start, end = place
-    for k in range(n_states):
-        row = table[k, start:end]
-        for t in range(end - start):
-            row[t] *= by[t]
+def multiply(c: Any, tile: Any, width: int, table: Any) -> None:
+    """Write C T into a table; C is ``(K, p)``, K a multiple of four, and T ``(p, width)``."""
+    for t in range(0, width, STRIP):
+        for k in range(0, c.shape[0], ROWS):
+            write_block(c, k, c.shape[1], tile, t, table, k)
 
 
 @numba.njit(**OPTIONS)
 def add_products(left: Any, right: Any, width: int, is_symmetric: bool, sums: Any) -> None:
     """Add A B' of tiles ``(K, width)`` and ``(p, width)`` to S ``(K, p)``, both multiples of four.
 
-    Of a symmetric one, to the blocks on and above the diagonal.
+    The width is a whole number of vectors. Of a symmetric S, to the blocks on and above the
+    diagonal.
     """
-    for k in range(0, sums.shape[0], 4):
-        r0, r1 = left[k, :width], left[k + 1, :width]
-        r2, r3 = left[k + 2, :width], left[k + 3, :width]
-        for j in range(k if is_symmetric else 0, sums.shape[1], 4):
-            row0, row1 = right[j, :width], right[j + 1, :width]
-            row2, row3 = right[j + 2, :width], right[j + 3, :width]
-            a0 = a1 = a2 = a3 = b0 = b1 = b2 = b3 = 0.0
-            d0 = d1 = d2 = d3 = e0 = e1 = e2 = e3 = 0.0
-            for t in range(width):
-                x0, x1, x2, x3 = row0[t], row1[t], row2[t], row3[t]
-                w = r0[t]
-                a0, a1, a2, a3 = a0 + w * x0, a1 + w * x1, a2 + w * x2, a3 + w * x3
-                w = r1[t]
-                b0, b1, b2, b3 = b0 + w * x0, b1 + w * x1, b2 + w * x2, b3 + w * x3
-                w = r2[t]
-                d0, d1, d2, d3 = d0 + w * x0, d1 + w * x1, d2 + w * x2, d3 + w * x3
-                w = r3[t]
-                e0, e1, e2, e3 = e0 + w * x0, e1 + w * x1, e2 + w * x2, e3 + w * x3
-            for i, row in enumerate(
-                ((a0, a1, a2, a3), (b0, b1, b2, b3), (d0, d1, d2, d3), (e0, e1, e2, e3))
-            ):
-                for m in range(4):
-                    sums[k + i, j + m] += row[m]
+    for j in range(0, sums.shape[1], VECTORS):
+        for k in range(0, min(j + VECTORS, len(sums)) if is_symmetric else len(sums), ROWS):
+            add_block(left, k, right, j, width, sums)
 
 
 @numba.njit(types.void(TABLE, ROW), **OPTIONS)
 def normalise(table: Any, log_sum: Any) -> None:
     """Do what `latentem.kernels.softmax` says."""
     n_states, n = table.shape
-    highest, sums, inverse = np.empty(TILE), np.empty(TILE), np.empty(TILE)
-    for start in range(0, n, TILE):
-        end = min(start + TILE, n)
-        width = end - start
-        exponentials(table, (n_states, start, end), highest[:width], sums[:width])
-        for t in range(width):
-            inverse[t] = 1.0 / sums[t] if sums[t] > 0.0 else 1.0
-        multiply(table, (n_states, start, end), inverse)
-        log_sums(highest, sums, log_sum[start:end])
+    whole = n - n % LANES
+    numbers, rest = tile_of(4, TILE), tile_of(n_states, LANES)
+    numbers[WEIGHT] = 1.0
+    for start in range(0, whole, TILE):
+        end = min(start + TILE, whole)
+        soften(table, (n_states, start, end), numbers)
+        log_sums(numbers[HIGHEST], numbers[SUM], log_sum[start:end])
+    if whole < n:  # what is left of a vector
+        rest[:, : n - whole] = table[:, whole:]
+        soften(rest, (n_states, 0, LANES), numbers)
+        table[:, whole:] = rest[:, : n - whole]
+        log_sums(numbers[HIGHEST], numbers[SUM], log_sum[whole:])
 
 
 @numba.njit(types.void(TABLE, TABLE, TABLE), **OPTIONS)

@@ -1,0 +1,167 @@
+"""Blocks of matrix products whose sums stay in registers, in compiled kernels.
+
+A number loaded from a matrix is used for several sums before the next is loaded, so that the
+processor multiplies as fast as it can. Of two matrices of long rows there are two products, C T and
+A B', and a block of each is written here, instruction by instruction; `latentem.kernels.loops` goes
+from block to block.
+
+Imported by it alone, since numba is an extra.
+"""
+
+# mypy: disable-error-code="untyped-decorator,no-untyped-call"
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import int64, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from latentem.kernels.vectors import FUSED, LANES, NUMBERS, address, shuffled, spread_number
+
+#: Rows of a block. Matrices are filled up with zeros to multiples of it.
+ROWS = 4
+#: Vectors side by side in a block: with 64 bytes there are twice as many registers.
+VECTORS = 4 if LANES == 8 else 2
+#: Columns of a block of C T.
+STRIP = VECTORS * LANES
+
+
+class _Sums:
+    """The sums of a block, ``(ROWS, VECTORS)`` vectors, which the compiler puts into registers."""
+
+    def __init__(self, builder: Any) -> None:
+        self.builder = builder
+        zero = ir.Constant(NUMBERS, [0.0] * LANES)
+        self.places = [
+            [cgutils.alloca_once_value(builder, zero) for _ in range(VECTORS)] for _ in range(ROWS)
+        ]
+
+    def add(self, column: list[Any], row: list[Any]) -> None:
+        """Add the products of ROWS vectors and VECTORS vectors."""
+        for x, places in zip(column, self.places, strict=True):
+            for y, place in zip(row, places, strict=True):
+                product = self.builder.fmul(x, y, flags=FUSED)
+                together = self.builder.fadd(self.builder.load(place), product, flags=FUSED)
+                self.builder.store(together, place)
+
+    def rows(self) -> list[list[Any]]:
+        return [[self.builder.load(place) for place in places] for places in self.places]
+
+
+class _Table:
+    """A contiguous table, to read from and write to by row and column."""
+
+    def __init__(self, context: Any, builder: Any, kind: Any, table: Any) -> None:
+        self.given = context, builder, kind, table
+        self.builder = builder
+
+    def address(self, row: Any, down: int, column: Any, right: int, kind: Any) -> Any:
+        """Return where the vector or number is that is some rows down and columns to the right."""
+        row = self.builder.add(row, _integer(down))
+        column = self.builder.add(column, _integer(right))
+        return address(*self.given, (row, column), kind)
+
+    def vector(self, row: Any, down: int, column: Any, right: int = 0) -> Any:
+        return self.builder.load(self.address(row, down, column, right, NUMBERS), align=8)
+
+    def number(self, row: Any, down: int, column: Any) -> Any:
+        return self.builder.load(self.address(row, down, column, 0, ir.DoubleType()))
+
+
+def _integer(number: int) -> Any:
+    return ir.Constant(ir.IntType(64), number)
+
+
+@intrinsic
+def write_block(
+    context: Any, c: Any, k: Any, terms: Any, tile: Any, t: Any, table: Any, first: Any
+) -> Any:
+    r"""Write a block of L = C T, rows from k and `STRIP` columns from t on, into a table.
+
+    .. math:: l_{k + i, t + u} = \sum_{j < terms} c_{k + i, j} \, t_{j, t + u}
+
+    The rows of the table are those from ``first`` on.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        c, k, terms, tile, t, table, first = arguments
+        kinds = signature.args
+        left = _Table(context, builder, kinds[0], c)
+        right = _Table(context, builder, kinds[3], tile)
+        sums = _Sums(builder)
+        with cgutils.for_range(builder, terms, intp=ir.IntType(64)) as loop:
+            sums.add(
+                [spread_number(builder, left.number(k, i, loop.index)) for i in range(ROWS)],
+                [right.vector(loop.index, 0, t, v * LANES) for v in range(VECTORS)],
+            )
+        out = _Table(context, builder, kinds[5], table)
+        for i, row in enumerate(sums.rows()):
+            for v, numbers in enumerate(row):
+                builder.store(numbers, out.address(first, i, t, v * LANES, NUMBERS), align=8)
+        return context.get_dummy_value()
+
+    return types.void(c, int64, int64, tile, int64, table, int64), generate
+
+
+@intrinsic
+def add_block(context: Any, left: Any, k: Any, right: Any, j: Any, width: Any, sums: Any) -> Any:
+    r"""Add a block of A B' to S, rows from k and `VECTORS` columns from j on.
+
+    .. math:: s_{k + i, j + m} \leftarrow s_{k + i, j + m}
+              + \sum_{t < width} a_{k + i, t} \, b_{j + m, t}
+
+    The width is a whole number of vectors.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        left, k, right, j, width, sums = arguments
+        kinds = signature.args
+        a = _Table(context, builder, kinds[0], left)
+        b = _Table(context, builder, kinds[2], right)
+        block = _Sums(builder)
+        vectors = builder.udiv(width, _integer(LANES))
+        with cgutils.for_range(builder, vectors, intp=ir.IntType(64)) as loop:
+            t = builder.mul(loop.index, _integer(LANES))
+            block.add(
+                [a.vector(k, i, t) for i in range(ROWS)],
+                [b.vector(j, m, t) for m in range(VECTORS)],
+            )
+        out = _Table(context, builder, kinds[5], sums)
+        few = ir.VectorType(ir.DoubleType(), VECTORS)
+        for i, row in enumerate(block.rows()):
+            place = out.address(k, i, j, 0, few)
+            builder.store(
+                builder.fadd(builder.load(place, align=8), _totals(builder, row)), place, align=8
+            )
+        return context.get_dummy_value()
+
+    return types.void(left, int64, right, int64, int64, sums), generate
+
+
+def _totals(builder: Any, vectors: list[Any]) -> Any:
+    """Return the vector of the sums of each vector's numbers; there are a power of two of them."""
+    step = 1
+    while len(vectors) > 1:  # two become one, in which parts of their sums take turns
+        vectors = [
+            _folded(builder, x, y, step) for x, y in zip(vectors[::2], vectors[1::2], strict=True)
+        ]
+        step *= 2
+    (parts,) = vectors
+    ends = [
+        shuffled(builder, parts, parts, list(range(start, start + step)))
+        for start in range(0, LANES, step)
+    ]
+    sums = ends[0]
+    for part in ends[1:]:
+        sums = builder.fadd(sums, part)
+    return sums
+
+
+def _folded(builder: Any, x: Any, y: Any, step: int) -> Any:
+    """Return x and y folded: of each two runs of ``step`` places the sum, x's and y's in turn."""
+    starts = range(0, LANES, 2 * step)
+    low = [place + i + of for place in starts for of in (0, LANES) for i in range(step)]
+    high = [place + step for place in low]
+    return builder.fadd(shuffled(builder, x, y, low), shuffled(builder, x, y, high))
