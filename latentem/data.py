@@ -14,6 +14,7 @@ from latentem.distributions.arrays import LARGEST_VALUE, Array
 from latentem.distributions.base import Distribution, Inputs, beside
 from latentem.errors import DataError, Unsuitable
 from latentem.graph import Model, Node, check_model
+from latentem.kernels.columns import sum_of_squares
 
 #: Weights beyond it, or all below its inverse, overflow or underflow in sums.
 LARGEST_WEIGHT = 1e100
@@ -184,13 +185,14 @@ def bind(model: Model, data: Any, weights: Any = None) -> tuple[Model, Data]:
         array = arrays.get(node.name)
         if array is None or node.dist is None:
             continue
-        absent = _absent(array)
+        is_plain = array.dtype.kind == "f" and sum_of_squares(array) < np.inf
+        absent = None if is_plain else _absent(array)
         if node.is_latent:
             labels[node.name] = _labels(node, array)
         elif node.name in parents and node.n_states is not None and absent is not None:
             labels[node.name] = _parent_states(node, array)
         elif absent is None:
-            values[node.name] = _checked(node, array)
+            values[node.name] = _checked(node, array, is_finite=is_plain)
         elif not absent.all():  # a node without any value says nothing
             values[node.name], gap = _with_gaps(node, array, absent)
             missing[node.name] = np.asarray(absent.reshape(n, -1).all(axis=1))
@@ -370,9 +372,9 @@ def _absent(array: Array) -> Array | None:
     return absent if absent.any() else None
 
 
-def _checked(node: Node, array: Array) -> Array:
+def _checked(node: Node, array: Array, *, is_finite: bool = False) -> Array:
     """Return the values of an observed node as its distribution wants them."""
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
+    if not is_finite and array.dtype.kind == "f" and not np.isfinite(array).all():
         row = int(np.argwhere(~np.isfinite(array))[0][0])
         raise DataError(
             f"data['{node.name}'] must be finite, got an infinite value in row {row}. "

@@ -37,13 +37,10 @@ def merged(data: Data) -> Data:
     if data.n < FEWEST or data.gapped:
         return data
     step = -(-data.n // SAMPLE)
-    sample = data[np.arange(0, data.n, step)]
-    if np.count_nonzero(np.bincount(_kinds(sample))) > LARGEST_SHARE * sample.n:
+    kind = None if _kinds(data[np.arange(0, data.n, step)]) is None else _kinds(data)
+    if kind is None:
         return data
-    kind = _kinds(data)
     weights = np.bincount(kind, data.weights).astype(float)
-    if np.count_nonzero(weights) > LARGEST_SHARE * data.n:
-        return data
     first = _first_rows(kind, len(weights))
     order = np.argsort(first)
     order = order[weights[order] > 0]
@@ -52,8 +49,8 @@ def merged(data: Data) -> Data:
     return attrs.evolve(data[rows], weights=weights[order], order=given)
 
 
-def _kinds(data: Data) -> Array:
-    """Return a number of each row, the same for equal ones."""
+def _kinds(data: Data) -> Array | None:
+    """Return a number of each row, the same for equal ones; None if few of them are equal."""
     kind, size = np.zeros(data.n, dtype=np.int64), 1
     for column in _columns(data):
         codes, n_codes = _codes(column)
@@ -62,7 +59,13 @@ def _kinds(data: Data) -> Array:
         elif n_codes > 1:
             # Sizes are no larger than the number of rows: pairs are numbers below 2^63.
             kind, size = _codes(kind * n_codes + codes)
+        if size > LARGEST_SHARE * data.n and _n_kinds(kind) > LARGEST_SHARE * data.n:
+            return None  # further columns make none of them equal
     return kind
+
+
+def _n_kinds(kind: Array) -> int:
+    return int(np.count_nonzero(np.bincount(kind)))
 
 
 def _first_rows(kind: Array, n_kinds: int) -> Array:

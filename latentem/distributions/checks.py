@@ -10,6 +10,7 @@ import numpy as np
 
 from latentem.distributions.arrays import LARGEST_VALUE, Array
 from latentem.errors import DataError, ModelError, Unsuitable
+from latentem.kernels.columns import sum_of_squares
 
 # Ratio of variances that double precision can tell from a singular covariance.
 SMALLEST_FLOOR = 1e-15
@@ -73,6 +74,8 @@ def check_real(value: Array) -> Array:
         )
     if value.dtype == np.float16 or value.dtype.kind == "b":
         value = value.astype(float)
+    if value.dtype.kind == "f" and sum_of_squares(value) < LARGEST_VALUE**2:
+        return value  # one pass said so
     reach = max(abs(float(value.max())), abs(float(value.min()))) if value.size else 0.0
     if not reach < LARGEST_VALUE:
         raise Unsuitable(

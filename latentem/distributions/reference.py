@@ -11,12 +11,17 @@ import numpy as np
 from latentem.distributions.arrays import Array
 from latentem.distributions.covariance import Structure
 from latentem.distributions.records import Statistics
-from latentem.kernels import distances
-from latentem.kernels.compiled import is_loaded
+from latentem.kernels import columns, distances
+from latentem.kernels.compiled import is_loaded, pays
 from latentem.kernels.expected import Standardised
 
 # Squares of smaller deviations leave the range of float64.
 SMALLEST_SCALE = 1e-150
+#: The least deviation whose squares, and those of what is some digits smaller, are in that range;
+#: and one over the largest.
+SMALLEST_REACH = 1e-100
+#: The types of numbers that are compiled for.
+REAL = (np.float32, np.float64)
 #: Numbers whose moments are taken at once, and rows: for sums over more than 10,000 OpenBLAS wakes
 #: its threads, which would spin on next to those of the passes.
 BLOCK, BLOCK_ROWS = 2**16, 2**13
@@ -152,10 +157,21 @@ class _Moments:
     @classmethod
     def of(cls, value: Array, weights: Array | None) -> _Moments:
         """Return those of weighted rows ``(n, d)``, of which NaN do not count."""
-        size = max(1, min(BLOCK_ROWS, BLOCK // max(value.shape[1], 1)))
-        blocks = [slice(start, start + size) for start in range(0, len(value), size)]
+        size = max(1, BLOCK // max(value.shape[1], 1))
+        if weights is None and value.dtype in REAL and pays(*value.shape):
+            return cls._joined([cls._compiled(value[b]) for b in _blocks(len(value), size)])
+        blocks = _blocks(len(value), min(size, BLOCK_ROWS))
         given = ((value[b], None if weights is None else weights[b]) for b in blocks)
         return cls._joined([cls._of_block(*block) for block in given])
+
+    @classmethod
+    def _compiled(cls, value: Array) -> _Moments:
+        mean, square, high, low = columns.moments(value, compiled=True)
+        whole = cls(np.full(len(mean), float(len(value))), mean, np.sqrt(square), high, low)
+        reach = whole.reach
+        # Not with gaps, nor if squares leave the range of numbers.
+        plain = ((reach == 0) | ((reach > SMALLEST_REACH) & (reach < 1 / SMALLEST_REACH))).all()
+        return whole if plain else cls._of_block(value, None)
 
     @classmethod
     def _of_block(cls, value: Array, weights: Array | None) -> _Moments:
@@ -193,6 +209,10 @@ class _Moments:
         away = np.where(weight > 0, mean - centre, 0.0)
         square = share * (np.square(spread / unit) + np.square(away / unit))
         return attrs.evolve(whole, spread=unit * np.sqrt(square.sum(axis=0)))
+
+
+def _blocks(n: int, size: int) -> list[slice]:
+    return [slice(start, start + size) for start in range(0, n, size)]
 
 
 def _or_one(array: Array) -> Array:

@@ -49,6 +49,11 @@ def expected_loops() -> ModuleType:
     return _compiled("latentem.kernels.expected_loops")
 
 
+def columns_loops() -> ModuleType:
+    """Return those of `latentem.kernels.columns`, likewise."""
+    return _compiled("latentem.kernels.columns_loops")
+
+
 def moments_loops() -> ModuleType:
     """Return those of `latentem.kernels.moments`, likewise."""
     return _compiled("latentem.kernels.moments_loops")
