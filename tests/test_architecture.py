@@ -124,7 +124,7 @@ BELOW = {
     "parallel": {"errors"},
     "graph": {"errors", "distributions"},
     "columns": {"errors", "distributions", "graph"},
-    "data": {"errors", "distributions", "graph", "columns"},
+    "data": {"errors", "distributions", "graph", "columns", "kernels"},
     "repeats": {"errors", "distributions", "data"},
     "inference": {"errors", "distributions", "graph", "data", "parallel", "seeds", "kernels"},
     "em": {"errors", "distributions", "graph", "columns", "data", "repeats", "parallel", "seeds"}
@@ -161,6 +161,7 @@ BEHIND_AN_EXTRA = (
     "kernels/blocks.py",
     "kernels/vectors.py",
     "kernels/loops.py",
+    "kernels/columns_loops.py",
     "kernels/expected_loops.py",
     "kernels/moments_loops.py",
     "kernels/nearest_loops.py",

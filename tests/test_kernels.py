@@ -15,13 +15,16 @@ import pytest
 from scipy.special import logsumexp, softmax
 
 import latentem as lem
+from latentem.distributions import reference
 from latentem.distributions.arrays import LOG_ZERO
+from latentem.distributions.covariance import Full
 from latentem.distributions.gaussian_kernel import WhiteningKernel
 from latentem.distributions.kernels import Kernel, LinearKernel
 from latentem.em.assign import Soft
 from latentem.em.mixture import is_mixture
 from latentem.em.problem import Problem
 from latentem.kernels import compiled
+from latentem.kernels.columns import moments, sum_of_squares
 from latentem.kernels.distances import squared_distances
 from latentem.kernels.expected import (
     Standardised,
@@ -66,6 +69,46 @@ def test_normalising_keeps_what_is_impossible_and_what_is_not_a_number(use: bool
     assert np.array_equal(log_sum[2:], [-inf, 3.0, 1e300, -1e300])
     assert np.isnan(table[:, :2]).any(axis=0).all()
     assert np.array_equal(table[:, 2:], [[0, 0, 1, 0.5], [0, 1, 0, 0.5]])
+
+
+@pytest.mark.parametrize("use", BOTH)
+@pytest.mark.parametrize("real", [np.float64, np.float32])
+@pytest.mark.parametrize("n", [1, 2, 511, 5000])
+@pytest.mark.parametrize("d", [1, 3, 8, 47, 600])
+def test_moments_of_columns_are_the_formulas(d: int, n: int, real: type, use: bool) -> None:
+    rng = np.random.default_rng(d)
+    values = (rng.normal(size=d) + 3.0 * rng.normal(size=(n, d))).astype(real)
+    values.flags.writeable = n % 2 == 0
+    mean, square, high, low = moments(values, compiled=use)
+    exact = values.astype(np.longdouble)
+    np.testing.assert_allclose(mean, exact.mean(axis=0), rtol=1e-13, atol=1e-14)
+    np.testing.assert_allclose(square, exact.var(axis=0), rtol=1e-12, atol=1e-26)
+    np.testing.assert_array_equal(high, values.max(axis=0))
+    np.testing.assert_array_equal(low, values.min(axis=0))
+
+
+@pytest.mark.parametrize("n", [1, 8191, 8192, 20000])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e200])
+def test_a_sum_of_squares_tells_what_is_not_a_number(n: int, bad: float) -> None:
+    values = np.random.default_rng(0).normal(size=(n, 2))
+    assert math.isclose(sum_of_squares(values), float((values**2).sum()), rel_tol=1e-12)
+    for row in {0, n // 2, n - 1}:
+        spoilt = values.copy()
+        spoilt[row, 1] = bad
+        assert not sum_of_squares(spoilt) < np.inf
+
+
+@pytest.mark.parametrize("use", BOTH)
+@pytest.mark.parametrize("size", [1e-200, 1e-90, 1.0, 1e90, 1e140])
+def test_a_reference_is_the_same_by_either_moments(
+    size: float, use: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = size * np.random.default_rng(0).normal(size=(30000, 3)) * [1.0, 1e-3, 0.0]
+    monkeypatch.setattr(reference, "pays", lambda *shape: use)
+    found = reference.Reference.of(values, Full())
+    np.testing.assert_allclose(found.centre, values.mean(axis=0), rtol=1e-9, atol=1e-15 * size)
+    spread = size * (values / size).std(axis=0)
+    np.testing.assert_allclose(found.spread, spread, rtol=1e-12, atol=0)
 
 
 @pytest.mark.parametrize("use", BOTH)
@@ -335,7 +378,10 @@ def test_a_fit_of_many_columns_is_the_same_with_either_kernels(
     rng = np.random.default_rng(4)
     centres = rng.normal(size=(3, 47))
     x = 0.3 * centres[rng.integers(3, size=1500)] + rng.normal(size=(1500, 47))
-    start = lem.initialize(lem.models.gaussian_mixture(3), x, seed=0)
+    model = lem.models.gaussian_mixture(3)
+    matrices = np.stack([np.eye(47)] * 3)
+    thirds = lem.Categorical(3, probs=np.full(3, 1 / 3))
+    start = model.replace({"z": thirds, "x": lem.Gaussian(mean=x[:3], covariance=matrices)})
     fits = []
     monkeypatch.setattr(compiled, "is_loaded", lambda: False)
     for fewest in (1, 10**9):
