@@ -14,8 +14,9 @@ import contextlib
 import functools
 import os
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextvars import ContextVar
 from numbers import Integral
 from typing import Any, TypeVar
@@ -101,7 +102,45 @@ def map_blocks(
         if n_workers < 2:
             yield from map(function, blocks)
         else:
-            yield from _pool(n_workers, os.getpid()).map(function, blocks)
+            yield from _map_together(function, blocks, n_workers)
+
+
+def _map_together(
+    function: Callable[[slice], T], blocks: list[slice], n_workers: int
+) -> Iterator[T]:
+    """Run the blocks on several threads; return the results in order.
+
+    Each takes the next block when it is through with one. Meanwhile this one sleeps, to be woken
+    once: it would take turns with one of them.
+    """
+    results: dict[int, T] = {}
+    open_blocks = deque(enumerate(blocks))
+
+    def work() -> None:
+        outside, _inside.worker = getattr(_inside, "worker", False), True
+        try:
+            while True:
+                try:
+                    place, rows = open_blocks.popleft()
+                except IndexError:
+                    return
+                results[place] = function(rows)
+        except BaseException:
+            open_blocks.clear()  # the others finish what they have begun
+            raise
+        finally:
+            _inside.worker = outside
+
+    pool = _pool(n_workers, os.getpid())
+    working = [pool.submit(work) for _ in range(n_workers)]
+    try:
+        wait(working)
+    finally:
+        open_blocks.clear()  # when interrupted, they finish what they have begun
+        wait(working)
+    for one in working:
+        one.result()
+    return (results.pop(place) for place in range(len(blocks)))
 
 
 def workers(n: int, cells: int, largest: int | None = None) -> int:
@@ -129,11 +168,7 @@ def _is_large(n: int, cells: int) -> bool:
 @functools.cache
 def _pool(workers: int, process: int) -> ThreadPoolExecutor:
     # A pool for each process: the threads of a parent do not survive a fork.
-    return ThreadPoolExecutor(workers, "latentem", initializer=_mark_worker)
-
-
-def _mark_worker() -> None:
-    _inside.worker = True
+    return ThreadPoolExecutor(workers, "latentem")
 
 
 class _SingleThreadedBlas:

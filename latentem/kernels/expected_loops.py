@@ -76,7 +76,9 @@ def _room(shape: tuple[int, int], pairs: Any, n_factors: int) -> Any:
     first = n_factors if _begin_with_factors(pairs, n_factors) else 0
     factors = tile if first else tile_of(n_factors, width)
     factors[0] = 1.0
-    return width, factors, tile, tile_of(n_states, width), tile_of(4, width), first
+    numbers = tile_of(4, width)
+    numbers[WEIGHT] = 1.0
+    return width, factors, tile, tile_of(n_states, width), numbers, first
 
 
 @numba.njit(**OPTIONS)
@@ -135,7 +137,7 @@ def _posterior(
     weight = numbers[WEIGHT]
     if len(weights):
         weight[:width] = weights[start:end]
-    else:
+    elif weight[width - 1] == 0.0:  # after a tile of fewer rows
         weight[:width] = 1.0
     weight[width:] = 0.0
     soften(table, (n_states, 0, wide), numbers)

@@ -68,7 +68,20 @@ ROUND = 6755399441055744.0
 SMALLEST_EXPONENT = -700.0
 
 
-INVERSE_FACTORIALS = tuple(1.0 / math.factorial(i) for i in range(11, -1, -1))
+def _rest_of_exp() -> tuple[float, ...]:
+    """Return the coefficients, the highest first, of (exp(r) - 1 - r) / r^2 for |r| <= log(2) / 2.
+
+    Of the polynomial that equals it at ten Chebyshev points: it is nowhere 1e-16 from it.
+    """
+    half = LOG_2 / 2
+    rest = np.polynomial.Chebyshev.interpolate(
+        lambda r: sum(r**n / math.factorial(n + 2) for n in range(20)), 9, [-half, half]
+    )
+    return tuple(float(c) for c in rest.convert(kind=np.polynomial.Polynomial).coef[::-1])
+
+
+HIGHEST_REST, *_OTHERS = _rest_of_exp()
+RESTS = tuple(_OTHERS)
 
 
 # Sums in another order would undo its rounding.
@@ -78,15 +91,16 @@ def _exp(x: Any) -> Any:
 
     Of a number or of a vector.
 
-    With x = n log 2 + r, |r| <= log(2) / 2, it is 2^n times the series of exp(r) up to r^13.
+    With x = n log 2 + r, |r| <= log(2) / 2, it is 2^n (1 + r + r^2 p(r)), p as above.
     """
     shifted = x * LOG2_E + ROUND
     n = shifted - ROUND
     r = x - n * LOG_2 - n * LOG_2_REST
-    series = 1 / 479001600 + r * (1 / 6227020800)
-    for coefficient in INVERSE_FACTORIALS:
-        series = coefficient + r * series
-    return where_less(x, SMALLEST_EXPONENT, 0.0, series * power_of_two(shifted))
+    rest = RESTS[0] + r * HIGHEST_REST
+    for coefficient in RESTS[1:]:
+        rest = coefficient + r * rest
+    power = power_of_two(shifted)
+    return where_less(x, SMALLEST_EXPONENT, 0.0, (1.0 + r * (1.0 + r * rest)) * power)
 
 
 LOG_SERIES = (0.6666666666666735130, 0.3999999999940941908, 0.2857142874366239149,
