@@ -11,12 +11,13 @@ not depend on the number of threads.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import functools
 import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextvars import ContextVar
 from numbers import Integral
 from typing import Any, TypeVar
@@ -108,10 +109,9 @@ def map_blocks(
 def _map_together(
     function: Callable[[slice], T], blocks: list[slice], n_workers: int
 ) -> Iterator[T]:
-    """Run the blocks on several threads; return the results in order.
+    """Run the blocks in this thread and in others that help; return the results in order.
 
-    Each takes the next block when it is through with one. Meanwhile this one sleeps, to be woken
-    once: it would take turns with one of them.
+    Each takes the next block when it is through with one.
     """
     results: dict[int, T] = {}
     open_blocks = deque(enumerate(blocks))
@@ -131,15 +131,13 @@ def _map_together(
         finally:
             _inside.worker = outside
 
-    pool = _pool(n_workers, os.getpid())
-    working = [pool.submit(work) for _ in range(n_workers)]
+    others = _helpers(n_workers - 1, os.getpid()).start(work)
     try:
-        wait(working)
+        work()
     finally:
-        open_blocks.clear()  # when interrupted, they finish what they have begun
-        wait(working)
-    for one in working:
-        one.result()
+        wait(others)
+    for other in others:
+        other.result()
     return (results.pop(place) for place in range(len(blocks)))
 
 
@@ -165,10 +163,64 @@ def _is_large(n: int, cells: int) -> bool:
     return n * cells >= SMALLEST_PARALLEL and _blas.controller is not None
 
 
+class _Helpers:
+    """Threads that help another one.
+
+    Linux likes to wake a thread on the processor on which it slept, though another thread runs
+    there and a second processor has nothing to do, and it leaves it there for some milliseconds:
+    longer than a short pass. So helpers that slept where the thread that calls them runs are sent
+    to another processor, and may run wherever it may as soon as they are awake.
+    """
+
+    def __init__(self, n: int) -> None:
+        self.n = n
+        self._pool = ThreadPoolExecutor(n, "latentem")
+        #: The processor on which each thread was last, by the system's number of the thread.
+        self._places: dict[int, int] = {}
+        self._sent: set[int] = set()
+
+    def start(self, work: Callable[[], None]) -> list[Future[None]]:
+        """Let all of them do the work."""
+        processor = _processor()
+        if processor is None:
+            return [self._pool.submit(work) for _ in range(self.n)]
+        allowed, here = os.sched_getaffinity(0), processor()
+
+        def help_on() -> None:
+            thread = threading.get_native_id()
+            if thread in self._sent:
+                self._sent.discard(thread)
+                _let_run(thread, allowed)
+            try:
+                work()
+            finally:
+                self._places[thread] = processor()
+
+        for thread, place in list(self._places.items()):
+            if place == here and len(allowed) > 1:
+                self._sent.add(thread)
+                _let_run(thread, allowed - {here})
+        return [self._pool.submit(help_on) for _ in range(self.n)]
+
+
+def _let_run(thread: int, processors: set[int]) -> None:
+    """Let a thread run on these processors, if the system lets us say so."""
+    with contextlib.suppress(OSError):
+        os.sched_setaffinity(thread, processors)
+
+
 @functools.cache
-def _pool(workers: int, process: int) -> ThreadPoolExecutor:
-    # A pool for each process: the threads of a parent do not survive a fork.
-    return ThreadPoolExecutor(workers, "latentem")
+def _helpers(n: int, process: int) -> _Helpers:
+    # Some for each process: the threads of a parent do not survive a fork.
+    return _Helpers(n)
+
+
+@functools.cache
+def _processor() -> Callable[[], int] | None:
+    """Return what says which processor this thread is on; None where it is not for us to choose."""
+    if not hasattr(os, "sched_setaffinity"):
+        return None
+    return getattr(ctypes.PyDLL(None), "sched_getcpu", None)
 
 
 class _SingleThreadedBlas:

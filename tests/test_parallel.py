@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import time
 import tracemalloc
 
 import numpy as np
@@ -96,3 +98,70 @@ def test_a_fit_never_holds_a_table_of_all_rows(init: str, dissimilarity: str | N
         tracemalloc.stop()
     # A table of all rows and states has 19 MB; a block's working arrays have 3 MB each.
     assert peak < 8 * n * k
+
+
+ROWS = 80_000
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, 4])
+def test_blocks_come_in_order_whoever_runs_them(n_threads: int) -> None:
+    def run(rows: slice) -> tuple[slice, str]:
+        time.sleep(0.001 * (rows.start % 3))
+        return rows, threading.current_thread().name
+
+    before = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
+    for _ in range(5):
+        with parallel.threads(n_threads):
+            found = list(parallel.map_blocks(run, ROWS, 1, 1001))
+        assert [rows.start for rows, _ in found] == list(range(0, ROWS, 1000))
+        assert found[-1][0].stop == ROWS
+        assert len({name for _, name in found}) <= n_threads
+    if before is not None:
+        assert os.sched_getaffinity(0) == before
+
+
+@pytest.mark.parametrize("bad", [0, 37, 79])
+def test_an_error_in_a_block_ends_the_others_and_comes_out(bad: int) -> None:
+    begun: list[int] = []
+
+    def run(rows: slice) -> None:
+        begun.append(rows.start)
+        if rows.start == 1000 * bad:
+            raise ZeroDivisionError(rows.start)
+        time.sleep(0.001)
+
+    with parallel.threads(2), pytest.raises(ZeroDivisionError):
+        list(parallel.map_blocks(run, ROWS, 1, 1001))
+    assert len(begun) <= bad + 3
+    with parallel.threads(2):  # and all works as before
+        assert list(parallel.map_blocks(lambda rows: rows.start, ROWS, 1, 1001))[-1] == 79_000
+
+
+def test_blocks_within_a_block_run_in_its_thread() -> None:
+    def outer(rows: slice) -> set[str]:
+        return set(parallel.map_blocks(inner, ROWS, 1, 1001)) - {threading.current_thread().name}
+
+    def inner(rows: slice) -> str:
+        return threading.current_thread().name
+
+    with parallel.threads(2):
+        assert list(parallel.map_blocks(outer, ROWS, 1, 1001)) == [set()] * 80
+        names = set(parallel.map_blocks(inner, ROWS, 1, 1001))
+    assert threading.current_thread().name in names
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "sched_setaffinity"), reason="processors are not ours to choose"
+)
+def test_threads_that_help_may_run_wherever_the_one_they_help_may() -> None:
+    def run(rows: slice) -> tuple[int, set[int]]:
+        time.sleep(0.0005)
+        return threading.get_native_id(), os.sched_getaffinity(0)
+
+    allowed = os.sched_getaffinity(0)
+    for _ in range(20):
+        with parallel.threads(2):
+            found = list(parallel.map_blocks(run, ROWS, 1, 1001))
+        assert all(processors == allowed for _, processors in found)
+        time.sleep(0.002)
+    assert len({thread for thread, _ in found}) == 2

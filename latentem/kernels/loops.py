@@ -73,11 +73,9 @@ def _rest_of_exp() -> tuple[float, ...]:
 
     Of the polynomial that equals it at ten Chebyshev points: it is nowhere 1e-16 from it.
     """
-    half = LOG_2 / 2
-    rest = np.polynomial.Chebyshev.interpolate(
-        lambda r: sum(r**n / math.factorial(n + 2) for n in range(20)), 9, [-half, half]
-    )
-    return tuple(float(c) for c in rest.convert(kind=np.polynomial.Polynomial).coef[::-1])
+    series = np.polynomial.Polynomial([1 / math.factorial(n + 2) for n in range(20)])
+    few = np.polynomial.Chebyshev.interpolate(series, 9, [-LOG_2 / 2, LOG_2 / 2])
+    return tuple(few.convert(kind=np.polynomial.Polynomial).coef[::-1].tolist())
 
 
 HIGHEST_REST, *_OTHERS = _rest_of_exp()
