@@ -109,36 +109,49 @@ def map_blocks(
 def _map_together(
     function: Callable[[slice], T], blocks: list[slice], n_workers: int
 ) -> Iterator[T]:
-    """Run the blocks in this thread and in others that help; return the results in order.
+    """Run the blocks in this thread and in others that help; yield the results in order.
 
-    Each takes the next block when it is through with one.
+    Each takes the next block when it is through with one. Results are yielded as soon as they are
+    there, so that those of all blocks are not held at once.
     """
     results: dict[int, T] = {}
     open_blocks = deque(enumerate(blocks))
 
-    def work() -> None:
+    def run_next() -> bool:
         outside, _inside.worker = getattr(_inside, "worker", False), True
         try:
-            while True:
-                try:
-                    place, rows = open_blocks.popleft()
-                except IndexError:
-                    return
-                results[place] = function(rows)
-        except BaseException:
-            open_blocks.clear()  # the others finish what they have begun
-            raise
+            place, rows = open_blocks.popleft()
+        except IndexError:
+            return False
+        else:
+            results[place] = function(rows)
+            return True
         finally:
             _inside.worker = outside
 
+    def work() -> None:
+        try:
+            while run_next():
+                pass
+        finally:
+            open_blocks.clear()  # after an error the others finish what they have begun
+
     others = _helpers(n_workers - 1, os.getpid()).start(work)
+    n_yielded = 0
     try:
-        work()
+        while run_next():
+            while n_yielded in results:
+                yield results.pop(n_yielded)
+                n_yielded += 1
     finally:
-        wait(others)
-    for other in others:
+        open_blocks.clear()
+        # One that has not begun has nothing left to do, and may long be busy elsewhere.
+        begun = [other for other in others if not other.cancel()]
+        wait(begun)
+    for other in begun:
         other.result()
-    return (results.pop(place) for place in range(len(blocks)))
+    for place in range(n_yielded, len(blocks)):
+        yield results.pop(place)
 
 
 def workers(n: int, cells: int, largest: int | None = None) -> int:
@@ -198,8 +211,8 @@ class _Helpers:
 
         for thread, place in list(self._places.items()):
             if place == here and len(allowed) > 1:
-                self._sent.add(thread)
                 _let_run(thread, allowed - {here})
+                self._sent.add(thread)  # not before: one still busy would be free too soon
         return [self._pool.submit(help_on) for _ in range(self.n)]
 
 

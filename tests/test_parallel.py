@@ -150,6 +150,57 @@ def test_blocks_within_a_block_run_in_its_thread() -> None:
     assert threading.current_thread().name in names
 
 
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_results_of_all_blocks_are_never_held_at_once(n_threads: int) -> None:
+    def run(rows: slice) -> np.ndarray:
+        time.sleep(0.001)
+        return np.ones(100_000)
+
+    tracemalloc.start()
+    with parallel.threads(n_threads):
+        total = sum(float(part[0]) for part in parallel.map_blocks(run, ROWS, 1, 201))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert total == 400
+    assert peak < 100 * 800_000  # a quarter of them
+
+
+def test_who_wants_no_more_results_ends_the_blocks() -> None:
+    begun: list[int] = []
+
+    def run(rows: slice) -> None:
+        begun.append(rows.start)
+        time.sleep(0.001)
+
+    with parallel.threads(2):
+        parts = parallel.map_blocks(run, ROWS, 1, 1001)
+        next(parts)
+        parts.close()
+    n_begun = len(begun)
+    assert n_begun < 20
+    time.sleep(0.01)
+    assert len(begun) == n_begun
+
+
+def test_a_pass_does_not_wait_for_a_thread_busy_elsewhere() -> None:
+    """In a thread of the user's that is itself waited for by a block."""
+
+    def inner() -> None:
+        with parallel.threads(2):
+            found.append(list(parallel.map_blocks(lambda rows: rows.start, ROWS, 1, 1001)))
+
+    def outer(rows: slice) -> bool:
+        thread = threading.Thread(target=inner, daemon=True)
+        thread.start()
+        thread.join(timeout=10)
+        return not thread.is_alive()
+
+    found: list[list[int]] = []
+    with parallel.threads(2):
+        assert all(parallel.map_blocks(outer, ROWS, 1, 30_001))
+    assert found == [list(range(0, ROWS, 1000))] * 4
+
+
 @pytest.mark.skipif(
     not hasattr(os, "sched_setaffinity"), reason="processors are not ours to choose"
 )

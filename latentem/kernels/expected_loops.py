@@ -1,8 +1,8 @@
 """The compiled kernel of `latentem.kernels.expected`, whose formulas it follows.
 
 A tile of rows goes through all of them before the next, so that its statistics and its table of
-states stay in a core's caches and are never stored. In the products four states and four statistics
-are taken together: a number loaded is used four times.
+states stay in a core's caches and are never stored. Its products go by the blocks of
+`latentem.kernels.blocks`.
 """
 
 # mypy: disable-error-code="untyped-decorator,call-arg,no-untyped-call,var-annotated,no-any-return"

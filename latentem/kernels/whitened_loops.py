@@ -1,7 +1,7 @@
 """The compiled kernels of `latentem.kernels.whitened`, whose formulas they follow.
 
-Rows go through in tiles that stay in a core's second cache, in four by four products at a time: a
-number loaded is used four times. So the processor multiplies about as fast as it can.
+Rows go through in tiles that stay in a core's second cache, by the blocks of products of
+`latentem.kernels.blocks`.
 """
 
 # mypy: disable-error-code="untyped-decorator,call-arg,no-untyped-call,var-annotated"
