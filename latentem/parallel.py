@@ -99,7 +99,7 @@ def map_blocks(
         yield from map(function, blocks)
         return
     n_workers = workers(n, cells, largest)
-    with _blas:
+    with _blas.alone():
         if n_workers < 2:
             yield from map(function, blocks)
         else:
@@ -169,7 +169,7 @@ def blas_alone() -> contextlib.AbstractContextManager[object]:
     For what is small and stands between passes over the rows: waking BLAS's own threads for it, and
     sending them to sleep again, takes longer than the work.
     """
-    return contextlib.nullcontext() if _blas.controller is None else _blas
+    return contextlib.nullcontext() if _blas.controller is None else _blas.alone()
 
 
 def _is_large(n: int, cells: int) -> bool:
@@ -240,13 +240,15 @@ class _SingleThreadedBlas:
     """Holds BLAS to one thread while any thread of the program is within a ``with`` block.
 
     The number of BLAS's threads belongs to the whole process: the first to enter limits it, and the
-    last to leave, in whatever order, gives it back as it was.
+    last to leave, in whatever order, gives it back as it was. Ctrl-C may come at any point of it.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._inside = 0
-        self._limit: Any = None
+        self._inside: set[object] = set()
+        self._before: list[tuple[Any, int]] = []
+        #: Whether it is held to one; None in the midst of a change.
+        self._is_held: bool | None = False
 
     @functools.cached_property
     def controller(self) -> Any:
@@ -255,19 +257,41 @@ class _SingleThreadedBlas:
             from threadpoolctl import ThreadpoolController
         except ImportError:
             return None
-        return ThreadpoolController()
+        return ThreadpoolController().select(user_api="blas")
 
-    def __enter__(self) -> None:
-        with self._lock:
-            if self._inside == 0:
-                self._limit = self.controller.limit(limits=1, user_api="blas")
-            self._inside += 1
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Hold BLAS to one thread within a ``with`` block."""
+        block = object()
+        try:
+            self._inside.add(block)
+            self._settle()
+            yield
+        finally:
+            self._inside.discard(block)
+            self._settle()
 
-    def __exit__(self, *exception: object) -> None:
+    def _settle(self) -> None:
+        try:
+            self._change()
+        except BaseException:
+            self._change()  # what was begun
+            raise
+
+    def _change(self) -> None:
+        """Limit the number of threads or give it back, unless that is done."""
         with self._lock:
-            self._inside -= 1
-            if self._inside == 0:
-                self._limit.restore_original_limits()
+            wanted = bool(self._inside)
+            if wanted is self._is_held:
+                return
+            self._is_held = None
+            if not self._before:
+                self._before = [(one, one.num_threads) for one in self.controller.lib_controllers]
+            for one, n in self._before:
+                one.set_num_threads(1 if wanted else n)
+            if not wanted:
+                self._before = []
+            self._is_held = wanted
 
 
 _blas = _SingleThreadedBlas()

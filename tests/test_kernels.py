@@ -453,6 +453,27 @@ def test_without_the_compiler_all_works() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_ctrl_c_while_the_compiler_is_loaded_leaves_it_whole() -> None:
+    code = """
+import os, signal, sys
+from latentem.kernels import compiled
+
+class Interrupt:
+    def find_spec(self, name, path=None, target=None):
+        if name == "numba.core.typing":
+            sys.meta_path.remove(self)
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupt())
+try:
+    compiled.available()
+except KeyboardInterrupt:
+    compiled.sweep_loops()
+    raise SystemExit(7)
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 7
+
+
 def test_a_plan_says_what_will_run() -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(120_000, 8))

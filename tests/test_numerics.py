@@ -311,9 +311,10 @@ def test_an_underflowing_product_of_many_items_is_handled_in_log_space() -> None
 
 
 @pytest.mark.parametrize(
-    "dtype", [np.uint8, np.int8, np.int32, np.uint64, np.float32, np.float16, np.bool_]
+    "dtype",
+    [np.uint8, np.int8, np.int32, np.uint64, np.float32, np.float16, np.longdouble, np.bool_],
 )
-def test_narrow_number_types_are_computed_in_double_precision(dtype: Any) -> None:
+def test_other_number_types_are_computed_in_double_precision(dtype: Any) -> None:
     rng = np.random.default_rng(0)
     x = np.concatenate([rng.integers(0, 2, size=(30, 3)), rng.integers(100, 127, size=(30, 3))])
     x = (x > 50) ^ (rng.random(x.shape) < 0.2) if dtype is np.bool_ else x

@@ -6,10 +6,11 @@ import os
 import threading
 import time
 import tracemalloc
+from typing import Any
 
 import numpy as np
 import pytest
-from threadpoolctl import threadpool_info
+from threadpoolctl import ThreadpoolController, threadpool_info, threadpool_limits
 
 import latentem as lem
 from latentem import parallel
@@ -216,3 +217,30 @@ def test_threads_that_help_may_run_wherever_the_one_they_help_may() -> None:
         assert all(processors == allowed for _, processors in found)
         time.sleep(0.002)
     assert len({thread for thread, _ in found}) == 2
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_ctrl_c_while_blas_is_limited_or_given_back_leaves_it_as_it_was(
+    number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library, *_ = ThreadpoolController().select(user_api="blas").lib_controllers
+    change, left = type(library).set_num_threads, [number]
+
+    def interrupted(self: Any, n: int) -> None:
+        change(self, n)
+        if n in left:
+            left.remove(n)
+            raise KeyboardInterrupt
+
+    def hold() -> list[int]:
+        with parallel.blas_alone():
+            return _blas_threads()
+
+    with threadpool_limits(2, user_api="blas"):
+        with monkeypatch.context() as patch:
+            patch.setattr(type(library), "set_num_threads", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                hold()
+        assert set(_blas_threads()) == {2}
+        assert set(hold()) == {1}
+        assert set(_blas_threads()) == {2}

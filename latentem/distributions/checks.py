@@ -72,8 +72,9 @@ def check_real(value: Array) -> Array:
         raise Unsuitable(
             "be real numbers", f"an array of {value.dtype}", "Convert it to numbers, or drop it."
         )
-    if value.dtype == np.float16 or value.dtype.kind == "b":
-        value = value.astype(float)
+    if value.dtype.kind == "b" or (value.dtype.kind == "f" and value.dtype.itemsize not in (4, 8)):
+        with np.errstate(over="ignore"):
+            value = value.astype(float)
     if value.dtype.kind == "f" and sum_of_squares(value) < LARGEST_VALUE**2:
         return value  # one pass said so
     reach = max(abs(float(value.max())), abs(float(value.min()))) if value.size else 0.0

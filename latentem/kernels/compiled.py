@@ -6,6 +6,7 @@ import functools
 import importlib
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
 
 #: Cells (rows times states) from which compiled kernels pay: below, a whole fit takes about as long
@@ -19,7 +20,7 @@ FEW_COLUMNS = 16
 def available() -> bool:
     """Return whether numba is installed, in a version that works here."""
     try:
-        importlib.import_module("numba")
+        _imported("numba")
     except ImportError:
         return False
     return True
@@ -83,6 +84,17 @@ def _compiled(module: str) -> ModuleType:
     notice.daemon = True
     notice.start()
     try:
-        return importlib.import_module(module)
+        return _imported(module)
     finally:
         notice.cancel()
+
+
+def _imported(module: str) -> ModuleType:
+    """Import a module in a thread of its own, which Ctrl-C does not reach.
+
+    Interrupted half-way, numba could not be imported again in the same process.
+    """
+    thread = ThreadPoolExecutor(1)
+    found = thread.submit(importlib.import_module, module)
+    thread.shutdown(wait=False)
+    return found.result()
