@@ -87,6 +87,15 @@ def test_moments_of_columns_are_the_formulas(d: int, n: int, real: type, use: bo
     np.testing.assert_array_equal(low, values.min(axis=0))
 
 
+@pytest.mark.parametrize("use", BOTH)
+def test_the_mean_of_columns_far_from_zero_is_exact(use: bool) -> None:
+    values = 1e15 + np.random.default_rng(0).integers(-40, 40, size=(4001, 5)) / 8
+    exact = (values.astype(np.longdouble) - 1e15).mean(axis=0)
+    found = moments(values, compiled=use)
+    np.testing.assert_allclose(found[0] - 1e15, exact, atol=0.07)  # half a unit in the last place
+    np.testing.assert_allclose(found[1], (values - 1e15).var(axis=0), rtol=1e-3)
+
+
 @pytest.mark.parametrize("n", [1, 8191, 8192, 20000])
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e200])
 def test_a_sum_of_squares_tells_what_is_not_a_number(n: int, bad: float) -> None:

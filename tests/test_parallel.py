@@ -90,8 +90,8 @@ def test_a_fit_never_holds_a_table_of_all_rows(init: str, dissimilarity: str | N
         model = lem.models.kmeans(k, dissimilarity)
     assign = lem.soft if dissimilarity is None else lem.hard
     if compiled.available():
-        compiled.loops()  # compiling them takes memory of its own
-        compiled.nearest_loops()
+        # Compiling them takes memory of its own.
+        compiled.columns_loops(), compiled.expected_loops(), compiled.nearest_loops()
     with parallel.threads(1):
         tracemalloc.start()
         lem.fit(model, x, init=start, assign=assign, restarts=1, max_iter=2, tol=0.0, seed=0)

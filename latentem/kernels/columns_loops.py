@@ -48,12 +48,19 @@ def moments(values: Any, out: Any) -> None:
         mean[j] = sums[j::d].sum() / n
     for j in range(d, wide):
         mean[j] = mean[j - d]
+    # What the rounding of the sums lost of the mean, the mean of the deviations has.
+    sums[:] = 0.0
     for i in range(n_long):
         for j in range(wide):
-            squares[j] += (long[i, j] - mean[j]) ** 2
+            deviation = long[i, j] - mean[j]
+            sums[j] += deviation
+            squares[j] += deviation * deviation
     for i in range(whole, n):
         for j in range(d):
-            squares[j] += (values[i, j] - mean[j]) ** 2
+            deviation = values[i, j] - mean[j]
+            sums[j] += deviation
+            squares[j] += deviation * deviation
     for j in range(d):
-        out[0, j], out[1, j] = mean[j], squares[j::d].sum() / n
+        rest = sums[j::d].sum() / n
+        out[0, j], out[1, j] = mean[j] + rest, max(squares[j::d].sum() / n - rest * rest, 0.0)
         out[2, j], out[3, j] = high[j::d].max(), low[j::d].min()
