@@ -64,5 +64,7 @@ def moments(values: npt.NDArray[np.floating], *, compiled: bool = False) -> Arra
         columns_loops().moments(np.ascontiguousarray(values), out)
         return out
     mean = values.mean(axis=0, dtype=np.float64)
-    square = np.square(values - mean).mean(axis=0, dtype=np.float64)
-    return np.stack([mean, square, values.max(axis=0), values.min(axis=0)])
+    deviations = values - mean
+    rest = deviations.mean(axis=0)  # what rounding lost of the mean
+    square = np.maximum(np.square(deviations).mean(axis=0) - rest * rest, 0.0)
+    return np.stack([mean + rest, square, values.max(axis=0), values.min(axis=0)])
