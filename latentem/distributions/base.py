@@ -24,6 +24,7 @@ from latentem.distributions.kernels import Kernel, LinearKernel, RowKernel, Temp
 from latentem.distributions.records import D, Record, Statistics, check_finite, nothing_to_fit
 from latentem.errors import DegenerateError, MissingMethodError, ModelError, Unsuitable
 from latentem.kernels.expected import Standardised
+from latentem.kernels.steps import ClosedForm
 
 #: Probabilities and rates this close to the end of their range count as being at it.
 BOUNDARY = 1e-6
@@ -776,6 +777,11 @@ class ExponentialFamily(Distribution):
         if new.at_constraint or new.events or new.vacant is not None:
             return None
         return new.natural_parameters()
+
+    @property
+    def closed_form(self) -> ClosedForm | None:
+        """The formula by which `natural_from_mean` goes, if compiled kernels know it."""
+        return None
 
     def about(self, reference: Any) -> Self:
         """Return the same distribution with statistics taken about another reference."""

@@ -30,6 +30,7 @@ from latentem.distributions.priors import (
 from latentem.distributions.records import Statistics
 from latentem.errors import ModelError, Unsuitable
 from latentem.kernels.expected import levels_of_one
+from latentem.kernels.steps import LEVELS, ClosedForm
 
 
 def _probabilities(value: Any) -> Array | None:
@@ -284,6 +285,10 @@ class Categorical(ExponentialFamily):
         if self.held or self.prior is not None:
             return None
         return np.log(mean / mean.sum(axis=-1, keepdims=True)), np.zeros(mean.shape[:-1])
+
+    @property
+    def closed_form(self) -> ClosedForm | None:
+        return None if self.held or self.prior is not None else ClosedForm(LEVELS)
 
     @property
     def log_prob_table(self) -> Array:

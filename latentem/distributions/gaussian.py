@@ -45,6 +45,7 @@ from latentem.errors import DegenerateError, ModelError, Unsuitable
 from latentem.kernels.compiled import is_loaded
 from latentem.kernels.expected import Standardised, columns_and_products
 from latentem.kernels.moments import natural_of_moments
+from latentem.kernels.steps import DIAGONAL, FULL, ClosedForm
 
 # Error allowed in a log-density before a state leaves the statistics form for the residual form.
 LARGEST_ERROR = 1e-8
@@ -464,31 +465,45 @@ class Gaussian(ExponentialFamily):
         return eta, 0.5 * np.square(white_mean).sum(-1) + log_root + half_d_log_2pi
 
     def natural_from_mean(self, mean: Array, weight: Array) -> tuple[Array, Array] | None:
-        reference, form = self.reference, self.form
-        if reference is None or reference.root is not None or form.is_shared or not form.is_linear:
+        reference, form = self._moments_alone, self.form
+        if reference is None:
             return None
-        if self.held or self.prior is not None:
-            return None
-        d = reference.centre.size
+        d, largest = reference.centre.size, self._largest_precision(reference)
         if form.word == "full" and is_loaded():
             found = natural_of_moments(mean)
-            if found is None or self._is_close(reference, d, found[2]):
+            if found is None or not found[2] <= largest:
                 return None
             eta, log_normaliser, _ = found
             return eta, log_normaliser + reference.log_scale
         first = mean[:, :d]
         whitening, log_root = whiten(form.covariance(mean[:, d:], first))
-        if self._is_close(reference, d, np.square(whitening).sum(axis=-2).max()):
+        if not np.square(whitening).sum(axis=-2).max() <= largest:
             return None
         return self._natural(first, whitening, log_root + reference.log_scale)
 
-    def _is_close(self, reference: Reference, d: int, precision: float) -> bool:
-        """Return whether some state may be at the floor, or need the residual form.
+    @property
+    def closed_form(self) -> ClosedForm | None:
+        reference = self._moments_alone
+        kind = {"full": FULL, "diagonal": DIAGONAL}.get(self.form.word)
+        if reference is None or kind is None:
+            return None
+        return ClosedForm(kind, reference.log_scale, self._largest_precision(reference))
 
-        Given the largest diagonal entry of the precisions, d times which no eigenvalue exceeds.
+    @property
+    def _moments_alone(self) -> Reference | None:
+        """The reference, if each state's maximum follows from its moments about it alone."""
+        reference, form = self.reference, self.form
+        if reference is None or reference.root is not None or self.held or self.prior is not None:
+            return None
+        return reference if form.is_linear and not form.is_shared else None
+
+    def _largest_precision(self, reference: Reference) -> float:
+        """Return above what some state may be at the floor, or need the residual form.
+
+        A largest diagonal entry of the precisions, d times which no eigenvalue exceeds.
         """
-        largest_error: float = reference.error(precision)
-        return not (d * precision * self.floor < 1.0 and largest_error <= LARGEST_ERROR)
+        of_floor = 1.0 / (reference.centre.size * self.floor) if self.floor > 0 else np.inf
+        return min(of_floor, LARGEST_ERROR / float(reference.error(1.0)))
 
     def from_mean(self, mean: Array, weight: Array) -> Self:
         d = self.reference.centre.size if self.reference else _dimension(mean, self.form)

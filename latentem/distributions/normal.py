@@ -27,6 +27,7 @@ from latentem.distributions.records import Record, Statistics
 from latentem.distributions.reference import Reference
 from latentem.errors import ModelError, Unsuitable
 from latentem.kernels.expected import Standardised
+from latentem.kernels.steps import ClosedForm
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -228,6 +229,10 @@ class Normal(ExponentialFamily):
 
     def natural_from_mean(self, mean: Array, weight: Array) -> tuple[Array, Array] | None:
         return self.gaussian.natural_from_mean(mean, weight)
+
+    @property
+    def closed_form(self) -> ClosedForm | None:
+        return self.gaussian.closed_form
 
     def directions(self) -> list[dict[str, Array]]:
         """Those of the Gaussian of dimension one."""

@@ -23,6 +23,7 @@ from latentem.distributions.formulas import Formulas
 from latentem.distributions.priors import conjugate, gamma_counts, log_gamma
 from latentem.distributions.records import Statistics
 from latentem.errors import ModelError
+from latentem.kernels.steps import COUNTS, ClosedForm
 
 
 def _rates(value: Any) -> Array | None:
@@ -117,6 +118,16 @@ class Poisson(ExponentialFamily):
         if rate.min(initial=0.0) < 0:  # of values off the support, which nobody has looked at yet
             return attrs.evolve(self, rate=rate)
         return renewed(self, rate=rate)
+
+    def natural_from_mean(self, mean: Array, weight: Array) -> tuple[Array, Array] | None:
+        if self.held or self.prior is not None or not mean.min() >= 0:
+            return None
+        with np.errstate(divide="ignore"):
+            return np.log(mean), mean[..., 0]
+
+    @property
+    def closed_form(self) -> ClosedForm | None:
+        return None if self.held or self.prior is not None else ClosedForm(COUNTS)
 
     def pseudo_statistics(self, n_states: int) -> Statistics | None:
         if self.prior is None:

@@ -103,10 +103,16 @@ class Mixture:
         values = tuple(data.argument(name) for name in observed.names)
         if self.stack.coefficients is None or self.stack.standardised(values) is None:
             return None
+        rows = max(LEAST_WORK // self.work, -(-data.n // 4))
+        return int(max(1, min(rows, MOST_ROWS, MOST_WORK // self.work)))
+
+    @property
+    def work(self) -> int:
+        """Work for a row, in units of that for a coefficient."""
+        assert self.stack.coefficients is not None
         k, p = self.stack.coefficients.shape
-        work = k * (p + WORK_OF_SOFTMAX)
-        rows = max(LEAST_WORK // work, -(-data.n // 4))
-        return int(max(1, min(rows, MOST_ROWS, MOST_WORK // work)))
+        work: int = k * (p + WORK_OF_SOFTMAX)
+        return work
 
     def expect(
         self, data: Data, observed: Family, attached: AttachedStack

@@ -16,7 +16,7 @@ this, such as a constraint that holds a state, or an error to raise, is left to 
 
 from __future__ import annotations
 
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from typing import Any, ClassVar, Self
 
 import attrs
@@ -26,15 +26,23 @@ from latentem.distributions.arrays import LOG_ZERO, Array
 from latentem.distributions.base import ExponentialFamily
 from latentem.distributions.kernels import DistanceKernel, Distances, LinearKernel
 from latentem.distributions.records import Counts, Record, StackRecord, Statistics
+from latentem.em.ahead import Ahead
 from latentem.em.assign import Assignment, Soft
 from latentem.em.expectation import Term
 from latentem.em.following import Following, distances_alone
-from latentem.em.mixture import Mixture, is_mixture
+from latentem.em.mixture import LEAST_WORK, Mixture, is_mixture
 from latentem.em.problem import Problem
 from latentem.em.theta import Theta
-from latentem.kernels.expected import Standardised, expected_sums_and_likelihood
+from latentem.kernels.expected import (
+    Standardised,
+    expected_sums_and_likelihood,
+    single_factors,
+)
+from latentem.kernels.steps import LEVELS, ClosedForm, em_steps
 from latentem.parallel import map_blocks
 
+#: The most steps taken ahead of being asked for, and the work of them: about a millisecond's.
+MOST_AHEAD, WORK_AHEAD = 64, 2**24
 #: Methods of a family whose results `natural_from_mean` foretells.
 FORETOLD = ("from_mean", "natural_parameters", "from_statistics", "update", "kernel")
 
@@ -112,6 +120,27 @@ class Natural:
         """Return the step from expected sums ``(K, 1 + p)``; None where a general one is due."""
         if sums is None:
             return None
+        found = None if self._ahead is None else self._ahead.step(sums)
+        if found is None:
+            found = self._next(sums)
+        if found is None:
+            return None
+        coefficients, new, before, q, total = found
+        total += self.total_base
+        return Step(
+            Tables(self, sums, new),
+            coefficients,
+            before + self.total_base,
+            q + self.total_base,
+            total,
+            total,
+        )
+
+    def _next(self, sums: Array) -> tuple[Array, Array, float, float, float] | None:
+        """Return C, S, C . S with the sums before and with these, and log p(X), without the base.
+
+        None where a general step is due.
+        """
         try:
             with np.errstate(all="ignore"):
                 coefficients = self._coefficients(sums)
@@ -122,15 +151,30 @@ class Natural:
         new, total = self.expected(coefficients)
         if not LOG_ZERO / 10 < total < np.inf:  # some row is impossible
             return None
-        total += self.total_base
-        return Step(
-            Tables(self, sums, new),
-            coefficients,
-            float(np.vdot(coefficients, sums)) + self.total_base,
-            float(np.vdot(coefficients, new)) + self.total_base,
-            total,
-            total,
-        )
+        before, q = float(np.vdot(coefficients, sums)), float(np.vdot(coefficients, new))
+        return coefficients, new, before, q, total
+
+    @cached_property
+    def _ahead(self) -> Ahead | None:
+        """Steps taken before they are asked for, where rows are few and maxima of known form."""
+        dists = [self.prior, *self.families]
+        n, work = self.rows.data.n, self.mixture.work
+        if not self.mixture.compiled or n * work > LEAST_WORK:
+            return None
+        known = all(_knows_closed_form(type(dist)) for dist in dists)
+        forms = [form for dist in self.families if (form := dist.closed_form) is not None]
+        if not known or self.prior.closed_form != ClosedForm(LEVELS):
+            return None
+        if len(forms) < len(self.families):
+            return None
+        factors, pairs, weights = self._block(slice(0, n))
+        factors = factors.factors() if isinstance(factors, Standardised) else factors
+        factors = np.ascontiguousarray(factors)
+        if pairs is None:
+            pairs = np.vstack([[0, 0], single_factors(len(factors) - 1)])
+        widths = [end - start for _, start, end in self._columns]
+        take = partial(em_steps, list(zip(forms, widths, strict=True)), factors, pairs, weights)
+        return Ahead(take, max(1, min(MOST_AHEAD, WORK_AHEAD // (n * work))))
 
     def expected(self, coefficients: Array) -> tuple[Array, float]:
         """Return S, and log p(X) without the base measures."""
@@ -385,6 +429,14 @@ class Tables:
     def log_priors(self) -> dict[str, float]:
         """Log-densities of the parameters under their priors: there are none."""
         return {}
+
+
+@cache
+def _knows_closed_form(kind: type) -> bool:
+    """Return whether the closed form of a family is that of `natural_from_mean`."""
+    names = "closed_form", "natural_from_mean"
+    latest = next(each for each in kind.__mro__ if set(names) & vars(each).keys())
+    return vars(latest).keys() >= set(names)
 
 
 @cache

@@ -60,6 +60,11 @@ def moments_loops() -> ModuleType:
     return _compiled("latentem.kernels.moments_loops")
 
 
+def steps_loops() -> ModuleType:
+    """Return those of `latentem.kernels.steps`, likewise."""
+    return _compiled("latentem.kernels.steps_loops")
+
+
 def whitened_loops() -> ModuleType:
     """Return those of `latentem.kernels.whitened`, likewise."""
     return _compiled("latentem.kernels.whitened_loops")

@@ -1,0 +1,132 @@
+r"""Steps of EM of a mixture on few rows, one after another without coming back in between.
+
+With the sums S of `latentem.kernels.expected`, their first column :math:`N_k` and N their total,
+
+.. math:: C_k = (\log (N_k / N) - A_k, \; \eta_k), \qquad
+          S^{new} = R \, T^\top, \quad R = \operatorname{softmax}(C \, T),
+
+where a family's share of :math:`\eta_k` and :math:`A_k` follows from its mean statistics
+:math:`m = S_k / N_k` by one of the closed forms
+
+.. math::
+    \text{moments, the upper triangle of the second:} \quad & P = (E[zz^\top] - E[z]E[z]^\top)^{-1}
+        \text{ as in } \texttt{latentem.kernels.moments} \\
+    \text{moments, the diagonal of the second:} \quad & p_j = 1 / (E[z_j^2] - E[z_j]^2), \;
+        \eta = (p_j E[z_j], -p_j / 2), \;
+        A = \tfrac12 \textstyle\sum_j (p_j E[z_j]^2 - \log p_j + \log 2 \pi) \\
+    \text{indicators of levels:} \quad & \eta = \log (m / \textstyle\sum_l m_l), \; A = 0 \\
+    \text{counts:} \quad & \eta = \log m, \; A = m .
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+
+from latentem.kernels.compiled import steps_loops
+
+Array = npt.NDArray[np.float64]
+Pairs = npt.NDArray[np.int64]
+
+#: The closed forms, in the order of the formulas above.
+FULL, DIAGONAL, LEVELS, COUNTS = range(4)
+
+
+@attrs.frozen
+class ClosedForm:
+    """How the maximum of a family follows from its mean statistics.
+
+    Attributes
+    ----------
+    kind : int
+        `FULL`, `DIAGONAL`, `LEVELS` or `COUNTS`.
+    constant : float
+        To be added to A.
+    largest : float
+        Where some precision P_jj is above it, there is more to the maximum.
+    """
+
+    kind: int
+    constant: float = 0.0
+    largest: float = np.inf
+
+
+@attrs.frozen(eq=False)
+class Steps:
+    """Some steps in a row.
+
+    Attributes
+    ----------
+    coefficients, sums : array, (steps, K, p)
+        C, and the S that they lead to.
+    q_before, q : list of float
+        C . S, with the S before and with those that they lead to.
+    likelihood : list of float
+        The sum of w log p(x).
+    """
+
+    coefficients: Array
+    sums: Array
+    q_before: list[float]
+    q: list[float]
+    likelihood: list[float]
+
+    def __len__(self) -> int:
+        return len(self.q)
+
+
+def em_steps(
+    forms: Sequence[tuple[ClosedForm, int]],
+    factors: Array,
+    pairs: Pairs,
+    weights: Array | None,
+    sums: Array,
+    count: int,
+) -> Steps:
+    """Return the next steps, by the compiled kernel.
+
+    Parameters
+    ----------
+    forms : sequence of (ClosedForm, int)
+        Those of the families, with the number of their statistics; there are p - 1 in all.
+    factors : array, (m, rows)
+    pairs : array of int, (p, 2)
+        As in `latentem.kernels.expected`.
+    weights : array, (rows,), or None
+    sums : array, (K, p)
+        S before the first step.
+    count : int
+        The most steps to take.
+
+    Returns
+    -------
+    Steps
+        Fewer, or none, where there is more to the next one than these formulas.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> factors, pairs = np.array([[1.0, 1.0], [0.0, 2.0]]), np.array([[0, 0], [1, 0]])
+    >>> counts = [(ClosedForm(COUNTS), 1)]
+    >>> steps = em_steps(counts, factors, pairs, None, np.array([[0.6, 0.2], [1.4, 1.8]]), 2)
+    >>> len(steps), steps.sums.sum(axis=1)
+    (2, array([[2., 2.],
+           [2., 2.]]))
+    """
+    k, p = sums.shape
+    # Filled up to multiples of four, which the pass takes together.
+    before = np.zeros((-(-k // 4) * 4, -(-p // 4) * 4))
+    before[:k, :p] = sums
+    coefficients, new = np.zeros((2, count, *before.shape))
+    values = np.empty((3, count))
+    kinds = np.array([form.kind for form, _ in forms])
+    numbers = np.array([(form.constant, form.largest) for form, _ in forms])
+    ends = np.cumsum([1, *(width for _, width in forms)])
+    made = steps_loops().em_steps(
+        before, k, kinds, numbers, ends, factors, pairs,
+        np.empty(0) if weights is None else weights, coefficients, new, values,
+    )  # fmt: skip
+    return Steps(coefficients[:made, :k, :p], new[:made, :k, :p], *values[:, :made].tolist())
