@@ -39,13 +39,17 @@ CLEARLY_SLOWER = 1.5
 SHORT = 1.0
 #: Seconds before each call: the threads of the side before go on spinning for a while.
 PAUSE = 0.2
+#: Fits shorter than this, in seconds, are timed several in a row, and at most so many.
+IN_A_ROW, MOST_IN_A_ROW = 0.05, 20
 
 
-def seconds(call: Any, argument: Any) -> tuple[float, Any]:
+def seconds(call: Any, argument: Any, row: int = 1) -> tuple[float, Any]:
+    """Return the time of a call, the mean of several in a row, and its result."""
     time.sleep(PAUSE)
     start = time.perf_counter()
-    result = call(argument)
-    return time.perf_counter() - start, result
+    for _ in range(row):
+        result = call(argument)
+    return (time.perf_counter() - start) / row, result
 
 
 def sides_of(case: Case) -> dict[str, Side]:
@@ -82,15 +86,19 @@ class Way:
         self.context = peers.settings(name)[setting]
         self.times: list[float] = []
         self.few: list[float] = []  # of fits with fewer steps
+        self.row = 1
 
     def run(self, argument: Any) -> tuple[float, Any]:
         with self.context():
-            return seconds(self.side.call, argument)
+            return seconds(self.side.call, argument, self.row)
 
     def warm_up(self, argument: Any) -> float:
         """Return the time of a fit that is not counted; of a second one if it is short."""
         taken = self.run(argument)[0]
-        return taken if taken > SHORT else self.run(argument)[0]
+        if taken <= SHORT:
+            taken = self.run(argument)[0]
+        self.row = max(1, min(MOST_IN_A_ROW, int(IN_A_ROW / taken)))
+        return taken
 
 
 def ways_of(case: Case, argument: Any) -> list[Way]:
@@ -226,6 +234,8 @@ def measure(name: str, rows: int, repeats: int, machine: limits.Limits) -> Recor
     if workload.kind == "memory":
         sides = memory(name, workload, rows)
     else:
+        if compiled.available():
+            compiled.loops()  # as any larger fit would have done before
         case = workload.make(rows)
         sides = (
             seeds(workload, case) if workload.kind == "seeds" else compare(workload, case, repeats)

@@ -32,7 +32,7 @@ class Column:
 def by_node(model: Model, data: Any) -> dict[str, Column]:
     """Return the raw column of each node that has one; observed ones must."""
     try:
-        frame = nw.from_native(data, eager_only=True, pass_through=True)
+        frame = _native(data, eager_only=True)
     except DuplicateError:
         name, count = Counter(data.columns).most_common(1)[0]
         raise DataError(
@@ -67,6 +67,12 @@ def by_node(model: Model, data: Any) -> dict[str, Column]:
         )
     name = model.observed[0].name
     return {name: _column(name, data)}
+
+
+def _native(data: Any, **options: Any) -> Any:
+    """Return a data frame or series as one of narwhals, anything else as it is."""
+    plain = isinstance(data, np.ndarray)  # sparing it the look at all libraries that it knows
+    return data if plain else nw.from_native(data, pass_through=True, **options)
 
 
 def from_mapping(model: Model, data: Mapping[Any, Any]) -> dict[str, Column]:
@@ -123,7 +129,7 @@ def _column(node: str, value: Any, name: str | None = None) -> Column:
     name = node if name is None else name
     levels = None
     null = None
-    value = nw.from_native(value, series_only=True, allow_series=True, pass_through=True)
+    value = _native(value, series_only=True, allow_series=True)
     if hasattr(value, "categories") and hasattr(value, "codes"):  # a pandas Categorical
         levels = tuple(value.categories)
     if isinstance(value, nw.Series):

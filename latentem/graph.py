@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Self
 
 import attrs
@@ -263,6 +263,10 @@ def _awaits_states(dist: Distribution) -> bool:
     return dist.n_states is None and kind.n_states is not Distribution.n_states
 
 
+#: A graph as names: each node's, with those of its parents.
+Structure = tuple[tuple[str, tuple[str, ...]], ...]
+
+
 def _as_tuple(nodes: Iterable[Node]) -> tuple[Node, ...]:
     return tuple(nodes)
 
@@ -324,7 +328,7 @@ class Model:
         for node in self.nodes:
             if node.tie is not None:
                 self._check_tie(node, node.tie)
-        if not nx.is_directed_acyclic_graph(self.graph):
+        if _in_order(self.structure) is None:
             raise ModelError("Model must be acyclic, got a cycle. Drop an edge.")
 
     def _check_conditional(self, node: Node) -> None:
@@ -401,20 +405,20 @@ class Model:
     @cached_property
     def graph(self) -> nx.DiGraph[str]:
         """The graph, frozen: node names, with the `Node` as attribute ``node``; from parents on."""
-        graph: nx.DiGraph[str] = nx.DiGraph()
-        for node in self.nodes:
-            graph.add_node(node.name, node=node)
-        for node in self.nodes:
-            graph.add_edges_from((parent.name, node.name) for parent in node.given)
+        graph = directed(self.structure)
+        nx.set_node_attributes(graph, self.by_name, "node")
         frozen: nx.DiGraph[str] = nx.freeze(graph)
         return frozen
 
     @cached_property
     def order(self) -> tuple[Node, ...]:
         """The nodes with parents before children, otherwise as declared."""
-        position = {node.name: i for i, node in enumerate(self.nodes)}
-        names = nx.lexicographical_topological_sort(self.graph, key=position.__getitem__)
-        return tuple(self.by_name[name] for name in names)
+        return tuple(self.by_name[name] for name in _in_order(self.structure) or ())
+
+    @cached_property
+    def structure(self) -> Structure:
+        """The names of the nodes, as declared, each with those of its parents."""
+        return tuple((node.name, tuple(p.name for p in node.given)) for node in self.nodes)
 
     @cached_property
     def latents(self) -> tuple[Node, ...]:
@@ -558,6 +562,8 @@ class Model:
             for other in self.tied(name):
                 if other not in distributions:
                     dists[other] = dists[name]
+        if all(dists[node.name] is node.dist for node in self.nodes):
+            return self
         new: dict[str, Node] = {}
         for node in self.order:
             given = tuple(new[parent.name] for parent in node.given)
@@ -619,6 +625,27 @@ class Model:
             if node.tie
         ]
         return "\n".join([*lines, "}"])
+
+
+def directed(structure: Structure) -> nx.DiGraph[str]:
+    """Return the graph of names with their parents'."""
+    graph: nx.DiGraph[str] = nx.DiGraph()
+    graph.add_nodes_from(name for name, _ in structure)
+    graph.add_edges_from((parent, name) for name, parents in structure for parent in parents)
+    return graph
+
+
+@lru_cache(maxsize=1024)
+def _in_order(structure: Structure) -> tuple[str, ...] | None:
+    """Return the names with parents before children, otherwise in order; None if there is a cycle.
+
+    A model is made anew with each θ, of the same structure.
+    """
+    graph = directed(structure)
+    if not nx.is_directed_acyclic_graph(graph):
+        return None
+    position = {name: i for i, (name, _) in enumerate(structure)}
+    return tuple(nx.lexicographical_topological_sort(graph, key=position.__getitem__))
 
 
 def check_model(model: object) -> None:

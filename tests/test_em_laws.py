@@ -29,7 +29,7 @@ import latentem as lem
 from latentem import parallel
 from latentem.data import has_label
 from latentem.em import init, search
-from latentem.em.assign import Assignment
+from latentem.em.natural import Natural
 from latentem.em.problem import Problem
 from latentem.testing import check_model
 
@@ -804,17 +804,16 @@ def test_an_interrupt_before_the_first_pass_over_all_rows_keeps_the_best_start(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     x = _many_rows()
-    plain = Problem.expectation
+    plain = Natural.expected
 
-    def interrupted(problem: Problem, theta: Any, source: Any) -> Any:
-        first_of_all = problem.data.n == len(x) and isinstance(source, Assignment)
-        if first_of_all and not seen:
+    def interrupted(natural: Natural, coefficients: Any) -> Any:
+        if natural.problem.data.n == len(x) and not seen:
             seen.append(True)
             raise KeyboardInterrupt
-        return plain(problem, theta, source)
+        return plain(natural, coefficients)
 
     seen: list[bool] = []
-    monkeypatch.setattr(Problem, "expectation", interrupted)
+    monkeypatch.setattr(Natural, "expected", interrupted)
     with pytest.warns(lem.ConvergenceWarning, match="Interrupted"):
         fit = lem.fit(lem.models.gaussian_mixture(3), x, seed=0)
     assert seen

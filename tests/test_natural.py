@@ -231,7 +231,9 @@ def test_a_state_that_becomes_tight_is_left_to_its_residuals(
     monkeypatch.setattr(loop.Natural, "of", lambda *_: None)
     general = lem.fit(model, x, **options)
     assert short.model["x"].covariance[1].max() < 1e-12  # tight indeed
-    np.testing.assert_allclose(short.trace["q"], general.trace["q"], rtol=1e-9)
+    # At the limit rounding decides on a leap, which has no M-row.
+    after_e = [[row.q for row in fit.trace if row.phase == "E"] for fit in (short, general)]
+    np.testing.assert_allclose(*after_e, rtol=1e-9)
     np.testing.assert_allclose(
         short.model["x"].covariance, general.model["x"].covariance, rtol=1e-7, atol=1e-22
     )

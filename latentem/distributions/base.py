@@ -174,10 +174,7 @@ class Distribution(metaclass=_ReadOnlyArrays):
     @property
     def parameters(self) -> dict[str, Array | None]:
         """The parameter fields by name, ``None`` while unknown."""
-        fields = attrs.fields(type(self))  # type: ignore[arg-type]
-        marked = [f for f in fields if f.metadata.get("latentem.parameter")]
-        chosen = marked or [f for f in fields if f.default is None and f.init]
-        values = {f.name: getattr(self, f.name) for f in chosen}
+        values = {name: getattr(self, name) for name in _parameter_names(type(self))}
         return {
             name: np.asarray(v) if isinstance(v, np.ndarray | list | tuple | float | int) else None
             for name, v in values.items()
@@ -425,6 +422,8 @@ class Distribution(metaclass=_ReadOnlyArrays):
                 f"{np.asarray(mean).tolist()}",
                 "Start among the data.",
             )
+        if other is self:
+            return self
         arrays = {
             name: value
             for name, value in other.state_arrays.items()
@@ -810,6 +809,14 @@ class ExponentialFamily(Distribution):
 
     def kernel(self) -> Kernel:
         return LinearKernel.of(self) if self.is_parameterised else TemplateKernel(self)
+
+
+@functools.cache
+def _parameter_names(kind: type) -> tuple[str, ...]:
+    """Return the fields of a class that are its parameters; see `parameter`."""
+    fields = attrs.fields(kind)
+    marked = [f.name for f in fields if f.metadata.get("latentem.parameter")]
+    return tuple(marked or [f.name for f in fields if f.default is None and f.init])
 
 
 @functools.cache

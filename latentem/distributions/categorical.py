@@ -242,6 +242,8 @@ class Categorical(ExponentialFamily):
         return attrs.evolve(self, n_states=len(levels), levels=levels)
 
     def started_from(self, other: Distribution) -> Self:
+        if other is self:
+            return self
         levels = common_levels(self.levels, other.levels)
         return attrs.evolve(super().started_from(other), levels=levels)
 

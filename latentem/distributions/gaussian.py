@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, ClassVar, Self
 
 import attrs
@@ -407,8 +408,7 @@ class Gaussian(ExponentialFamily):
     @property
     def pairs(self) -> Array | None:
         d = self.known()[0].shape[-1]
-        columns = self.form.pairs(d)
-        return None if columns is None else columns_and_products(d, columns)
+        return _pairs(self.form, d)
 
     def factors_into(self, out: Array, value: Array) -> None:
         d = value.shape[1]
@@ -813,6 +813,13 @@ class Gaussian(ExponentialFamily):
         _, whitening, _ = self.standard_form()
         reference = self.reference.of_states(mean, low, np.linalg.inv(whitening))
         return GappedKernel(self, reference, whitening)
+
+
+@lru_cache
+def _pairs(form: Structure, d: int) -> Array | None:
+    """Return places of the factors of each statistic, None if the moments are no products."""
+    columns = form.pairs(d)
+    return None if columns is None else columns_and_products(d, columns)
 
 
 def _root(matrix: Array) -> Array:

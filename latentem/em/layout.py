@@ -126,7 +126,7 @@ class Layout:
             key = tuple(parent.name for parent in model.discrete_parents(node.name))
             together.setdefault(key, []).append(node.name)
         sizes = {n.name: n.n_states or 0 for n in model.order if n.name in latents}
-        elimination = Elimination.of(model.graph, sizes)
+        elimination = Elimination.of(model.structure, sizes)
         Cost.of(model, elimination, data.n).check()
         columns = max((value[:1].size for value in data.values.values()), default=1)
         compiled = pays(data.n * elimination.largest[1], columns)

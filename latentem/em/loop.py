@@ -11,13 +11,14 @@ from typing import Any
 import attrs
 import numpy as np
 
+from latentem.distributions.arrays import Array
 from latentem.distributions.records import Record
-from latentem.em.accelerate import Accelerator, Records
+from latentem.em.accelerate import Accelerator, Extrapolation, Records
 from latentem.em.assign import Assignment
 from latentem.em.expectation import Expectation, Term
 from latentem.em.following import Following
 from latentem.em.maximise import maximise
-from latentem.em.natural import Natural, Nearest, Tables
+from latentem.em.natural import Natural, Nearest, Step, Tables
 from latentem.em.problem import Problem
 from latentem.em.theta import Theta
 from latentem.em.trace import HalfStep
@@ -132,16 +133,20 @@ def half_steps(
     """
     rule = assign.at(0)
     following = Following(problem)
-    state = _after_e_step(problem, 0, theta, rule, following.expectation(theta, rule))
-    yield state
     # Hard assignments leap by themselves, and rules that change have no one limit.
     smooth = rule is assign and not rule.is_hard
-    ahead = accelerate.start() if accelerate is not None and smooth else None
     natural = Natural.of(problem, theta, rule) if smooth else None
+    first = None if natural is None else natural.start()
+    if first is None:
+        state = _after_e_step(problem, 0, theta, rule, following.expectation(theta, rule))
+    else:
+        state = _short_state(0, first, rule)
+    yield state
+    ahead = accelerate.start() if accelerate is not None and smooth else None
     nearest = Nearest.of(following, theta, rule) if rule is assign and rule.is_hard else None
     while True:
         iteration = state.iteration + 1
-        proposal = None if ahead is None else ahead.propose(state.at.comparable)
+        proposal = None if ahead is None else _proposal(ahead, natural, state.at)
         if ahead is None or proposal is None:
             steps = natural or nearest
             short = None if steps is None else _short_step(steps, iteration, state)
@@ -195,34 +200,54 @@ def _short_step(steps: Natural | Nearest, iteration: int, state: State) -> State
         rounding = ROUNDING * (step.magnitude + abs(step.objective))
         if not state.objective - rounding <= after_m <= step.objective + rounding:
             return None
-    rows = (
-        HalfStep(iteration, "M", after_m, step.q_before, entropy, None, steps.distortion(after_m)),
-        HalfStep(
-            iteration,
-            "E",
-            step.objective,
-            step.q,
-            step.objective - step.q,
-            step.log_likelihood,
-            steps.distortion(step.objective),
-        ),
-    )
-    given = state.rule, step.objective, step.log_likelihood, rows
-    return State(iteration, step.at, *given, rate=state.rate)
+    distortion = steps.distortion(after_m)
+    m_row = HalfStep(iteration, "M", after_m, step.q_before, entropy, None, distortion)
+    return _short_state(iteration, step, state.rule, (m_row,), state.rate)
+
+
+def _short_state(
+    iteration: int,
+    step: Step,
+    rule: Assignment,
+    earlier: tuple[HalfStep, ...] = (),
+    rate: float = 0.0,
+) -> State:
+    """Return the state after such a step."""
+    objective, likelihood = step.objective, step.log_likelihood
+    entropy, distortion = objective - step.q, step.at.steps.distortion(objective)
+    row = HalfStep(iteration, "E", objective, step.q, entropy, likelihood, distortion)
+    trace = (*earlier, row)
+    return State(iteration, step.at, rule, objective, likelihood, trace, rate=rate)
+
+
+def _proposal(
+    ahead: Extrapolation, natural: Natural | None, at: Point | Tables
+) -> Records | Array | None:
+    """Return records to go to, or sums for a short step; None if a plain step is due."""
+    sums = None if natural is None else natural.sums_at(at)
+    if natural is None or sums is None:
+        return ahead.propose(at.comparable)
+    vector = ahead.ahead(natural.vector(sums), (natural,))
+    return None if vector is None else natural.of_vector(vector)
 
 
 def _leap(
-    problem: Problem, natural: Natural | None, iteration: int, state: State, records: Records
+    problem: Problem,
+    natural: Natural | None,
+    iteration: int,
+    state: State,
+    proposal: Records | Array,
 ) -> State | None:
-    """Return the state at the maximiser of records ahead; None unless F is at least as high."""
-    step = None if natural is None else natural.step(natural.sums(records))
-    new = None
-    if step is not None:
-        entropy, objective = step.objective - step.q, step.objective
-        row = HalfStep(iteration, "E", objective, step.q, entropy, step.log_likelihood)
-        new = State(iteration, step.at, state.rule, objective, step.log_likelihood, (row,))
-    elif not isinstance(state.at, Tables):  # else EM itself is to lead to where there is more to it
-        new = _landing(problem, iteration, state, records)
+    """Return the state at the maximiser of a proposal; None unless F is at least as high."""
+    if isinstance(proposal, dict):
+        new = _landing(problem, iteration, state, proposal)
+    else:
+        assert natural is not None
+        step = natural.step(proposal)
+        new = None if step is None else _short_state(iteration, step, state.rule)
+        # Among short steps EM itself is to lead to where there is more to one.
+        if new is None and not isinstance(state.at, Tables):
+            new = _landing(problem, iteration, state, natural.records(proposal))
     return new if new is not None and new.objective >= state.objective else None
 
 

@@ -16,7 +16,7 @@ this, such as a constraint that holds a state, or an error to raise, is left to 
 
 from __future__ import annotations
 
-from functools import cache, cached_property, partial
+from functools import cache, cached_property
 from typing import Any, ClassVar, Self
 
 import attrs
@@ -38,7 +38,7 @@ from latentem.kernels.expected import (
     expected_sums_and_likelihood,
     single_factors,
 )
-from latentem.kernels.steps import LEVELS, ClosedForm, em_steps
+from latentem.kernels.steps import LEVELS, ClosedForm, EMSteps
 from latentem.parallel import map_blocks
 
 #: The most steps taken ahead of being asked for, and the work of them: about a millisecond's.
@@ -116,6 +116,17 @@ class Natural:
             problem.base_total(theta),
         )
 
+    def start(self) -> Step | None:
+        """Return the E-step at the parameters given; None where a general one is due."""
+        coefficients = self.mixture.stack.coefficients
+        if coefficients is None or not coefficients.min() > LOG_ZERO:
+            return None
+        new, total = self.expected(coefficients)
+        if not min(total, self.total_base) > LOG_ZERO / 10 or not total < np.inf:
+            return None  # some row is impossible
+        q = float(np.vdot(coefficients, new))
+        return self._step(Tables(self, None, new, self.theta), coefficients, q, q, total)
+
     def step(self, sums: Array | None) -> Step | None:
         """Return the step from expected sums ``(K, 1 + p)``; None where a general one is due."""
         if sums is None:
@@ -126,15 +137,12 @@ class Natural:
         if found is None:
             return None
         coefficients, new, before, q, total = found
-        total += self.total_base
-        return Step(
-            Tables(self, sums, new),
-            coefficients,
-            before + self.total_base,
-            q + self.total_base,
-            total,
-            total,
-        )
+        return self._step(Tables(self, sums, new), coefficients, before, q, total)
+
+    def _step(self, at: Tables, coefficients: Array, before: float, q: float, total: float) -> Step:
+        """Return a step with the base measures."""
+        base = self.total_base
+        return Step(at, coefficients, before + base, q + base, total + base, total + base)
 
     def _next(self, sums: Array) -> tuple[Array, Array, float, float, float] | None:
         """Return C, S, C . S with the sums before and with these, and log p(X), without the base.
@@ -169,12 +177,11 @@ class Natural:
             return None
         factors, pairs, weights = self._block(slice(0, n))
         factors = factors.factors() if isinstance(factors, Standardised) else factors
-        factors = np.ascontiguousarray(factors)
         if pairs is None:
             pairs = np.vstack([[0, 0], single_factors(len(factors) - 1)])
         widths = [end - start for _, start, end in self._columns]
-        take = partial(em_steps, list(zip(forms, widths, strict=True)), factors, pairs, weights)
-        return Ahead(take, max(1, min(MOST_AHEAD, WORK_AHEAD // (n * work))))
+        steps = EMSteps(list(zip(forms, widths, strict=True)), factors, pairs, weights)
+        return Ahead(steps.take, max(1, min(MOST_AHEAD, WORK_AHEAD // (n * work))))
 
     def expected(self, coefficients: Array) -> tuple[Array, float]:
         """Return S, and log p(X) without the base measures."""
@@ -192,7 +199,7 @@ class Natural:
 
     def _block(self, rows: slice) -> _Block:
         """Return the statistics of a block of rows, which are kept if they are few."""
-        block = self._blocks.get(rows.start)
+        block = self._blocks.get((rows.start, rows.stop))
         if block is None:
             data, stack = self.rows.data[rows], self.mixture.stack
             (observed,) = self.rows.layout.observed
@@ -200,12 +207,12 @@ class Natural:
             assert attached.factors is not None
             block = attached.factors, attached.pairs, data.weights
             if attached.matrix is None or self.rows.keeps(stack):
-                self._blocks[rows.start] = block
+                self._blocks[rows.start, rows.stop] = block
         return block
 
     @cached_property
-    def _blocks(self) -> dict[int, _Block]:
-        """Blocks of rows, by the first."""
+    def _blocks(self) -> dict[tuple[int, int], _Block]:
+        """Blocks of rows, by the first and the end."""
         return {}
 
     @cached_property
@@ -250,6 +257,26 @@ class Natural:
         parts = self.mixture.stack.split(StackRecord(sums, ()))
         counts = Counts(sums[:, :1].copy())
         return dict(zip((*latent.names, *observed.names), (counts, *parts), strict=True))
+
+    def vector(self, sums: Array) -> Array:
+        """Return the sums in a row, for an accelerator, as the records have them.
+
+        The record of each node has the numbers of rows anew. Here they stand once, times the root
+        of how often that is, which leaves all products of vectors as they are.
+        """
+        vector = sums.copy()
+        vector[:, 0] *= self._root
+        return vector.ravel()
+
+    def of_vector(self, vector: Array) -> Array:
+        """Undo `vector`."""
+        sums = vector.reshape(self.mixture.n_states, -1).copy()
+        sums[:, 0] /= self._root
+        return sums
+
+    @cached_property
+    def _root(self) -> float:
+        return float(np.sqrt(1 + len(self.families)))
 
     def sums_at(self, at: Any) -> Array | None:
         """Return the sums of a point of the run."""
@@ -385,7 +412,8 @@ class Step:
     @property
     def magnitude(self) -> float:
         """That of the terms of Q, for their rounding error."""
-        sums = np.maximum(np.abs(self.at.before), np.abs(self.at.sums))
+        before = self.at.sums if self.at.before is None else self.at.before
+        sums = np.maximum(np.abs(before), np.abs(self.at.sums))
         return float(np.vdot(np.abs(self.coefficients), sums)) + abs(self.at.steps.total_base)
 
 
@@ -398,15 +426,21 @@ class Tables:
     steps : Natural or Nearest
     before, sums : array, (K, 1 + p)
         The expected sums of which θ is the maximum, and those under the posterior at θ.
+    start : Theta or None
+        θ, where it is the maximum of none.
     """
 
     steps: Natural | Nearest
-    before: Array
+    before: Array | None
     sums: Array
+    start: Theta | None = None
 
     @cached_property
     def theta(self) -> Theta:
         """The parameters."""
+        if self.before is None:
+            assert self.start is not None
+            return self.start
         steps = self.steps
         return steps.problem.m_step(steps.theta, steps.records(self.before))
 

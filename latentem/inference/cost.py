@@ -130,4 +130,4 @@ def cost(model: Model, n: int) -> Cost:
             f"cost: n must be a whole number of rows of at least 0, got {n!r}. Give one."
         )
     sizes = {node.name: node.n_states or 0 for node in model.latents}
-    return Cost.of(model, Elimination.of(model.graph, sizes), int(n))
+    return Cost.of(model, Elimination.of(model.structure, sizes), int(n))

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import attrs
@@ -25,6 +26,7 @@ import numpy as np
 from networkx.algorithms.approximation.treewidth import min_fill_in_heuristic
 
 from latentem.distributions.arrays import Array
+from latentem.graph import Structure, directed
 from latentem.kernels.softmax import log_normalise
 
 
@@ -49,6 +51,24 @@ class Bucket:
         return (self.variable, *self.separator)
 
 
+@lru_cache(maxsize=1024)
+def _buckets(structure: Structure, latents: tuple[str, ...]) -> tuple[Bucket, ...]:
+    """Return the latents in a min-fill order, with their separators."""
+    moral = nx.moral_graph(directed(structure)).subgraph(latents)
+    neighbours = {name: set(moral[name]) - {name} for name in latents}
+    buckets = []
+    while neighbours:
+        variable = min_fill_in_heuristic(neighbours)
+        if variable is None:  # what is left is complete: any order will do
+            variable = next(iter(neighbours))
+        separator = neighbours.pop(variable)
+        for name in separator:
+            neighbours[name] |= separator - {name}
+            neighbours[name] -= {variable}
+        buckets.append(Bucket(variable, tuple(n for n in latents if n in separator)))
+    return tuple(buckets)
+
+
 @attrs.frozen
 class Elimination:
     """An elimination order with its cliques.
@@ -68,31 +88,17 @@ class Elimination:
     compiled: bool = False
 
     @classmethod
-    def of(cls, graph: nx.DiGraph[str], sizes: dict[str, int]) -> Elimination:
+    def of(cls, structure: Structure, sizes: dict[str, int]) -> Elimination:
         """Find a min-fill order on the moralised graph.
 
         Parameters
         ----------
-        graph : networkx.DiGraph
+        structure : tuple of (str, tuple of str)
             The model's graph.
         sizes : dict of str to int
             The latents, and their numbers of states.
         """
-        names: nx.DiGraph[str] = nx.DiGraph(graph.edges)  # without attributes, which nest
-        names.add_nodes_from(graph)
-        moral = nx.moral_graph(names).subgraph(sizes)
-        neighbours = {name: set(moral[name]) - {name} for name in sizes}
-        buckets = []
-        while neighbours:
-            variable = min_fill_in_heuristic(neighbours)
-            if variable is None:  # what is left is complete: any order will do
-                variable = next(iter(neighbours))
-            separator = neighbours.pop(variable)
-            for name in separator:
-                neighbours[name] |= separator - {name}
-                neighbours[name] -= {variable}
-            buckets.append(Bucket(variable, tuple(n for n in sizes if n in separator)))
-        return cls(sizes, tuple(buckets))
+        return cls(sizes, _buckets(structure, tuple(sizes)))
 
     @property
     def largest(self) -> tuple[tuple[str, ...], int]:

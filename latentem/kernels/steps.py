@@ -20,6 +20,7 @@ where a family's share of :math:`\eta_k` and :math:`A_k` follows from its mean s
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import attrs
@@ -78,15 +79,8 @@ class Steps:
         return len(self.q)
 
 
-def em_steps(
-    forms: Sequence[tuple[ClosedForm, int]],
-    factors: Array,
-    pairs: Pairs,
-    weights: Array | None,
-    sums: Array,
-    count: int,
-) -> Steps:
-    """Return the next steps, by the compiled kernel.
+class EMSteps:
+    """The steps of a mixture on some rows, by the compiled kernel.
 
     Parameters
     ----------
@@ -95,38 +89,43 @@ def em_steps(
     factors : array, (m, rows)
     pairs : array of int, (p, 2)
         As in `latentem.kernels.expected`.
-    weights : array, (rows,), or None
-    sums : array, (K, p)
-        S before the first step.
-    count : int
-        The most steps to take.
-
-    Returns
-    -------
-    Steps
-        Fewer, or none, where there is more to the next one than these formulas.
+    weights : array, (rows,), optional
 
     Examples
     --------
     >>> import numpy as np
     >>> factors, pairs = np.array([[1.0, 1.0], [0.0, 2.0]]), np.array([[0, 0], [1, 0]])
-    >>> counts = [(ClosedForm(COUNTS), 1)]
-    >>> steps = em_steps(counts, factors, pairs, None, np.array([[0.6, 0.2], [1.4, 1.8]]), 2)
+    >>> em = EMSteps([(ClosedForm(COUNTS), 1)], factors, pairs)
+    >>> steps = em.take(np.array([[0.6, 0.2], [1.4, 1.8]]), 2)
     >>> len(steps), steps.sums.sum(axis=1)
     (2, array([[2., 2.],
            [2., 2.]]))
     """
-    k, p = sums.shape
-    # Filled up to multiples of four, which the pass takes together.
-    before = np.zeros((-(-k // 4) * 4, -(-p // 4) * 4))
-    before[:k, :p] = sums
-    coefficients, new = np.zeros((2, count, *before.shape))
-    values = np.empty((3, count))
-    kinds = np.array([form.kind for form, _ in forms])
-    numbers = np.array([(form.constant, form.largest) for form, _ in forms])
-    ends = np.cumsum([1, *(width for _, width in forms)])
-    made = steps_loops().em_steps(
-        before, k, kinds, numbers, ends, factors, pairs,
-        np.empty(0) if weights is None else weights, coefficients, new, values,
-    )  # fmt: skip
-    return Steps(coefficients[:made, :k, :p], new[:made, :k, :p], *values[:, :made].tolist())
+
+    def __init__(
+        self,
+        forms: Sequence[tuple[ClosedForm, int]],
+        factors: Array,
+        pairs: Pairs,
+        weights: Array | None = None,
+    ) -> None:
+        kinds = np.array([form.kind for form, _ in forms])
+        numbers = np.array([(form.constant, form.largest) for form, _ in forms])
+        ends = np.array([*itertools.accumulate((width for _, width in forms), initial=1)])
+        weights = np.empty(0) if weights is None else weights
+        self._given = kinds, numbers, ends, np.ascontiguousarray(factors), pairs, weights
+        self._loop = steps_loops().em_steps
+
+    def take(self, sums: Array, count: int) -> Steps:
+        """Return the next steps from S ``(K, p)``, at most so many.
+
+        Fewer, or none, where there is more to the next one than these formulas.
+        """
+        k, p = sums.shape
+        # Filled up to multiples of four, which the pass takes together.
+        tables = np.zeros((2 * count + 1, -(-k // 4) * 4, -(-p // 4) * 4))
+        before, coefficients, new = tables[0], tables[1 : count + 1], tables[count + 1 :]
+        before[:k, :p] = sums
+        values = np.empty((3, count))
+        made = self._loop(before, k, *self._given, coefficients, new, values)
+        return Steps(coefficients[:made, :k, :p], new[:made, :k, :p], *values[:, :made].tolist())
