@@ -323,11 +323,11 @@ class Gaussian(ExponentialFamily):
     def feasible(self) -> Self:
         if self.reference is None or not self.is_parameterised or "covariance" in self.held:
             return self
-        z_mean, _, _ = self.standard_form()
         _, covariance = self.known()
         covariance = covariance / self.reference.scale / self.reference.scale[:, None]
         if exceeds(covariance, self.floor):
             return self
+        z_mean, _, _ = self.standard_form()
         return self._from_roots(z_mean, covariance, np.ones(z_mean.shape[:-1]))
 
     @property

@@ -42,7 +42,7 @@ from latentem.kernels.steps import LEVELS, ClosedForm, EMSteps
 from latentem.parallel import map_blocks
 
 #: The most steps taken ahead of being asked for, and the work of them: about a millisecond's.
-MOST_AHEAD, WORK_AHEAD = 64, 2**24
+MOST_AHEAD, WORK_AHEAD = 16, 2**24
 #: Methods of a family whose results `natural_from_mean` foretells.
 FORETOLD = ("from_mean", "natural_parameters", "from_statistics", "update", "kernel")
 
