@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import attrs
 import numpy as np
@@ -33,8 +34,10 @@ from latentem.kernels.expected import (
     expected_sums_and_likelihood,
     statistics_of,
 )
+from latentem.kernels.moments import natural_of_moments
 from latentem.kernels.products import over_rows, sums_over_rows
 from latentem.kernels.softmax import log_normalise
+from latentem.kernels.steps import COUNTS, DIAGONAL, FULL, LEVELS, ClosedForm, EMSteps
 from latentem.kernels.whitened import second_moments, stripe_ends, whitened_squares
 
 BOTH = [False, True]
@@ -434,6 +437,87 @@ def test_statistics_that_depend_on_the_data_alone_are_taken_once() -> None:
     ((_, again),) = problem._kept.values()
     assert first is not None
     assert again is first
+
+
+def _step(c_of: Any, T: Any, weights: Any, sums: Any) -> tuple[Any, Any, float]:
+    """Return C, S and the likelihood of a step, by the formulas."""
+    c = c_of(sums)
+    table = c @ T
+    evidence = np.logaddexp.reduce(table, axis=0)
+    return c, (np.exp(table - evidence) * weights) @ T.T, float(evidence @ weights)
+
+
+@pytest.mark.parametrize("n", [1, 7, 272, 1030])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_steps_in_a_row_are_the_formulas(n: int, weighted: bool) -> None:
+    rng = np.random.default_rng(n)
+
+    def factors_of(n: int) -> Any:
+        x = rng.normal(size=(3, n))
+        return np.vstack([np.ones(n), x, rng.poisson(3, size=n), rng.integers(1, 4, size=n)])
+
+    factors = factors_of(n)
+    weights = rng.uniform(0.0, 2.0, size=n) if weighted else np.ones(n)
+    pairs = np.array([
+        [0, 0], [1, 0], [2, 0], [1, 1], [1, 2], [2, 2], [3, 0], [3, 3], [4, 0], [5, -1], [5, -2],
+        [5, -3],
+    ])  # fmt: skip
+    T = statistics_of(factors, pairs)
+    forms = [(ClosedForm(FULL, 0.5), 5), (ClosedForm(DIAGONAL), 2), (ClosedForm(COUNTS), 1),
+             (ClosedForm(LEVELS), 3)]  # fmt: skip
+
+    def c_of(sums: Any) -> Any:
+        mean = sums[:, 1:] / sums[:, :1]
+        eta, a, _ = natural_of_moments(mean[:, :5])
+        m, variance = mean[:, 5], mean[:, 6] - mean[:, 5] ** 2
+        one = np.column_stack([m / variance, -0.5 / variance])
+        b = 0.5 * (m**2 / variance + np.log(2 * np.pi * variance))
+        rate, probs = mean[:, 7:8], mean[:, 8:] / mean[:, 8:].sum(axis=1, keepdims=True)
+        log_prior = np.log(sums[:, 0] / sums[:, 0].sum())
+        first = log_prior - a - 0.5 - b - rate[:, 0]
+        return np.column_stack([first, eta, one, np.log(rate), np.log(probs)])
+
+    # More than the rows have, so that no covariance is singular.
+    sums = rng.dirichlet(np.ones(200), size=3) @ statistics_of(factors_of(200), pairs).T
+    em = EMSteps(forms, factors, pairs, weights if weighted else None)
+    steps = em.take(sums, 6)
+    assert len(steps) == (6 if n > 200 else len(steps))
+    assert len(steps) >= 1
+    for i in range(len(steps)):
+        c, new, likelihood = _step(c_of, T, weights, sums)
+        np.testing.assert_allclose(steps.coefficients[i], c, rtol=1e-9, atol=1e-9)
+        np.testing.assert_allclose(steps.sums[i], new, rtol=1e-9, atol=1e-9 * n)
+        assert steps.likelihood[i] == pytest.approx(likelihood, rel=1e-11)
+        assert steps.q_before[i] == pytest.approx(np.vdot(c, sums), rel=1e-9)
+        assert steps.q[i] == pytest.approx(np.vdot(c, new), rel=1e-9)
+        sums = steps.sums[i]
+
+
+@pytest.mark.parametrize(
+    ("sums", "form"),
+    [
+        ([[3.0, 1.0], [0.0, 0.0]], ClosedForm(COUNTS)),  # a state without rows
+        ([[3.0, 1.0], [-1.0, 2.0]], ClosedForm(COUNTS)),
+        ([[3.0, 1.0], [np.nan, 2.0]], ClosedForm(COUNTS)),
+        ([[3.0, 0.0], [1.0, 2.0]], ClosedForm(COUNTS)),  # log 0
+        ([[3.0, -1.0], [1.0, 2.0]], ClosedForm(COUNTS)),
+        ([[2.0, 2.0, 2.0], [1.0, 3.0, 10.0]], ClosedForm(FULL)),  # no variance
+        ([[2.0, 2.0, 2.0], [1.0, 3.0, 10.0]], ClosedForm(DIAGONAL)),
+        ([[2.0, 2.0, 2.0 + 1e-6], [1.0, 3.0, 10.0]], ClosedForm(FULL, 0.0, 1e5)),  # too tight
+        ([[2.0, 2.0, 2.0 + 1e-6], [1.0, 3.0, 10.0]], ClosedForm(DIAGONAL, 0.0, 1e5)),
+    ],
+)
+def test_a_step_with_more_to_it_than_the_formula_is_not_taken(sums: Any, form: ClosedForm) -> None:
+    p = len(sums[0])
+    factors, pairs = np.array([[1.0, 1.0], [1.0, 4.0]]), np.array([[0, 0], [1, 0], [1, 1]])[:p]
+    em = EMSteps([(form, p - 1)], factors, pairs)
+    assert len(em.take(np.array(sums), 3)) == 0
+
+
+def test_steps_end_before_an_impossible_row() -> None:
+    factors, pairs = np.array([[1.0, 1.0], [1.0, np.nan]]), np.array([[0, 0], [1, 0]])
+    em = EMSteps([(ClosedForm(COUNTS), 1)], factors, pairs)
+    assert len(em.take(np.array([[1.0, 1.0], [1.0, 2.0]]), 3)) == 0
 
 
 def test_kernels_of_shorter_vectors_are_the_formulas_too(tmp_path: Path) -> None:

@@ -71,6 +71,62 @@ def test_every_half_step_is_that_of_the_general_loop(
             assert term.value == pytest.approx(theirs.terms[node].value, rel=1e-7, abs=1e-8 * size)
 
 
+#: Whose maxima are of a form that the compiled kernel of many steps knows.
+AHEAD = {
+    "gaussian mixture, full", "gaussian mixture, diagonal", "normal mixture", "poisson mixture",
+    "latent classes", "mixed table", "full", "diagonal", "mixed",
+}  # fmt: skip
+
+
+@pytest.mark.skipif(not compiled.available(), reason="without the compiler")
+@pytest.mark.parametrize("name", sorted(SHORT))
+def test_steps_are_taken_ahead_where_maxima_are_of_known_form(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compiled, "is_loaded", lambda: True)
+    model, data = MODELS[name]
+    start = lem.initialize(model, data, init=lem.init.random, seed=3)
+    problem = Problem.of(model, data)
+    natural = Natural.of(problem, problem.theta(start, renew=True), Soft())
+    assert natural is not None
+    ahead = natural._ahead
+    assert (ahead is not None) == (name in AHEAD)
+    if ahead is None:
+        return
+    first = natural.start()
+    assert first is not None
+    sums = first.at.sums
+    for _ in range(40):
+        one, many = natural._next(sums), ahead.step(sums)
+        assert one is not None
+        assert many is not None
+        for mine, theirs in zip(many, one, strict=True):
+            size = np.abs(theirs).max()
+            np.testing.assert_allclose(mine, theirs, rtol=1e-9, atol=1e-10 * size)
+        sums = many[1]
+
+
+@attrs.frozen(eq=False)
+class _Damped(lem.Poisson):
+    """Whose maximum is another one than its closed form."""
+
+    def natural_from_mean(self, mean: Any, weight: Any) -> Any:
+        return super().natural_from_mean(mean + 1.0, weight)
+
+
+@pytest.mark.parametrize("use", BOTH)
+def test_a_family_with_a_maximum_of_its_own_is_not_taken_ahead(
+    use: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compiled, "is_loaded", lambda: use)
+    z = lem.latent("z", lem.Categorical(probs=[0.5, 0.5]))
+    model = lem.Model([z, lem.observed("x", _Damped(rate=[1.0, 5.0]), given=z)])
+    problem = Problem.of(model, np.array([0, 1, 2, 7, 8]))
+    natural = Natural.of(problem, problem.theta(), Soft())
+    assert natural is not None
+    assert natural._ahead is None
+
+
 @pytest.mark.parametrize("use", BOTH)
 @pytest.mark.parametrize("name", ["gaussian mixture, full", "mixed table"])
 def test_steps_on_blocks_of_rows_are_the_same_whatever_the_threads(
@@ -83,7 +139,8 @@ def test_steps_on_blocks_of_rows_are_the_same_whatever_the_threads(
     monkeypatch.setattr(compiled, "is_loaded", lambda: use)
     monkeypatch.setattr("latentem.distributions.gaussian.is_loaded", lambda: use)
     monkeypatch.setattr("latentem.repeats.merged", lambda data: data)
-    monkeypatch.setattr("latentem.em.mixture.LEAST_WORK", 2**12)
+    for module in ("mixture", "natural"):
+        monkeypatch.setattr(f"latentem.em.{module}.LEAST_WORK", 2**12)
     monkeypatch.setattr("latentem.parallel.SMALLEST_PARALLEL", 100)
     monkeypatch.setattr("latentem.parallel.LARGEST_BLOCK", n // 7)
     runs = []

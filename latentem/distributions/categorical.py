@@ -284,9 +284,7 @@ class Categorical(ExponentialFamily):
         return renewed(self, probs=mean / mean.sum(axis=-1, keepdims=True))
 
     def natural_from_mean(self, mean: Array, weight: Array) -> tuple[Array, Array] | None:
-        if self.held or self.prior is not None:
-            return None
-        return np.log(mean / mean.sum(axis=-1, keepdims=True)), np.zeros(mean.shape[:-1])
+        return None if self.held or self.prior is not None else _natural_of_levels(mean)
 
     @property
     def closed_form(self) -> ClosedForm | None:
@@ -341,6 +339,11 @@ class Categorical(ExponentialFamily):
         draws = rng.random(len(state)) * cumulative[state, -1]
         state_drawn: Array = (draws[:, None] >= cumulative[state]).sum(axis=1)
         return state_drawn
+
+
+def _natural_of_levels(mean: Array) -> tuple[Array, Array]:
+    """Return the natural parameters, and A, of the maximum of mean indicators ``(K, levels)``."""
+    return np.log(mean / mean.sum(axis=-1, keepdims=True)), np.zeros(mean.shape[:-1])
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -422,6 +425,13 @@ class Bernoulli(ExponentialFamily):
     def from_mean(self, mean: Array, weight: Array) -> Self:
         probs = np.clip(mean[..., 1], 0.0, 1.0)
         return renewed(self, probs=below_one(probs, mean[..., 0]))
+
+    def natural_from_mean(self, mean: Array, weight: Array) -> tuple[Array, Array] | None:
+        return None if self.prior is not None else _natural_of_levels(mean)
+
+    @property
+    def closed_form(self) -> ClosedForm | None:
+        return None if self.prior is not None else ClosedForm(LEVELS)
 
     def pseudo_statistics(self, n_states: int) -> Statistics | None:
         if self.prior is None:

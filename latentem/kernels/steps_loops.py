@@ -79,7 +79,8 @@ def _coefficients(sums: Any, n_states: int, kinds: Any, numbers: Any, ends: Any,
         for k in range(n_states):
             for j in range(end - start):
                 mean[k, j] = sums[k, start + j] / sums[k, 0]
-        if not _maximum(kinds[f], mean, eta, log_normaliser) <= numbers[f, 1]:
+        largest = _maximum(kinds[f], mean, eta, log_normaliser)
+        if not largest <= numbers[f, 1] or largest == np.inf:
             return False
         for k in range(n_states):
             c[k, 0] -= log_normaliser[k] + numbers[f, 0]
