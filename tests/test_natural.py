@@ -89,7 +89,7 @@ def test_steps_are_taken_ahead_where_maxima_are_of_known_form(
     problem = Problem.of(model, data)
     natural = Natural.of(problem, problem.theta(start, renew=True), Soft())
     assert natural is not None
-    ahead = natural._ahead
+    ahead = natural.ahead
     assert (ahead is not None) == (name in AHEAD)
     if ahead is None:
         return
@@ -124,7 +124,7 @@ def test_a_family_with_a_maximum_of_its_own_is_not_taken_ahead(
     problem = Problem.of(model, np.array([0, 1, 2, 7, 8]))
     natural = Natural.of(problem, problem.theta(), Soft())
     assert natural is not None
-    assert natural._ahead is None
+    assert natural.ahead is None
 
 
 @pytest.mark.parametrize("use", BOTH)

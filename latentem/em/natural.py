@@ -131,7 +131,7 @@ class Natural:
         """Return the step from expected sums ``(K, 1 + p)``; None where a general one is due."""
         if sums is None:
             return None
-        found = None if self._ahead is None else self._ahead.step(sums)
+        found = None if self.ahead is None else self.ahead.step(sums)
         if found is None:
             found = self._next(sums)
         if found is None:
@@ -163,7 +163,7 @@ class Natural:
         return coefficients, new, before, q, total
 
     @cached_property
-    def _ahead(self) -> Ahead | None:
+    def ahead(self) -> Ahead | None:
         """Steps taken before they are asked for, where rows are few and maxima of known form."""
         dists = [self.prior, *self.families]
         n, work = self.rows.data.n, self.mixture.work

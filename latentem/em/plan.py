@@ -86,8 +86,10 @@ class Plan:
             posterior = "a mixture: one table of states"
             if any(stack.factored for stack in stacks):
                 posterior = "a mixture: one compiled pass, statistics and table a tile at a time"
-            if Natural.of(problem, theta, Soft()) is not None:
-                posterior += "; steps are arithmetic on coefficients and sums"
+            natural = Natural.of(problem, theta, Soft())
+            if natural is not None:
+                several = ", several at once" if natural.ahead is not None else ""
+                posterior += f"; steps are arithmetic on coefficients and sums{several}"
         else:
             posterior = "variable elimination on the graph"
         return cls(
