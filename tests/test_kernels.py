@@ -24,7 +24,7 @@ from latentem.em.assign import Soft
 from latentem.em.mixture import is_mixture
 from latentem.em.problem import Problem
 from latentem.kernels import compiled
-from latentem.kernels.columns import moments, sum_of_squares
+from latentem.kernels.columns import moments, packed, some_and_all, sum_of_squares
 from latentem.kernels.distances import squared_distances
 from latentem.kernels.expected import (
     Standardised,
@@ -79,12 +79,47 @@ def test_moments_of_columns_are_the_formulas(d: int, n: int, real: type, use: bo
     rng = np.random.default_rng(d)
     values = (rng.normal(size=d) + 3.0 * rng.normal(size=(n, d))).astype(real)
     values.flags.writeable = n % 2 == 0
-    mean, square, high, low = moments(values, compiled=use)
+    mean, square, high, low, counts = moments(values, compiled=use)
     exact = values.astype(np.longdouble)
     np.testing.assert_allclose(mean, exact.mean(axis=0), rtol=1e-13, atol=1e-14)
     np.testing.assert_allclose(square, exact.var(axis=0), rtol=1e-12, atol=1e-26)
     np.testing.assert_array_equal(high, values.max(axis=0))
     np.testing.assert_array_equal(low, values.min(axis=0))
+    np.testing.assert_array_equal(counts, n)
+
+
+@pytest.mark.parametrize("use", BOTH)
+@pytest.mark.parametrize("real", [np.float64, np.float32])
+@pytest.mark.parametrize("n", [1, 2, 511, 5000])
+@pytest.mark.parametrize("d", [1, 3, 8, 47, 600])
+def test_moments_of_columns_with_gaps_are_the_formulas(
+    d: int, n: int, real: type, use: bool
+) -> None:
+    rng = np.random.default_rng(d)
+    values = (1e8 * (d == 8) + rng.normal(size=d) + 3.0 * rng.normal(size=(n, d))).astype(real)
+    values[rng.random(values.shape) < 0.3] = np.nan
+    values[:, :2], values[n // 2] = np.nan, np.nan  # columns and a row of nothing but gaps
+    mean, square, high, low, counts = moments(values, compiled=use)
+    for j, column in enumerate(values.astype(np.longdouble).T):
+        seen = column[~np.isnan(column)]
+        assert counts[j] == len(seen)
+        if not len(seen):
+            assert (mean[j], square[j], high[j], low[j]) == (0, 0, -np.inf, np.inf)
+            continue
+        np.testing.assert_allclose(mean[j], seen.mean(), rtol=1e-13, atol=1e-14)
+        np.testing.assert_allclose(square[j], seen.var(), rtol=1e-12, atol=1e-26)
+        assert (high[j], low[j]) == (seen.max(), seen.min())
+
+
+@pytest.mark.parametrize("d", [1, 7, 8, 9, 20, 64])
+def test_rows_of_a_mask_are_told_apart_by_few_bytes(d: int) -> None:
+    mask = np.random.default_rng(d).random((300, d)) < 0.4
+    mask[3], mask[7] = True, False
+    keys = packed(mask)
+    assert keys.shape == (300, -(-d // 8))
+    np.testing.assert_array_equal(np.unpackbits(keys, axis=1, count=d), mask)
+    for found, expected in zip(some_and_all(mask), (mask.any(axis=1), mask.all(axis=1))):
+        np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize("use", BOTH)

@@ -347,9 +347,14 @@ class Gaussian(ExponentialFamily):
     # -- data ----------------------------------------------------------------------------------
 
     def check(self, value: Array) -> Array:
-        array = check_real(value)
-        if array.ndim == 1:
-            array = array[:, None]
+        return self._check_columns(check_real(value))
+
+    def check_gapped(self, value: Array) -> Array:
+        return self._check_columns(check_real(value, gapped=True).astype(float, copy=False))
+
+    def _check_columns(self, value: Array) -> Array:
+        """Return real values as vectors, or raise `Unsuitable`."""
+        array = value[:, None] if value.ndim == 1 else value
         if array.ndim != 2 or array.shape[1] == 0:
             raise Unsuitable("have rows of vectors, shape (n, d)", f"shape {value.shape}")
         known = self.mean if self.mean is not None else self.parameters["covariance"]

@@ -216,10 +216,13 @@ def _check_entries(name: str, data: Data, counted: Array) -> None:
     if value is not None:
         seen = counted if present is None else counted & present
         if name in data.gapped:
-            empty = np.flatnonzero(np.isnan(value[counted]).all(axis=0))
-            if not len(empty):
-                return
-            column = f" (column {empty[0]})"
+            empty = np.ones(value.shape[1], dtype=bool)
+            for start in range(0, len(value), ROWS_LOOKED_AT):  # mostly the first have some of all
+                rows = slice(start, start + ROWS_LOOKED_AT)
+                empty &= np.isnan(value[rows][counted[rows]]).all(axis=0)
+                if not empty.any():
+                    return
+            column = f" (column {empty.argmax()})"
         elif seen.any():
             return
     raise DataError(
