@@ -118,8 +118,9 @@ def test_rows_of_a_mask_are_told_apart_by_few_bytes(d: int) -> None:
     keys = packed(mask)
     assert keys.shape == (300, -(-d // 8))
     np.testing.assert_array_equal(np.unpackbits(keys, axis=1, count=d), mask)
-    for found, expected in zip(some_and_all(mask), (mask.any(axis=1), mask.all(axis=1))):
-        np.testing.assert_array_equal(found, expected)
+    some, whole = some_and_all(mask)
+    np.testing.assert_array_equal(some, mask.any(axis=1))
+    np.testing.assert_array_equal(whole, mask.all(axis=1))
 
 
 @pytest.mark.parametrize("use", BOTH)
@@ -512,7 +513,7 @@ sys.meta_path.insert(0, Interrupt())
 try:
     compiled.available()
 except KeyboardInterrupt:
-    compiled.sweep_loops()
+    compiled.gapped_loops()
     raise SystemExit(7)
 """
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 7
