@@ -78,7 +78,7 @@ def check_real(value: Array, *, gapped: bool = False) -> Array:
     if value.dtype.kind == "b" or (value.dtype.kind == "f" and value.dtype.itemsize not in (4, 8)):
         with np.errstate(over="ignore"):
             value = value.astype(float)
-    if value.dtype.kind == "f" and sum_of_squares(value) < LARGEST_VALUE**2:
+    if value.dtype.kind == "f" and not gapped and sum_of_squares(value) < LARGEST_VALUE**2:
         return value  # one pass said so
     high, low = (np.fmax, np.fmin) if gapped else (np.maximum, np.minimum)
     ends = [float(end.reduce(value, axis=None)) for end in (low, high)] if value.size else [0.0]

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 import numba
+import numpy as np
 from numba import boolean, float64, int64, types
 
 from latentem.kernels.blocks import STRIP
@@ -112,15 +113,13 @@ def _standardise_known(
     rows: Any, centre: Any, scale: Any, place: tuple[int, int], factors: Any
 ) -> None:
     """Do so where NaN stands for 0; before these factors write which are known."""
-    start, end = place
-    m = len(centre)
-    for j in range(m):
-        known, factor = factors[1 + j, : end - start], factors[1 + m + j, : end - start]
-        c, per = centre[j], 1.0 / scale[j]
-        for t in range(end - start):
-            x = rows[start + t, j]
-            known[t] = 1.0 if x == x else 0.0
-            factor[t] = (x - c) * per if x == x else 0.0
+    width, m = place[1] - place[0], len(centre)
+    standardise(rows, centre, scale, place, factors)
+    for j in range(m, 0, -1):  # from where they stand to where they belong
+        for t in range(0, -(-width // LANES) * LANES, LANES):
+            z = load(factors, j, t)
+            store(factors, m + j, t, where_less(-np.inf, z, z, 0.0))
+            store(factors, j, t, where_less(-np.inf, z, 1.0, 0.0))
 
 
 @numba.njit(**OPTIONS)
