@@ -16,8 +16,6 @@ from latentem.distributions.gaps import GappedKernel, Patterns
 from latentem.distributions.kernels import Kernel
 from latentem.distributions.records import Statistics
 from latentem.kernels.compiled import available
-from latentem.kernels.expected import Standardised
-from latentem.kernels.gapped import expected_products
 from latentem.kernels.softmax import log_normalise
 from latentem.kernels.sweep import swept
 
@@ -148,46 +146,6 @@ def test_sweeping_is_what_the_blocks_say() -> None:
             expected[np.ix_(o, o)] = whole[k][np.ix_(o, o)] - left
             np.testing.assert_allclose(matrix[p, k], expected, rtol=1e-11, atol=1e-11)
             assert log_det[p, k] == pytest.approx(-np.linalg.slogdet(inverse)[1], abs=1e-11)
-
-
-@pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize(
-    ("n", "d", "k", "share"),
-    [(150, 3, 3, 0.3), (1, 2, 1, 0.5), (2000, 8, 5, 0.2), (90, 17, 2, 0.4)],
-)
-def test_the_compiled_formula_is_the_formula(
-    n: int, d: int, k: int, share: float, weighted: bool
-) -> None:
-    if not available():
-        pytest.skip("numba is not installed")
-    rng = np.random.default_rng(n)
-    for real, shift in ((np.float64, 1e8), (np.float32, 0.0)):
-        x = rng.normal(size=(n, d)) + shift
-        x[rng.random(x.shape) < share] = np.nan
-        x[:, 0], x[-n // 9 :] = np.nan, np.nan  # a column and rows of nothing but gaps
-        x = x[Patterns.of(x).order].astype(real)
-        patterns = Patterns.of(x)
-        assert patterns.in_order
-        weights = rng.random(n) * (rng.random(n) < 0.8) if weighted else None
-        root = rng.normal(size=(k, d, d)) / np.sqrt(d)
-        precision = root @ np.swapaxes(root, -1, -2) + 0.3 * np.eye(d)
-        given = (
-            rng.normal(size=k),
-            rng.normal(size=(k, d)),
-            np.moveaxis(precision, 0, -1),
-            rng.normal(size=d),
-            patterns.observed,
-            patterns.start,
-            Standardised(x, np.full(d, shift), 1.0 + rng.random(d)),
-            weights,
-        )
-        products, counts, entropy, evidence = expected_products(*given, compiled=False)
-        found = expected_products(*given, compiled=True)
-        scale = 1e-12 * max(1.0, np.abs(products).max())
-        np.testing.assert_allclose(found[0], products, rtol=1e-11, atol=scale)
-        np.testing.assert_allclose(found[1], counts, rtol=1e-11, atol=1e-14)
-        assert found[2] == pytest.approx(entropy, rel=1e-11, abs=1e-11)
-        np.testing.assert_allclose(found[3], evidence, rtol=1e-11, atol=1e-11)
 
 
 @pytest.mark.skipif(not available(), reason="numba is not installed")

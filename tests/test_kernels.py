@@ -18,6 +18,7 @@ import latentem as lem
 from latentem.distributions import reference
 from latentem.distributions.arrays import LOG_ZERO
 from latentem.distributions.covariance import Full
+from latentem.distributions.gaps import Patterns
 from latentem.distributions.gaussian_kernel import WhiteningKernel
 from latentem.distributions.kernels import Kernel, LinearKernel
 from latentem.em.assign import Soft
@@ -33,6 +34,7 @@ from latentem.kernels.expected import (
     expected_sums_and_likelihood,
     statistics_of,
 )
+from latentem.kernels.gapped import expected_products
 from latentem.kernels.products import over_rows, sums_over_rows
 from latentem.kernels.softmax import log_normalise
 from latentem.kernels.whitened import second_moments, stripe_ends, whitened_squares
@@ -417,6 +419,45 @@ def test_rows_of_no_weight_have_no_part_in_second_moments(use: bool) -> None:
     assert (only[:, 1, 1] <= light[:, 1] * (1 + 4 * EPS)).all()
 
 
+@pytest.mark.skipif(not compiled.available(), reason="numba is not installed")
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(
+    ("n", "d", "k", "share"),
+    [(150, 3, 3, 0.3), (1, 2, 1, 0.5), (2000, 8, 5, 0.2), (90, 17, 2, 0.4)],
+)
+def test_products_completed_by_the_compiled_kernel_are_the_formula(
+    n: int, d: int, k: int, share: float, weighted: bool
+) -> None:
+    rng = np.random.default_rng(n)
+    for real, shift in ((np.float64, 1e8), (np.float32, 0.0)):
+        x = rng.normal(size=(n, d)) + shift
+        x[rng.random(x.shape) < share] = np.nan
+        x[:, 0], x[-n // 9 :] = np.nan, np.nan  # a column and rows of nothing but gaps
+        x = x[Patterns.of(x).order].astype(real)
+        patterns = Patterns.of(x)
+        assert patterns.in_order
+        weights = rng.random(n) * (rng.random(n) < 0.8) if weighted else None
+        root = rng.normal(size=(k, d, d)) / np.sqrt(d)
+        precision = root @ np.swapaxes(root, -1, -2) + 0.3 * np.eye(d)
+        given = (
+            rng.normal(size=k),
+            rng.normal(size=(k, d)),
+            np.moveaxis(precision, 0, -1),
+            rng.normal(size=d),
+            patterns.observed,
+            patterns.start,
+            Standardised(x, np.full(d, shift), 1.0 + rng.random(d)),
+            weights,
+        )
+        products, counts, entropy, evidence = expected_products(*given, compiled=False)
+        found = expected_products(*given, compiled=True)
+        scale = 1e-12 * max(1.0, np.abs(products).max())
+        np.testing.assert_allclose(found[0], products, rtol=1e-11, atol=scale)
+        np.testing.assert_allclose(found[1], counts, rtol=1e-11, atol=1e-14)
+        assert found[2] == pytest.approx(entropy, rel=1e-11, abs=1e-11)
+        np.testing.assert_allclose(found[3], evidence, rtol=1e-11, atol=1e-11)
+
+
 def test_a_fit_of_many_columns_is_the_same_with_either_kernels(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -626,15 +667,20 @@ def test_the_likelihood_of_rows_that_are_impossible_is_zero(use: bool) -> None:
 
 
 @pytest.mark.parametrize("use", BOTH)
-def test_gaps_are_factors_of_their_own(use: bool) -> None:
-    rng = np.random.default_rng(0)
-    rows = np.where(rng.random((600, 2)) < 0.3, np.nan, rng.normal(size=(600, 2)))
-    given = Standardised(rows, np.array([0.5, -0.5]), np.array([2.0, 1.0]), gapped=True)
+@pytest.mark.parametrize("real", [np.float64, np.float32])
+@pytest.mark.parametrize(("n", "columns"), [(1, 1), (600, 2), (777, 5), (1300, 12)])
+def test_gaps_are_factors_of_their_own(n: int, columns: int, real: type, use: bool) -> None:
+    rng = np.random.default_rng(n)
+    rows = np.where(rng.random((n, columns)) < 0.3, np.nan, rng.normal(size=(n, columns)))
+    rows[n // 3], rows[:, columns // 2] = np.nan, np.nan
+    rows = rows.astype(real)
+    given = Standardised(rows, rng.normal(size=columns), np.full(columns, 2.0), gapped=True)
     z = (rows - given.centre) / given.scale
-    factors = np.vstack([np.ones(600), ~np.isnan(z).T, np.nan_to_num(z).T])
+    factors = np.vstack([np.ones(n), ~np.isnan(z).T, np.nan_to_num(z).T])
     np.testing.assert_array_equal(given.factors(), factors)
-    pairs = np.concatenate([[[0, 0]], columns_and_products(4, np.array([[2, 2], [3, 3]]))])
-    coefficients = 0.3 * rng.normal(size=(3, 7))
+    squares = np.repeat(np.arange(columns, 2 * columns)[:, None], 2, axis=1)
+    pairs = np.concatenate([[[0, 0]], columns_and_products(2 * columns, squares)])
+    coefficients = 0.3 * rng.normal(size=(3, len(pairs)))
     sums, evidence = expected_sums(coefficients, given, pairs, compiled=use)
     exact = expected_sums(coefficients, factors, pairs)
     np.testing.assert_allclose(sums, exact[0], rtol=1e-11, atol=1e-11)

@@ -96,14 +96,14 @@ class GappedColumns(LinearKernel, StatisticsOfGaps):
     entropy: Array
 
     @classmethod
-    def of_gaussian(cls, dist: Gaussian, reference: Reference) -> GappedColumns:
-        """Return the kernel of a Gaussian about its reference."""
-        mean, whitening, _ = dist.standard_form()
-        linear = LinearKernel.of(dist)
+    def of_linear(
+        cls, linear: LinearKernel, reference: Reference, mean: Array, whitening: Array
+    ) -> GappedColumns:
+        """Return the kernel of a Gaussian about its reference, given that for whole rows."""
         precision = np.square(whitening).sum(axis=-2)
         log_root = np.log(reference.scale) - 0.5 * np.log(precision) + 0.5 * LOG_2PI
         return cls(
-            dist,
+            linear.dist,
             linear.eta,
             linear.log_normaliser,
             reference,
@@ -205,12 +205,18 @@ class GappedStatistics(StatisticsOfGaps):
     log_root: Array
 
     @classmethod
-    def of(cls, dist: Gaussian, reference: Reference) -> GappedStatistics:
-        """Return the kernel of a Gaussian about its reference."""
-        mean, whitening, log_root = dist.standard_form()
+    def of(
+        cls,
+        linear: LinearKernel,
+        reference: Reference,
+        mean: Array,
+        whitening: Array,
+        log_root: Array,
+    ) -> GappedStatistics:
+        """Return the kernel of a Gaussian about its reference, given that for whole rows."""
         precision = np.swapaxes(whitening, -1, -2) @ whitening
         return cls(
-            LinearKernel.of(dist),
+            linear,
             reference,
             mean,
             np.ascontiguousarray(precision.transpose(1, 2, 0)),

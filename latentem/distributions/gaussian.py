@@ -782,18 +782,19 @@ class Gaussian(ExponentialFamily):
 
     def gapped_kernel(self) -> Kernel:
         """Return the kernel for values with gaps: in statistics form, or as `kernel` residual."""
-        mean, whitening, _ = self.standard_form()
+        mean, whitening, log_root = self.standard_form()
         assert self.reference is not None  # taken from the data that have the gaps
         if self._is_residual(self.reference, whitening).any() or self._is_wide(*mean.shape):
             return self.residual_gapped_kernel()
+        linear = LinearKernel(self, *self._natural(mean, whitening, log_root))
         if self.form.orientation == "axes":
-            return GappedColumns.of_gaussian(self, self.reference)
+            return GappedColumns.of_linear(linear, self.reference, mean, whitening)
         # Sweeping loses what the variances of columns are more than those given all others.
         precision = np.square(whitening).sum(axis=-2)
         variance = np.square(np.linalg.inv(whitening)).sum(axis=-1)
         if np.finfo(float).eps * (precision * variance).max() > LARGEST_ERROR:
             return self.residual_gapped_kernel()
-        return GappedStatistics.of(self, self.reference)
+        return GappedStatistics.of(linear, self.reference, mean, whitening, log_root)
 
     def residual_gapped_kernel(self) -> GappedKernel:
         """Return the kernel for values with gaps that loses no digits."""
