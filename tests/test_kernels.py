@@ -525,7 +525,8 @@ def test_kernels_of_shorter_vectors_are_the_formulas_too(tmp_path: Path) -> None
     result = subprocess.run([sys.executable, "-m", *command], **given)
     assert result.returncode == 0, result.stdout[-2000:]
     passed = re.search(r"(\d+) passed", result.stdout)
-    assert passed and int(passed[1]) > 100, result.stdout[-200:]
+    assert passed is not None, result.stdout[-200:]
+    assert int(passed[1]) > 100
 
 
 def test_without_the_compiler_all_works() -> None:
