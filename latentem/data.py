@@ -14,7 +14,7 @@ from latentem.distributions.arrays import LARGEST_VALUE, Array
 from latentem.distributions.base import Distribution, Inputs, beside
 from latentem.errors import DataError, Unsuitable
 from latentem.graph import Model, Node, check_model
-from latentem.kernels.columns import sum_of_squares
+from latentem.kernels.columns import packed, some_and_all, sum_of_squares
 
 #: Weights beyond it, or all below its inverse, overflow or underflow in sums.
 LARGEST_WEIGHT = 1e100
@@ -194,10 +194,13 @@ def bind(model: Model, data: Any, weights: Any = None) -> tuple[Model, Data]:
         elif absent is None:
             values[node.name] = _checked(node, array, is_finite=is_plain)
         elif not absent.all():  # a node without any value says nothing
-            values[node.name], gap = _with_gaps(node, array, absent)
-            missing[node.name] = np.asarray(absent.reshape(n, -1).all(axis=1))
-            if gap:
+            some, missing[node.name] = some_and_all(absent.reshape(n, -1))
+            in_part = some & ~missing[node.name]
+            if in_part.any():
                 gapped.add(node.name)
+                values[node.name] = _with_gaps(node, array, in_part)
+            else:
+                values[node.name] = _filled(node, array, missing[node.name])
     weights = None if weights is None else _weights(weights, n)
     weights = _without_empty_rows(n, values, labels, missing, weights)
     bound = Data(n, values, labels, weights, missing, frozenset(gapped), covariates, inputs)
@@ -308,9 +311,10 @@ def _without_empty_rows(
 
 def _by_pattern(data: Data) -> Data:
     """Return the data with the rows that have the same gaps together."""
-    gaps = np.concatenate([np.isnan(data.values[name]) for name in sorted(data.gapped)], axis=1)
-    order = np.arange(data.n)
-    for key in np.packbits(gaps, axis=1).T[::-1]:  # by the first columns first
+    gaps = [packed(np.isnan(data.values[name])) for name in sorted(data.gapped)]
+    *others, last = np.concatenate(gaps, axis=1).T
+    order = np.argsort(last, kind="stable")
+    for key in others[::-1]:  # by the first columns first
         order = order[np.argsort(key[order], kind="stable")]
     return attrs.evolve(data[order], order=order)
 
@@ -372,10 +376,12 @@ def _absent(array: Array) -> Array | None:
     return absent if absent.any() else None
 
 
-def _checked(node: Node, array: Array, *, is_finite: bool = False) -> Array:
+def _checked(
+    node: Node, array: Array, *, is_finite: bool = False, is_gapped: bool = False
+) -> Array:
     """Return the values of an observed node as its distribution wants them."""
-    if not is_finite and array.dtype.kind == "f" and not np.isfinite(array).all():
-        row = int(np.argwhere(~np.isfinite(array))[0][0])
+    if not is_finite and array.dtype.kind == "f" and np.isinf(array).any():
+        row = int(np.argwhere(np.isinf(array))[0][0])
         raise DataError(
             f"data['{node.name}'] must be finite, got an infinite value in row {row}. "
             "Drop or correct it.",
@@ -383,7 +389,8 @@ def _checked(node: Node, array: Array, *, is_finite: bool = False) -> Array:
         )
     assert node.dist is not None
     try:
-        value = node.dist.check(np.ascontiguousarray(array))
+        check = node.dist.check_gapped if is_gapped else node.dist.check
+        value = check(np.ascontiguousarray(array))
     except Unsuitable as error:
         raise at_data(node.name, error) from None
     if len(value) != len(array):
@@ -396,31 +403,28 @@ def _checked(node: Node, array: Array, *, is_finite: bool = False) -> Array:
     return np.ascontiguousarray(value)
 
 
-def _with_gaps(node: Node, array: Array, absent: Array) -> tuple[Array, bool]:
-    """Return values of which some are missing, and whether some are missing in part.
+def _filled(node: Node, array: Array, missing: Array) -> Array:
+    """Return values that are missing in whole rows, of a mask ``(n,)``.
 
-    Rows without any value get one from another row, so that they pass all checks.
+    These get those of another row, so that they pass all checks.
     """
+    filled = array.copy()
+    filled[missing] = array[int(missing.argmin())]
+    return _checked(node, filled)
+
+
+def _with_gaps(node: Node, array: Array, in_part: Array) -> Array:
+    """Return values of which parts are missing, in rows of a mask ``(n,)``, as NaN."""
     assert node.dist is not None
-    by_row = absent.reshape(len(absent), -1)
-    in_part = bool((by_row.any(axis=1) & ~by_row.all(axis=1)).any())
-    if in_part and not node.dist.takes_gaps:
-        row = int(np.flatnonzero(by_row.any(axis=1) & ~by_row.all(axis=1))[0])
+    if not node.dist.takes_gaps:
+        row = int(in_part.argmax())
         raise DataError(
             f"data['{node.name}'] must be wholly present or wholly missing in each row because "
             f"{type(node.dist).__name__} cannot marginalise a part of its value, got a part in "
             f"row {row}. Use Gaussian(), declare a node for each column, or drop the row.",
             node=node.name,
         )
-    if not in_part:
-        filled = array.copy()
-        filled[by_row.all(axis=1)] = array[int(np.argmin(by_row.all(axis=1)))]
-        return _checked(node, filled), False
-    value = _checked(node, node.dist.fill_gaps(array))
-    own = value.dtype == float and value.flags.writeable and not np.may_share_memory(value, array)
-    value = value if own else value.astype(float)
-    value[absent] = np.nan
-    return value, True
+    return _checked(node, array, is_gapped=True)
 
 
 def _labels(node: Node, array: Array) -> Array:
@@ -581,6 +585,7 @@ def _bind(names: Sequence[str], dist: Distribution, data: Data) -> Distribution:
     weights = None
     if data.weights is not None:
         weights = np.concatenate([_rows(data.weights, mask) for mask in counted])
+        weights = None if (weights == 1).all() else weights  # those left out had none
     try:
         return dist.bind(values[0] if len(names) == 1 else np.concatenate(values), weights)
     except Unsuitable as error:
@@ -592,8 +597,9 @@ def _taken(array: Array, rows: slice | Array) -> Array:
 
 
 def _rows(array: Array, mask: Array) -> Array:
-    """Return the rows of a mask; without a copy where these are all."""
-    return array if mask.all() else array[mask]
+    """Return the rows of a mask; without a copy where these are all, or the first ones."""
+    first = int(np.count_nonzero(mask))
+    return array[:first] if mask[:first].all() else array[mask]
 
 
 def _counted(name: str, data: Data) -> Array:

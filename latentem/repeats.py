@@ -23,7 +23,7 @@ LARGEST_SHARE = 0.5
 def merged(data: Data) -> Data:
     """Return the distinct rows with the sums of their weights; the data where few rows repeat.
 
-    Rows without weight are left out.
+    Rows without weight are left out, and so they are where values have gaps, which few rows share.
 
     Parameters
     ----------
@@ -34,7 +34,9 @@ def merged(data: Data) -> Data:
     Data
         ``order`` has the first row, as given, of those that are equal.
     """
-    if data.n < FEWEST or data.gapped:
+    if data.gapped:
+        return _counted(data)
+    if data.n < FEWEST:
         return data
     step = -(-data.n // SAMPLE)
     kind = None if _kinds(data[np.arange(0, data.n, step)]) is None else _kinds(data)
@@ -47,6 +49,20 @@ def merged(data: Data) -> Data:
     rows = first[order]
     given = rows if data.order is None else data.order[rows]
     return attrs.evolve(data[rows], weights=weights[order], order=given)
+
+
+def _counted(data: Data) -> Data:
+    """Return the rows that have weight, in the order they stand; no weights if all are 1."""
+    counted = data.counted
+    n = int(np.count_nonzero(counted))
+    if n in (0, data.n):
+        return data
+    # Rows of nothing but gaps stand last, and what is before them need not be copied.
+    part = data[slice(0, n) if counted[:n].all() else np.flatnonzero(counted)]
+    assert part.weights is not None
+    order = np.flatnonzero(counted) if part.order is None else part.order
+    weights = None if (part.weights == 1).all() else part.weights
+    return attrs.evolve(part, weights=weights, order=order)
 
 
 def _kinds(data: Data) -> Array | None:

@@ -163,10 +163,10 @@ BEHIND_AN_EXTRA = (
     "kernels/loops.py",
     "kernels/columns_loops.py",
     "kernels/expected_loops.py",
+    "kernels/gapped_loops.py",
     "kernels/moments_loops.py",
     "kernels/nearest_loops.py",
     "kernels/steps_loops.py",
-    "kernels/sweep_loops.py",
     "kernels/whitened_loops.py",
 )
 

@@ -212,6 +212,7 @@ def test_the_arrays_that_a_plug_in_was_given_stay_the_users_own() -> None:
 # The hooks of a distribution whose default is right for a wrapper, and why.
 DEFAULT_IS_RIGHT = {
     lem.Switch: {
+        "check_gapped": "it fills as its cases do, and asks each to check",
         "free": "a switch holds nothing fixed itself; its cases may",
         "trailing_axes": "check_parents asks the cases",
         "holdable": "it has no parameters of its own to hold",

@@ -141,6 +141,45 @@ def test_rows_of_nothing_but_gaps_contribute_nothing(case: Case) -> None:
     assert with_rows.bic == pytest.approx(without.bic) if case.name != "rayleigh mixture" else True
 
 
+GAPPED = {
+    "full": lem.Gaussian(),
+    "diagonal": lem.Gaussian(covariance="diagonal"),
+    "shared": lem.Gaussian(shared=True),
+    "t": lem.StudentT(df=4.0),
+    "dirichlet": lem.Dirichlet(),
+    "product": lem.Product([(lem.Gaussian(), 2), lem.Normal()]),
+    "switch": lem.Switch([lem.Gaussian(), lem.Gaussian(covariance="diagonal")]),
+}
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("name", GAPPED)
+def test_empty_rows_among_rows_with_gaps_say_nothing_and_have_the_prior(
+    name: str, weighted: bool
+) -> None:
+    rng = np.random.default_rng(3)
+    z = lem.latent("z", lem.Categorical(2))
+    model = lem.Model([z, lem.observed("x", GAPPED[name], given=z)])
+    x = _correlated(160) + 4.0 * (np.arange(160) % 2)[:, None]
+    if name == "dirichlet":
+        x = rng.dirichlet([2.0, 5.0, 3.0], size=160)
+    x[rng.random(x.shape) < 0.2] = np.nan
+    x = x[~np.isnan(x).all(axis=1)]
+    weights = 1.0 + rng.integers(2, size=len(x)) if weighted else np.ones(len(x))
+    start = lem.initialize(model, x, init=lem.init.from_labels(np.arange(len(x)) % 2))
+    places = [0, 0, 60, len(x)]
+    data, more = np.insert(x, places, np.nan, axis=0), np.insert(weights, places, 3.0)
+    mine = _fit(start, data, weights=more if weighted else None, max_iter=8)
+    theirs = _fit(start, x, weights=weights if weighted else None, max_iter=8)
+    np.testing.assert_allclose(mine.trace["objective"], theirs.trace["objective"], rtol=1e-10)
+    empty = np.isnan(data).all(axis=1)
+    np.testing.assert_allclose(mine.score_samples()[empty], 0.0, atol=1e-12)
+    prior = mine.model["z"].probs
+    posterior, other = (fit.posterior().marginal("z") for fit in (mine, theirs))
+    np.testing.assert_allclose(posterior[empty], np.tile(prior, (4, 1)), rtol=1e-10)
+    np.testing.assert_allclose(posterior[~empty], other, rtol=1e-6, atol=1e-9)
+
+
 @pytest.mark.parametrize("case", PROBABILISTIC, ids=str)
 def test_no_hole_changes_nothing(case: Case) -> None:
     floats = {name: column.astype(float) for name, column in case.data.items()}

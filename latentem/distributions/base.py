@@ -264,6 +264,17 @@ class Distribution(metaclass=_ReadOnlyArrays):
         example = np.nan_to_num(flat[absent.argmin(axis=0), np.arange(flat.shape[1])])
         return np.where(gaps, example.reshape(value.shape[1:]), value)
 
+    def check_gapped(self, value: Array) -> Array:
+        """Return values of which entries are missing, NaN, as `check` does others."""
+        gaps = np.isnan(value)
+        checked = np.asarray(self.check(self.fill_gaps(value)))
+        own = checked.dtype == float and checked.flags.writeable
+        if not own or np.may_share_memory(checked, value):
+            checked = checked.astype(float)
+        if len(checked) == len(gaps):  # otherwise `check` is wrong
+            checked[gaps] = np.nan
+        return checked
+
     def supports(self, value: Array) -> Array:
         """Return which values have a density under some parameters, as a mask ``(n,)``.
 

@@ -66,8 +66,11 @@ def check_held(dist: Any) -> None:
         )
 
 
-def check_real(value: Array) -> Array:
-    """Return real-valued data, or raise `Unsuitable`; the type of the numbers is kept."""
+def check_real(value: Array, *, gapped: bool = False) -> Array:
+    """Return real-valued data, or raise `Unsuitable`; the type of the numbers is kept.
+
+    If they are gapped, NaN is as good as a number.
+    """
     if value.dtype.kind not in "fiub":
         raise Unsuitable(
             "be real numbers", f"an array of {value.dtype}", "Convert it to numbers, or drop it."
@@ -75,13 +78,14 @@ def check_real(value: Array) -> Array:
     if value.dtype.kind == "b" or (value.dtype.kind == "f" and value.dtype.itemsize not in (4, 8)):
         with np.errstate(over="ignore"):
             value = value.astype(float)
-    if value.dtype.kind == "f" and sum_of_squares(value) < LARGEST_VALUE**2:
+    if value.dtype.kind == "f" and not gapped and sum_of_squares(value) < LARGEST_VALUE**2:
         return value  # one pass said so
-    reach = max(abs(float(value.max())), abs(float(value.min()))) if value.size else 0.0
-    if not reach < LARGEST_VALUE:
+    high, low = (np.fmax, np.fmin) if gapped else (np.maximum, np.minimum)
+    ends = [float(end.reduce(value, axis=None)) for end in (low, high)] if value.size else [0.0]
+    if not all(abs(end) < LARGEST_VALUE for end in ends):
         raise Unsuitable(
             f"be below {LARGEST_VALUE:g} in magnitude because squares would overflow",
-            f"values from {value.min():g} to {value.max():g}",
+            f"values from {ends[0]:g} to {ends[-1]:g}",
             "Change the unit.",
         )
     return value

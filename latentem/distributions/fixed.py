@@ -177,6 +177,9 @@ class Fixed(Distribution):
     def check(self, value: Array) -> Array:
         return self.dist.check(value)
 
+    def check_gapped(self, value: Array) -> Array:
+        return self.dist.check_gapped(value)
+
     def check_parents(self, shape: tuple[int, ...]) -> None:
         self.dist.check_parents(shape)
 

@@ -47,9 +47,9 @@ from latentem.distributions.whitening import LOG_2PI
 from latentem.kernels.expected import (
     Standardised,
     columns_and_products,
-    expected_sums_of_patterns,
     single_factors,
 )
+from latentem.kernels.gapped import expected_products
 from latentem.kernels.sweep import swept
 
 if TYPE_CHECKING:
@@ -96,14 +96,14 @@ class GappedColumns(LinearKernel, StatisticsOfGaps):
     entropy: Array
 
     @classmethod
-    def of_gaussian(cls, dist: Gaussian, reference: Reference) -> GappedColumns:
-        """Return the kernel of a Gaussian about its reference."""
-        mean, whitening, _ = dist.standard_form()
-        linear = LinearKernel.of(dist)
+    def of_linear(
+        cls, linear: LinearKernel, reference: Reference, mean: Array, whitening: Array
+    ) -> GappedColumns:
+        """Return the kernel of a Gaussian about its reference, given that for whole rows."""
         precision = np.square(whitening).sum(axis=-2)
         log_root = np.log(reference.scale) - 0.5 * np.log(precision) + 0.5 * LOG_2PI
         return cls(
-            dist,
+            linear.dist,
             linear.eta,
             linear.log_normaliser,
             reference,
@@ -205,12 +205,18 @@ class GappedStatistics(StatisticsOfGaps):
     log_root: Array
 
     @classmethod
-    def of(cls, dist: Gaussian, reference: Reference) -> GappedStatistics:
-        """Return the kernel of a Gaussian about its reference."""
-        mean, whitening, log_root = dist.standard_form()
+    def of(
+        cls,
+        linear: LinearKernel,
+        reference: Reference,
+        mean: Array,
+        whitening: Array,
+        log_root: Array,
+    ) -> GappedStatistics:
+        """Return the kernel of a Gaussian about its reference, given that for whole rows."""
         precision = np.swapaxes(whitening, -1, -2) @ whitening
         return cls(
-            LinearKernel.of(dist),
+            linear,
             reference,
             mean,
             np.ascontiguousarray(precision.transpose(1, 2, 0)),
@@ -233,6 +239,10 @@ class GappedStatistics(StatisticsOfGaps):
     @property
     def n_columns(self) -> int:
         return 1 + self.linear.n_statistics
+
+    @property
+    def is_at_once(self) -> bool:
+        return True
 
     def on(self, value: Array) -> Attached:
         return AttachedGappedStatistics(self, value, Patterns.of(value))
@@ -262,9 +272,9 @@ class Completion:
     log_det: Array
 
     @classmethod
-    def of(cls, kernel: GappedStatistics, observed: Array, *, compiled: bool = False) -> Completion:
+    def of(cls, kernel: GappedStatistics, observed: Array) -> Completion:
         """Sweep for each pattern."""
-        return cls(kernel, observed, *swept(kernel.precision, ~observed, compiled=compiled))
+        return cls(kernel, observed, *swept(kernel.precision, ~observed))
 
     @cached_property
     def coefficients(self) -> Array:
@@ -349,16 +359,15 @@ class AttachedGappedStatistics(Attached):
         kernel.dist.form.moments_into(matrix[1 + d :], z)
         return matrix
 
-    def _chunks(self, *, compiled: bool = False) -> Iterator[tuple[slice, Completion]]:
+    def _chunks(self) -> Iterator[tuple[slice, Completion]]:
         """Yield patterns, a few at a time, with what is to be known of them."""
         n, size = len(self.patterns.observed), max(1, SWEPT_CELLS // self.kernel.precision.size)
-        if n <= size and not compiled:
+        if n <= size:
             yield slice(0, n), self._completion
             return
         for start in range(0, n, size):
             few = slice(start, min(start + size, n))
-            observed = self.patterns.observed[few]
-            yield few, Completion.of(self.kernel, observed, compiled=compiled)
+            yield few, Completion.of(self.kernel, self.patterns.observed[few])
 
     @cached_property
     def _completion(self) -> Completion:
@@ -408,23 +417,19 @@ class AttachedGappedStatistics(Attached):
     def at_once(
         self, log_prior: Array, weights: Array | None
     ) -> tuple[Record, Array, Array] | None:
-        kernel, d = self.kernel, self.value.shape[1]
+        kernel, patterns = self.kernel, self.patterns
         rows = kernel.reference.standardised(self.value)
-        columns = kernel.dist.form.pairs(d)
-        if rows is None or columns is None or not self.patterns.in_order:
+        if rows is None or not patterns.in_order:
             return None
-        pairs = np.concatenate([[[0, 0]], columns_and_products(d, columns)])
-        completed, counts, evidence = [], np.zeros(len(log_prior)), np.empty(len(rows))
-        for few, completion in self._chunks(compiled=True):
-            coefficients = completion.coefficients.copy()
-            coefficients[..., 0] += log_prior[:, 0]
-            starts = self.patterns.start[few.start : few.stop + 1]
-            part = slice(starts[0], starts[-1])
-            given = None if weights is None else weights[part]
-            own = attrs.evolve(rows, rows=rows.rows[part])
-            sums, evidence[part] = expected_sums_of_patterns(
-                coefficients, starts - starts[0], own, pairs, given, compiled=True
-            )
-            counts += sums[..., 0].sum(axis=0)
-            completed.append(completion.completed(sums))
-        return self._record(completed), counts, evidence
+        products, counts, entropy, evidence = expected_products(
+            kernel.log_root + log_prior[:, 0],
+            kernel.mean,
+            kernel.precision,
+            np.log(kernel.reference.scale) + 0.5 * LOG_2PI,
+            patterns.observed,
+            patterns.start,
+            rows,
+            weights,
+            compiled=True,
+        )
+        return self._record([(products, entropy)]), counts, evidence

@@ -28,6 +28,7 @@ Data, 2002, section 11.2, in whitened form).
 from __future__ import annotations
 
 import abc
+import functools
 from collections.abc import Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -46,6 +47,7 @@ from latentem.distributions.kernels import (
 from latentem.distributions.records import Statistics
 from latentem.distributions.reference import Reference
 from latentem.distributions.whitening import LOG_2PI
+from latentem.kernels.columns import packed
 
 if TYPE_CHECKING:
     from latentem.distributions.gaussian import Gaussian
@@ -78,20 +80,19 @@ class Patterns:
     @classmethod
     def of(cls, value: Array) -> Patterns:
         """Find the patterns of values ``(rows, d)``, NaN where missing."""
-        # (d, rows), of which long rows are compared fast.
-        observed = np.logical_not(np.isnan(value.T, order="C"))
-        order, first = np.arange(len(value)), _starts(observed)
-        in_order = len({column.tobytes() for column in observed[:, first].T}) == len(first)
+        gaps = np.isnan(value)
+        keys = packed(gaps)
+        order, first = np.arange(len(value)), _starts(keys)
+        in_order = len({key.tobytes() for key in keys[first]}) == len(first)
         if not in_order:
-            order = np.lexsort(np.packbits(observed, axis=0))
-            first = _starts(observed[:, order])
-        start = np.append(first, len(value))
-        return cls(order, in_order, start, observed[:, order[first]].T)
+            order = np.lexsort(keys.T[::-1])
+            first = _starts(keys[order])
+        return cls(order, in_order, np.append(first, len(value)), ~gaps[order[first]])
 
 
-def _starts(observed: Array) -> Array:
-    """Return where runs of equal columns of ``(d, rows)`` start."""
-    changes = (observed[:, 1:] != observed[:, :-1]).any(axis=0)
+def _starts(keys: Array) -> Array:
+    """Return where runs of equal rows start."""
+    changes = functools.reduce(np.logical_or, (key[1:] != key[:-1] for key in keys.T))
     return np.concatenate([[0], np.flatnonzero(changes) + 1])
 
 

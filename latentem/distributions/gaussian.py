@@ -349,9 +349,14 @@ class Gaussian(ExponentialFamily):
     # -- data ----------------------------------------------------------------------------------
 
     def check(self, value: Array) -> Array:
-        array = check_real(value)
-        if array.ndim == 1:
-            array = array[:, None]
+        return self._check_columns(check_real(value))
+
+    def check_gapped(self, value: Array) -> Array:
+        return self._check_columns(check_real(value, gapped=True).astype(float, copy=False))
+
+    def _check_columns(self, value: Array) -> Array:
+        """Return real values as vectors, or raise `Unsuitable`."""
+        array = value[:, None] if value.ndim == 1 else value
         if array.ndim != 2 or array.shape[1] == 0:
             raise Unsuitable("have rows of vectors, shape (n, d)", f"shape {value.shape}")
         known = self.mean if self.mean is not None else self.parameters["covariance"]
@@ -792,18 +797,19 @@ class Gaussian(ExponentialFamily):
 
     def gapped_kernel(self) -> Kernel:
         """Return the kernel for values with gaps: in statistics form, or as `kernel` residual."""
-        mean, whitening, _ = self.standard_form()
+        mean, whitening, log_root = self.standard_form()
         assert self.reference is not None  # taken from the data that have the gaps
         if self._is_residual(self.reference, whitening).any() or self._is_wide(*mean.shape):
             return self.residual_gapped_kernel()
+        linear = LinearKernel(self, *self._natural(mean, whitening, log_root))
         if self.form.orientation == "axes":
-            return GappedColumns.of_gaussian(self, self.reference)
+            return GappedColumns.of_linear(linear, self.reference, mean, whitening)
         # Sweeping loses what the variances of columns are more than those given all others.
         precision = np.square(whitening).sum(axis=-2)
         variance = np.square(np.linalg.inv(whitening)).sum(axis=-1)
         if np.finfo(float).eps * (precision * variance).max() > LARGEST_ERROR:
             return self.residual_gapped_kernel()
-        return GappedStatistics.of(self, self.reference)
+        return GappedStatistics.of(linear, self.reference, mean, whitening, log_root)
 
     def residual_gapped_kernel(self) -> GappedKernel:
         """Return the kernel for values with gaps that loses no digits."""

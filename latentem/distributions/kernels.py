@@ -79,6 +79,11 @@ class Kernel(abc.ABC):
         """Columns of working arrays a row, for the size of a block."""
         return 0
 
+    @property
+    def is_at_once(self) -> bool:
+        """Whether there is a compiled pass that makes no such arrays, see `Attached.at_once`."""
+        return False
+
 
 class Divided(Protocol):
     r"""Log-densities of which a part is the same in all states, :math:`g(x) + \log p_k(x)`.

@@ -166,11 +166,12 @@ class _Moments:
 
     @classmethod
     def _compiled(cls, value: Array) -> _Moments:
-        mean, square, high, low = columns.moments(value, compiled=True)
-        whole = cls(np.full(len(mean), float(len(value))), mean, np.sqrt(square), high, low)
+        mean, square, high, low, n = columns.moments(value, compiled=True)
+        whole = cls(n, mean, np.sqrt(square), high, low)
         reach = whole.reach
-        # Not with gaps, nor if squares leave the range of numbers.
-        plain = ((reach == 0) | ((reach > SMALLEST_REACH) & (reach < 1 / SMALLEST_REACH))).all()
+        # Not if squares leave the range of numbers.
+        within = (reach > SMALLEST_REACH) & (reach < 1 / SMALLEST_REACH)
+        plain = (within | (reach == 0) | (n == 0)).all()
         return whole if plain else cls._of_block(value, None)
 
     @classmethod
@@ -197,6 +198,8 @@ class _Moments:
 
     @classmethod
     def _joined(cls, parts: list[_Moments]) -> _Moments:
+        if len(parts) == 1:
+            return parts[0]
         weight, mean, spread, high, low = (
             np.stack([getattr(part, name) for part in parts])
             for name in ("weight", "mean", "spread", "high", "low")

@@ -21,8 +21,8 @@ from latentem.inference.posterior import Posterior
 
 #: Weight of all rows together, relative to the few that a random start looks at.
 BACKGROUND = 0.1
-#: Rows in which a start is to tell the states apart.
-ROWS_LOOKED_AT = 1000
+#: Rows in which a start is to tell the states apart, and of these the ones looked at first.
+ROWS_LOOKED_AT, FIRST_ROWS = 1000, 50
 
 
 def first_theta(problem: Problem, start: Start | Model | None, rng: np.random.Generator) -> Theta:
@@ -216,10 +216,13 @@ def _check_entries(name: str, data: Data, counted: Array) -> None:
     if value is not None:
         seen = counted if present is None else counted & present
         if name in data.gapped:
-            empty = np.flatnonzero(np.isnan(value[counted]).all(axis=0))
-            if not len(empty):
-                return
-            column = f" (column {empty[0]})"
+            empty = np.ones(value.shape[1], dtype=bool)
+            for start in range(0, len(value), ROWS_LOOKED_AT):  # mostly the first have some of all
+                rows = slice(start, start + ROWS_LOOKED_AT)
+                empty &= np.isnan(value[rows][counted[rows]]).all(axis=0)
+                if not empty.any():
+                    return
+            column = f" (column {empty.argmax()})"
         elif seen.any():
             return
     raise DataError(
@@ -236,22 +239,10 @@ def _refuse_equal_states(problem: Problem, theta: Theta, *, by_chance: bool) -> 
     """
     if not problem.model.observed or problem.model.requires_hard:
         return
-    n = problem.data.n
-    part = problem
-    if n > ROWS_LOOKED_AT:
-        part = problem.take(np.linspace(0, n - 1, ROWS_LOOKED_AT).astype(int))
-    watched = {name for family in problem.layout.observed for name in family.scope}
-    hidden = {name for name, k in problem.layout.elimination.sizes.items() if k > 1} & watched
-    alone = [name for name in _alone(problem) if name in hidden]
-    densities = part.log_densities(theta) if alone else []
-    stuck = [name for name in alone if _states_alike(densities, name)]
-    # If they differ, and all have a part in it, the posterior differs from the prior.
-    differ = hidden == set(alone) and all(
-        theta.latent_tables[name].min() > LOG_ZERO for name in alone
-    )
-    regressed = problem.layout.regressed
-    if not stuck and hidden and not regressed and not differ and _posterior_is_prior(part, theta):
-        stuck = [name for name in problem.layout.elimination.sizes if name in hidden]
+    many = problem.data.n > ROWS_LOOKED_AT
+    if many and not _stuck(problem, theta, FIRST_ROWS):
+        return
+    stuck = _stuck(problem, theta, ROWS_LOOKED_AT)
     drawn = "lem.init.plus_plus" if seedable(problem) else "lem.init.from_labels(...)"
     remedy = f"Start from lem.init.random, {drawn} or other parameters."
     if by_chance:
@@ -265,6 +256,27 @@ def _refuse_equal_states(problem: Problem, theta: Theta, *, by_chance: bool) -> 
             f"states apart, got the same density under all of them in every row. {remedy}",
             node=name,
         )
+
+
+def _stuck(problem: Problem, theta: Theta, n_rows: int) -> list[str]:
+    """Return the latents whose states are equal, as far as so many rows say."""
+    n = problem.data.n
+    part = problem
+    if n > n_rows:
+        part = problem.take(np.linspace(0, n - 1, n_rows).astype(int))
+    watched = {name for family in problem.layout.observed for name in family.scope}
+    hidden = {name for name, k in problem.layout.elimination.sizes.items() if k > 1} & watched
+    alone = [name for name in _alone(problem) if name in hidden]
+    densities = part.log_densities(theta) if alone else []
+    stuck = [name for name in alone if _states_alike(densities, name)]
+    # If they differ, and all have a part in it, the posterior differs from the prior.
+    differ = hidden == set(alone) and all(
+        theta.latent_tables[name].min() > LOG_ZERO for name in alone
+    )
+    regressed = problem.layout.regressed
+    if not stuck and hidden and not regressed and not differ and _posterior_is_prior(part, theta):
+        stuck = [name for name in problem.layout.elimination.sizes if name in hidden]
+    return stuck
 
 
 def _alone(problem: Problem) -> list[str]:

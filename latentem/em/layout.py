@@ -89,7 +89,8 @@ class Layout:
         The observed nodes, those with the same discrete parents together.
     elimination : Elimination
     incomplete : frozenset of str
-        The observed nodes that have no value in some rows.
+        The observed nodes that have no value in some rows and do not see this for themselves,
+        as those do whose values may be missing in part; of these, if the rows count.
     gapped : frozenset of str
         Those among them with values of which a part may be missing.
     regressed : frozenset of str
@@ -135,7 +136,7 @@ class Layout:
             tuple(family((name,)) for name in sizes),
             tuple(family(tuple(names)) for names in together.values()),
             elimination,
-            frozenset(name for name, mask in data.missing.items() if mask.any()),
+            frozenset(name for name in data.missing if _is_incomplete(name, data)),
             # The records of nodes with one θ are added, so they must be of one kind.
             frozenset(t for name in data.gapped for t in model.tied(name) if t in data.values),
             frozenset(name for name in sizes if name in data.inputs),
@@ -158,3 +159,12 @@ class Layout:
         """Cells a row of the tables of states."""
         combinations = [family.n_combinations for family in self.observed]
         return max([self.elimination.largest[1], *combinations])
+
+
+def _is_incomplete(name: str, data: Data) -> bool:
+    """Return whether rows without a value of a node are to be told from the others."""
+    missing = data.missing[name]
+    if name in data.gapped and data.weights is not None:
+        # Such a row has density 1 where parts may be missing, and without weight it adds nothing.
+        missing = missing & (data.weights > 0)
+    return bool(missing.any())

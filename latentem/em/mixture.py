@@ -65,6 +65,8 @@ class Mixture:
         Whether to use compiled kernels.
     divided : Divided or None
         A density of which a part is the same in all states, the rest of which is `stack`.
+    is_at_once : bool
+        Whether the one kernel expects all by itself, in one compiled pass.
     """
 
     stack: Stack
@@ -72,6 +74,7 @@ class Mixture:
     log_prior: Array | None
     compiled: bool
     divided: Divided | None = None
+    is_at_once: bool = False
 
     @classmethod
     def of(cls, theta: Theta, rule: Soft | Hard) -> Self:
@@ -83,7 +86,9 @@ class Mixture:
         if divided is not None:
             stack = Stack.of((divided.linear,))
         if stack.coefficients is None or len(stack.coefficients) != len(log_prior):
-            return cls(stack, len(log_prior), log_prior, compiled)
+            at_once = compiled and not rule.is_hard and len(stack.kernels) == 1
+            at_once = at_once and stack.kernels[0].is_at_once
+            return cls(stack, len(log_prior), log_prior, compiled, is_at_once=at_once)
         factored = compiled and not rule.is_hard and stack.pairs is not None
         stack = attrs.evolve(stack, factored=factored, log_prior=log_prior)
         return cls(stack, len(log_prior), None, compiled, divided)
@@ -101,7 +106,8 @@ class Mixture:
     def largest_block(self, data: Data, observed: Family) -> int | None:
         """Return the most rows of a block if no arrays of them are made, else None."""
         values = tuple(data.argument(name) for name in observed.names)
-        if self.stack.coefficients is None or self.stack.standardised(values) is None:
+        alone = self.stack.coefficients is not None and self.stack.standardised(values) is not None
+        if not self.is_at_once and not alone:
             return None
         rows = max(LEAST_WORK // self.work, -(-data.n // 4))
         return int(max(1, min(rows, MOST_ROWS, MOST_WORK // self.work)))
@@ -109,10 +115,12 @@ class Mixture:
     @property
     def work(self) -> int:
         """Work for a row, in units of that for a coefficient."""
-        assert self.stack.coefficients is not None
-        k, p = self.stack.coefficients.shape
-        work: int = k * (p + WORK_OF_SOFTMAX)
-        return work
+        if self.is_at_once:
+            columns = self.stack.kernels[0].n_columns
+        else:
+            assert self.stack.coefficients is not None
+            columns = int(self.stack.coefficients.shape[1])
+        return self.n_states * (columns + WORK_OF_SOFTMAX)
 
     def expect(
         self, data: Data, observed: Family, attached: AttachedStack
@@ -140,7 +148,7 @@ class Mixture:
 
     def _at_once(self, data: Data, attached: AttachedStack) -> tuple[Record, Array, Array] | None:
         """Return what the one kernel expects by itself, if it does so in one compiled pass."""
-        if self.log_prior is None or not self.compiled or len(attached.others) != 1:
+        if self.log_prior is None or not self.is_at_once:
             return None
         return attached.others[0].at_once(self.log_prior, data.weights)
 

@@ -30,7 +30,8 @@ class Plan:
     n_rows : int
         Rows of the data.
     n_distinct : int
-        Rows that a pass sees: equal ones are merged, where there are many.
+        Rows that a pass sees: equal ones are merged, where there are many; where values have gaps,
+        rows without weight are left out.
     posterior : str
         How posteriors are found.
     nodes : dict of str to str
@@ -86,6 +87,8 @@ class Plan:
             posterior = "a mixture: one table of states"
             if any(stack.factored for stack in stacks):
                 posterior = "a mixture: one compiled pass, statistics and table a tile at a time"
+            elif mixture.is_at_once:
+                posterior = "a mixture: one compiled pass, a tile of rows with equal gaps at a time"
             natural = Natural.of(problem, theta, Soft())
             if natural is not None:
                 several = ", several at once" if natural.ahead is not None else ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import numpy.typing as npt
 
@@ -33,10 +35,49 @@ def sum_of_squares(values: npt.NDArray[np.floating]) -> float:
         return float(sums + np.vecdot(rest, rest))
 
 
+def packed(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
+    """Return a mask ``(n, d)`` as bits, eight columns a byte, ``(n, bytes)``; 0 fills up the last.
+
+    Equal rows have equal bytes, of which there are few.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> packed(np.array([[True, False], [True, True]]))
+    array([[128],
+           [192]], dtype=uint8)
+    """
+    n, d = mask.shape
+    whole = -(-d // 8)
+    if d < 8 * whole:
+        filled = np.zeros((n, 8 * whole), dtype=bool)
+        filled[:, :d] = mask
+        mask = filled
+    return np.packbits(mask).reshape(n, whole)  # which is slow row by row
+
+
+def some_and_all(
+    mask: npt.NDArray[np.bool_],
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Return in which rows of a mask ``(n, d)`` some entries are true, and in which all are.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> some_and_all(np.array([[True, False], [True, True]]))
+    (array([ True,  True]), array([False,  True]))
+    """
+    (whole,), parts = packed(np.ones((1, mask.shape[1]), dtype=bool)), packed(mask).T
+    some = functools.reduce(np.logical_or, (part > 0 for part in parts))
+    return some, functools.reduce(np.logical_and, map(np.equal, parts, whole))
+
+
 def moments(values: npt.NDArray[np.floating], *, compiled: bool = False) -> Array:
     r"""Return what says where the numbers of each column lie, and how far apart.
 
-    .. math:: m_j = \frac1n \sum_i x_{ij}, \qquad v_j = \frac1n \sum_i (x_{ij} - m_j)^2
+    .. math:: m_j = \frac1{n_j} \sum_i x_{ij}, \qquad v_j = \frac1{n_j} \sum_i (x_{ij} - m_j)^2
+
+    The sums are over the n_j numbers of a column; NaN is none.
 
     Parameters
     ----------
@@ -47,8 +88,9 @@ def moments(values: npt.NDArray[np.floating], *, compiled: bool = False) -> Arra
 
     Returns
     -------
-    array, (4, d)
-        m, v, the largest and the least number.
+    array, (5, d)
+        m, v, the largest and the least number, and n; of a column without numbers 0, 0,
+        -infinity, infinity and 0.
 
     Examples
     --------
@@ -57,14 +99,20 @@ def moments(values: npt.NDArray[np.floating], *, compiled: bool = False) -> Arra
     array([[2., 5.],
            [1., 0.],
            [3., 5.],
-           [1., 5.]])
+           [1., 5.],
+           [2., 2.]])
     """
     if compiled:
-        out: Array = np.empty((4, values.shape[1]))
+        out: Array = np.empty((5, values.shape[1]))
         columns_loops().moments(np.ascontiguousarray(values), out)
         return out
-    mean = values.mean(axis=0, dtype=np.float64)
-    deviations = values - mean
-    rest = deviations.mean(axis=0)  # what rounding lost of the mean
-    square = np.maximum(np.square(deviations).mean(axis=0) - rest * rest, 0.0)
-    return np.stack([mean + rest, square, values.max(axis=0), values.min(axis=0)])
+    known = ~np.isnan(values)
+    n = known.sum(axis=0, dtype=np.float64)
+    share = 1.0 / np.maximum(n, 1.0)
+    mean = share * values.sum(axis=0, dtype=np.float64, where=known)
+    deviations = np.where(known, values - mean, 0.0)
+    rest = share * deviations.sum(axis=0)  # what rounding lost of the mean
+    square = np.maximum(share * np.square(deviations).sum(axis=0) - rest * rest, 0.0)
+    high = values.max(axis=0, where=known, initial=-np.inf)
+    low = values.min(axis=0, where=known, initial=np.inf)
+    return np.stack([mean + rest, square, high, low, n])

@@ -75,9 +75,9 @@ def nearest_loops() -> ModuleType:
     return _compiled("latentem.kernels.nearest_loops")
 
 
-def sweep_loops() -> ModuleType:
-    """Return those of `latentem.kernels.sweep`, likewise."""
-    return _compiled("latentem.kernels.sweep_loops")
+def gapped_loops() -> ModuleType:
+    """Return those of `latentem.kernels.gapped`, likewise."""
+    return _compiled("latentem.kernels.gapped_loops")
 
 
 @functools.cache

@@ -14,8 +14,6 @@ level and 0 none. The compiled kernel is given the factors, which are fewer, and
 
 from __future__ import annotations
 
-import itertools
-
 import attrs
 import numpy as np
 import numpy.typing as npt
@@ -192,50 +190,3 @@ def _compiled_pass(
     else:
         likelihood = expected_loops().expected_sums(filled, factors, *given, evidence, sums)
     return sums[:k, :p], likelihood
-
-
-def expected_sums_of_patterns(
-    coefficients: Array,
-    starts: npt.NDArray[np.int64],
-    factors: Standardised,
-    pairs: Pairs,
-    weights: Array | None = None,
-    *,
-    compiled: bool = False,
-) -> tuple[Array, Array]:
-    """Do the same where runs of rows have coefficients of their own, and NaN stands for 0.
-
-    Parameters
-    ----------
-    coefficients : array, (P, K, p)
-        C of each run.
-    starts : array of int, (P + 1,)
-        Where each run starts, and the end.
-    factors : Standardised
-    pairs : array of int, (p, 2)
-    weights : array, (rows,), optional
-    compiled : bool
-
-    Returns
-    -------
-    array, (P, K, p)
-        S of each run.
-    array, (rows,)
-        log p(x).
-    """
-    if not compiled:
-        whole = factors.factors()
-        runs = [slice(a, b) for a, b in itertools.pairwise(starts.tolist())]
-        parts = [
-            expected_sums(own, whole[:, rows], pairs, None if weights is None else weights[rows])
-            for own, rows in zip(coefficients, runs, strict=True)
-        ]
-        return np.stack([part for part, _ in parts]), np.concatenate([part for _, part in parts])
-    n, k, p = coefficients.shape
-    filled, sums = np.zeros((2, n, -(-k // 4) * 4, -(-p // 4) * 4))
-    filled[:, :k, :p] = coefficients
-    evidence = np.empty(len(factors))
-    of = factors.rows, factors.centre, factors.scale
-    given = pairs, np.empty(0) if weights is None else weights, k
-    expected_loops().expected_sums_of_patterns(filled, starts, *of, *given, evidence, sums)
-    return sums[:, :k, :p], evidence

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 import numba
+import numpy as np
 from numba import boolean, float64, int64, types
 
 from latentem.kernels.blocks import STRIP
@@ -36,7 +37,7 @@ LONGEST, CELLS = 512, 4096
 
 
 @numba.njit(**OPTIONS)
-def _statistics(factors: Any, pairs: Any, width: int, tile: Any, first: int) -> None:
+def write_statistics(factors: Any, pairs: Any, width: int, tile: Any, first: int) -> None:
     """Write T of a tile of whole vectors, from a first statistic on."""
     for j in range(first, len(pairs)):
         a, b = pairs[j, 0], pairs[j, 1]
@@ -64,7 +65,7 @@ def _begin_with_factors(pairs: Any, n_factors: int) -> bool:
 
 
 @numba.njit(**OPTIONS)
-def _room(shape: tuple[int, int], pairs: Any, n_factors: int) -> Any:
+def tile_room(shape: tuple[int, int], pairs: Any, n_factors: int) -> Any:
     """Return the rows of a tile, whole strips; and room for its F, T, L and numbers of rows.
 
     ``shape`` is that of C. Factors that are the first statistics are written in their place; how
@@ -82,7 +83,7 @@ def _room(shape: tuple[int, int], pairs: Any, n_factors: int) -> Any:
 
 
 @numba.njit(**OPTIONS)
-def _standardise(rows: Any, centre: Any, scale: Any, place: tuple[int, int], factors: Any) -> None:
+def standardise(rows: Any, centre: Any, scale: Any, place: tuple[int, int], factors: Any) -> None:
     """Write the factors of rows from a start to an end; the first of them, 1, stands already."""
     start, end = place
     m = len(centre)
@@ -112,19 +113,17 @@ def _standardise_known(
     rows: Any, centre: Any, scale: Any, place: tuple[int, int], factors: Any
 ) -> None:
     """Do so where NaN stands for 0; before these factors write which are known."""
-    start, end = place
-    m = len(centre)
-    for j in range(m):
-        known, factor = factors[1 + j, : end - start], factors[1 + m + j, : end - start]
-        c, per = centre[j], 1.0 / scale[j]
-        for t in range(end - start):
-            x = rows[start + t, j]
-            known[t] = 1.0 if x == x else 0.0
-            factor[t] = (x - c) * per if x == x else 0.0
+    width, m = place[1] - place[0], len(centre)
+    standardise(rows, centre, scale, place, factors)
+    for j in range(m, 0, -1):  # from where they stand to where they belong
+        for t in range(0, -(-width // LANES) * LANES, LANES):
+            z = load(factors, j, t)
+            store(factors, m + j, t, where_less(-np.inf, z, z, 0.0))
+            store(factors, j, t, where_less(-np.inf, z, 1.0, 0.0))
 
 
 @numba.njit(**OPTIONS)
-def _posterior(
+def posterior(
     table: Any, place: tuple[int, int, int], weights: Any, evidence: Any, numbers: Any
 ) -> float:
     """Make R of L in a table; return the sum of w log p(x), and write log p(x), if wanted.
@@ -161,9 +160,9 @@ def _add_tile(
     """Add S of a tile of factors; return the sum of w log p(x)."""
     _, factors, tile, table, numbers, first = room
     wide = -(-(place[2] - place[1]) // STRIP) * STRIP
-    _statistics(factors, pairs, wide, tile, first)
+    write_statistics(factors, pairs, wide, tile, first)
     multiply(c, tile, wide, table)
-    likelihood = _posterior(table, place, weights, evidence, numbers)
+    likelihood = posterior(table, place, weights, evidence, numbers)
     add_products(table, tile, wide, False, sums)
     return likelihood
 
@@ -184,7 +183,7 @@ def expected_sums(
     C and S are filled up with zeros to multiples of four states and statistics.
     """
     m, n = factors.shape
-    room, likelihood = _room(c.shape, pairs, m), 0.0
+    room, likelihood = tile_room(c.shape, pairs, m), 0.0
     width, own = room[:2]
     for start in range(0, n, width):
         end = min(start + width, n)
@@ -208,45 +207,14 @@ def expected_sums_of_rows(
 ) -> float:  # fmt: skip
     """Do the same where the factors are the standardised columns of the rows, with gaps or not."""
     n, n_factors = len(rows), 1 + len(centre) * (2 if gapped else 1)
-    room, likelihood = _room(c.shape, pairs, n_factors), 0.0
+    room, likelihood = tile_room(c.shape, pairs, n_factors), 0.0
     width, factors = room[:2]
     for start in range(0, n, width):
         end = min(start + width, n)
         if gapped:
             _standardise_known(rows, centre, scale, (start, end), factors)
         else:
-            _standardise(rows, centre, scale, (start, end), factors)
+            standardise(rows, centre, scale, (start, end), factors)
         place = n_states, start, end
         likelihood += _add_tile(c, room, pairs, place, weights, evidence, sums)
-    return likelihood
-
-
-@numba.njit(
-    [
-        float64(
-            float64[:, :, ::1], int64[::1], rows, WEIGHTS, WEIGHTS, PAIRS, WEIGHTS, int64, ROW,
-            float64[:, :, ::1],
-        )
-        for rows in (VALUES, SINGLE_VALUES)
-    ],
-    **OPTIONS,
-)  # fmt: skip
-def expected_sums_of_patterns(
-    c: Any, starts: Any, rows: Any, centre: Any, scale: Any, pairs: Any, weights: Any,
-    n_states: int, evidence: Any, sums: Any,
-) -> float:  # fmt: skip
-    """Do the same for runs of rows with coefficients and sums of their own; NaN counts as 0."""
-    n_factors = 1 + len(centre)
-    room, likelihood = _room(c.shape[1:], pairs, n_factors), 0.0
-    width, factors = room[:2]
-    for q in range(len(c)):
-        for start in range(starts[q], starts[q + 1], width):
-            end = min(start + width, starts[q + 1])
-            _standardise(rows, centre, scale, (start, end), factors)
-            for j in range(1, n_factors):
-                factor = factors[j, : end - start]
-                for t in range(end - start):
-                    factor[t] = factor[t] if factor[t] == factor[t] else 0.0
-            place = n_states, start, end
-            likelihood += _add_tile(c[q], room, pairs, place, weights, evidence, sums[q])
     return likelihood

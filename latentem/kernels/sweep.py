@@ -5,14 +5,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from latentem.kernels.compiled import sweep_loops
-
 Array = npt.NDArray[np.float64]
 
 
-def swept(
-    precision: Array, missing: npt.NDArray[np.bool_], *, compiled: bool = False
-) -> tuple[Array, Array]:
+def swept(precision: Array, missing: npt.NDArray[np.bool_]) -> tuple[Array, Array]:
     r"""Sweep precisions on the missing columns of each pattern (Beaton's operator).
 
     Columns u of a symmetric matrix with blocks oo, ou, uu are swept in any order to
@@ -27,8 +23,6 @@ def swept(
         Of each state, positive definite.
     missing : array, (P, d)
         Of each pattern, as a mask.
-    compiled : bool
-        Use the compiled kernel.
 
     Returns
     -------
@@ -48,12 +42,6 @@ def swept(
     array([[4.]])
     """
     n, d = missing.shape
-    if compiled:
-        swept = np.empty((n, precision.shape[-1], d, d))
-        swept[:] = precision.transpose(2, 0, 1)
-        log_det = np.zeros(swept.shape[:2])
-        sweep_loops().sweep(swept, np.ascontiguousarray(missing), log_det)
-        return swept, log_det
     matrix, log_det = precision[:, :, None].copy(), np.zeros((1, precision.shape[-1]))
     # Neighbours that agree in all columns so far share a matrix; with which, says place.
     differs = np.logical_or.accumulate(missing[1:] != missing[:-1], axis=1)
