@@ -95,6 +95,7 @@ class Run:
         self.status = Status.ITERATION_LIMIT
         self.best: State | None = None
         self.error: DegenerateError | DataError | None = None
+        self._weight = problem.data.total_weight
         self._steps = half_steps(problem, theta, assign, accelerate)
         self._convergence = convergence
 
@@ -122,10 +123,11 @@ class Run:
                 raise
             self.states = [*self.states[-2:], state]
             self.rows += state.trace
-            self.events += [f"iteration {state.iteration}: {e}" for e in state.events]
+            for event in state.events:
+                self.events.append(f"iteration {state.iteration}: {event}")
             if self.best is None or state.objective > self.best.objective:
                 self.best = state
-            if self._convergence.reached(self.states, self.problem.data.total_weight):
+            if self._convergence.reached(self.states, self._weight):
                 self.status = Status.CONVERGED
                 if any(dist.at_constraint for dist in state.theta.dists.values()):
                     self.status = Status.DEGENERATE
