@@ -188,9 +188,9 @@ def test_sums_are_taken_afresh_before_rounding_builds_up(monkeypatch: pytest.Mon
     weights = 10.0 ** rng.uniform(-6, 6, size=2000)
     problem = Problem.of(_kmeans(x, 4), x, weights)
     begun = []
-    begin = following._Assigned._begin
+    forget = following._Assigned._forget
     monkeypatch.setattr(
-        following._Assigned, "_begin", lambda *given: (begun.append(1), begin(*given))
+        following._Assigned, "_forget", lambda *given: (begun.append(1), forget(*given))
     )
     follow = Following(problem)
     for _ in range(60):

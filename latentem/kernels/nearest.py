@@ -61,6 +61,10 @@ class Places:
         """Return those of rows that were never looked at."""
         return cls(np.full(n, -1, dtype=np.int32), np.full(n, -np.inf, dtype=np.float32))
 
+    def forget(self, rows: npt.NDArray[np.bool_]) -> None:
+        """Make these rows ones that were never looked at."""
+        self.label[rows], self.limit[rows] = -1, -np.inf
+
     def __getitem__(self, rows: slice) -> Places:
         """Return those of a block of rows, sharing memory."""
         return Places(self.label[rows], self.limit[rows])
