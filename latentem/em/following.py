@@ -27,7 +27,7 @@ from latentem.em.expectation import Expectation
 from latentem.em.mixture import is_mixture
 from latentem.em.problem import Problem
 from latentem.em.theta import Theta
-from latentem.kernels.nearest import LARGE, Places, Points, reassign, residual_sums
+from latentem.kernels.nearest import LARGE, Places, Points, own_squares, reassign, residual_sums
 from latentem.parallel import map_blocks
 
 #: The sums of a state are taken afresh when its weight is this much less than it was since they
@@ -93,7 +93,7 @@ class _Assigned:
     """
 
     def __init__(self, problem: Problem, to: Distances) -> None:
-        self._data = problem.data
+        self._problem, self._data = problem, problem.data
         self._compiled = problem.layout.elimination.compiled
         (self._value,) = problem.data.values.values()
         self._points = Points.of(to.at, to.reference.centre, to.reference.scale)
@@ -139,7 +139,7 @@ class _Assigned:
             return part, n_changed, residual_sums(*given, places.label[rows], to.own, about)
 
         own: Array | float = 0.0
-        for part, n_changed, about_own in self._blocks(change, to):
+        for part, n_changed, about_own in _blocks(self._problem, change, to):
             self._changes += n_changed
             self._sums = self._sums + part
             own = own + about_own
@@ -148,11 +148,29 @@ class _Assigned:
             self._sums[empty, 1:] = 0.0
         return own
 
-    def _blocks(self, change: Callable[[slice], T], to: Distances) -> Iterable[T]:
-        """Return what a function finds of each block of rows."""
-        n, largest = self._data.n, None
-        if self._compiled:
-            largest = max(COMPILED_BLOCK, min(MOST_ROWS, COMPILED_PRODUCTS // to.at.size))
-            if n <= largest and to.at.size < LARGE:  # nothing to share, and no BLAS in it
-                return (change(slice(0, n)),)
-        return map_blocks(change, n, len(to.at) + 3 * to.at.shape[1], largest)
+
+
+def represented_by_nearest(problem: Problem, kernel: Kernel) -> Array | None:
+    """Return -|x - m|^2 of each row and the point nearest to it; None if that is not log p."""
+    to = kernel.distances
+    if to is None:
+        return None
+    points = Points.of(to.at, to.reference.centre, to.reference.scale).moved(to.at, to.exact)
+    (value,), compiled = problem.data.values.values(), problem.layout.elimination.compiled
+
+    def represented(rows: slice) -> Array:
+        given, places = value[rows], Places.unknown(len(value[rows]))
+        reassign(given, None, points, places, compiled=compiled)
+        return -own_squares(given, places.label, points, compiled=compiled)
+
+    return np.concatenate(list(_blocks(problem, represented, to)))
+
+
+def _blocks(problem: Problem, function: Callable[[slice], T], to: Distances) -> Iterable[T]:
+    """Return what a function finds of each block of rows."""
+    n, largest = problem.data.n, None
+    if problem.layout.elimination.compiled:
+        largest = max(COMPILED_BLOCK, min(MOST_ROWS, COMPILED_PRODUCTS // to.at.size))
+        if n <= largest and to.at.size < LARGE:  # nothing to share, and no BLAS in it
+            return (function(slice(0, n)),)
+    return map_blocks(function, n, len(to.at) + 3 * to.at.shape[1], largest)

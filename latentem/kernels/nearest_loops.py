@@ -282,3 +282,27 @@ reassign = numba.njit(
     ],
     **OPTIONS,
 )(_reassign)
+
+
+# As in `_by_residuals`.
+@numba.njit(
+    [
+        types.void(
+            _read_only(kind, 2), _read_only(int32, 1), _read_only(float64, 2),
+            _read_only(float64, 2), float64[::1],
+        )
+        for kind in (float64, float32)
+    ],
+    **OPTIONS,
+)  # fmt: skip
+def own_squares(rows: Any, label: Any, first: Any, second: Any, squares: Any) -> None:
+    """Do what `latentem.kernels.nearest` says; m is the sum of two, the first may be one of all."""
+    one = len(first) == 1
+    for i in range(len(rows)):
+        row, low = rows[i], second[label[i]]
+        high = first[0 if one else label[i]]
+        square = 0.0
+        for j in range(len(row)):
+            y = (row[j] - high[j]) - low[j]
+            square += y * y
+        squares[i] = square
