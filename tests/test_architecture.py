@@ -164,6 +164,7 @@ BEHIND_AN_EXTRA = (
     "kernels/columns_loops.py",
     "kernels/expected_loops.py",
     "kernels/moments_loops.py",
+    "kernels/nearest_blocks.py",
     "kernels/nearest_loops.py",
     "kernels/sweep_loops.py",
     "kernels/whitened_loops.py",

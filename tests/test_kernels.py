@@ -33,6 +33,7 @@ from latentem.kernels.expected import (
     expected_sums_and_likelihood,
     statistics_of,
 )
+from latentem.kernels.nearest import Places, Points, own_squares, reassign
 from latentem.kernels.products import over_rows, sums_over_rows
 from latentem.kernels.softmax import log_normalise
 from latentem.kernels.whitened import second_moments, stripe_ends, whitened_squares
@@ -379,6 +380,55 @@ def test_rows_of_no_weight_have_no_part_in_second_moments(use: bool) -> None:
     only = second_moments(np.eye(2), light, compiled=use)
     np.testing.assert_allclose(only[:, 0, 0], light[:, 0], rtol=4 * EPS)
     assert (only[:, 1, 1] <= light[:, 1] * (1 + 4 * EPS)).all()
+
+
+@pytest.mark.parametrize("use", BOTH)
+@pytest.mark.parametrize("real", [np.float32, np.float64])
+@pytest.mark.parametrize("n", [1, 15, 16, 65, 600])
+@pytest.mark.parametrize(("k", "d"), [(1, 1), (2, 7), (4, 8), (5, 3), (17, 16), (6, 33), (70, 130)])
+def test_the_nearest_point_is_that_of_the_formula(
+    k: int, d: int, n: int, real: type, use: bool
+) -> None:
+    rng = np.random.default_rng(n)
+    at = rng.normal(size=(k, d))
+    at[k // 2] = at[0]  # of equal ones the first is taken
+    for size, far in ((1.0, 0.0), (1e-30, 0.0), (1e30, 0.0), (1.0, 1e4)):
+        centre, scale = np.full(d, far * size), np.full(d, size)
+        x = (rng.normal(size=(n, d)) * size + centre).astype(real)
+        z = (x - centre) / scale
+        distance = np.sqrt(np.square(z[:, None] - at).sum(axis=2))
+        points, places = Points.of(at, centre, scale), Places.unknown(n)
+        sums, changed = reassign(x, None, points, places, compiled=use)
+        assert changed == n
+        np.testing.assert_array_equal(places.label, distance.argmin(axis=1))
+        members = [z[places.label == state] for state in range(k)]
+        expected = [[len(m), len(m), *m.sum(axis=0), np.square(m).sum()] for m in members]
+        np.testing.assert_allclose(sums, expected, rtol=1e-11, atol=1e-11)
+        if k > 1:
+            nearest, second = np.partition(distance, 1, axis=1)[:, :2].T
+            gap = np.where(places.limit > -np.inf, places.limit, 0.0)
+            assert (gap <= second - nearest).all()
+            assert (gap >= (second - nearest) - 1e-2).all()
+
+
+@pytest.mark.parametrize("use", BOTH)
+@pytest.mark.parametrize("real", [np.float32, np.float64])
+@pytest.mark.parametrize(("k", "d"), [(1, 1), (1, 5), (3, 4), (5, 33)])
+def test_squares_of_rows_and_their_own_points_are_the_formula(
+    k: int, d: int, real: type, use: bool
+) -> None:
+    rng = np.random.default_rng(d)
+    x = (1e3 + rng.normal(size=(90, d))).astype(real)
+    label = rng.integers(k, size=90).astype(np.int32)
+    at, scale = x[:k].astype(float), np.full(d, 8.0)
+    points = Points.of((at - 1e3) / scale, np.full(d, 1e3), scale)
+    squares = own_squares(x, label, points, compiled=use)
+    np.testing.assert_allclose(squares, np.square(x - at[label]).sum(axis=1), rtol=1e-11)
+    low = 1e-13 * rng.normal(size=(k, d))  # which no sum with m would keep
+    exact = points.moved(points.at, (at, low))
+    squares = own_squares(at[label].astype(real), label, exact, compiled=use)
+    np.testing.assert_allclose(squares, np.square(low[label]).sum(axis=1), rtol=1e-11)
+    assert own_squares(x[:0], label[:0], points, compiled=use).shape == (0,)
 
 
 def test_a_fit_of_many_columns_is_the_same_with_either_kernels(

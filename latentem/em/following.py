@@ -121,7 +121,7 @@ class _Assigned:
         """Forget the sums of some states, and the rows they are of."""
         rows = states[self._places.label]
         self._places.forget(rows)
-        self._changes -= np.count_nonzero(rows)  # these are no changes
+        self._changes -= int(np.count_nonzero(rows))  # these are no changes
         self._sums[states] = 0.0
         self._largest[states] = 0.0
 
@@ -147,7 +147,6 @@ class _Assigned:
         if empty.any():
             self._sums[empty, 1:] = 0.0
         return own
-
 
 
 def represented_by_nearest(problem: Problem, kernel: Kernel) -> Array | None:

@@ -277,13 +277,15 @@ def own_squares(
     else:
         about = points.exact
     first, second = map(np.ascontiguousarray, about)
+    squares: Array
     if compiled:
-        squares: Array = np.empty(len(rows))
+        squares = np.empty(len(rows))
         nearest_loops().own_squares(_as_floats(rows), label, first, second, squares)
         return squares
     y: Array = rows - (first if len(first) == 1 else first[label])  # type: ignore[operator]
     y -= second[label]
-    return np.vecdot(y, y)
+    squares = np.vecdot(y, y)
+    return squares
 
 
 def _as_floats(rows: npt.NDArray[np.generic]) -> npt.NDArray[np.floating]:
@@ -330,6 +332,8 @@ def residual_sums(
     """
     centres, low, scale = about
     members = np.flatnonzero(states[label])
+    if not len(members):
+        return np.zeros((len(states), rows.shape[1] + 1))
     label = label[members]
     y: Array = rows[members] - centres[label]  # type: ignore[operator]
     y -= low[label]
