@@ -51,7 +51,7 @@ def _walk(rows: np.ndarray, k: int) -> tuple[Points, list[np.ndarray]]:
 
 
 @pytest.mark.parametrize("use", BOTH)
-@pytest.mark.parametrize("k", [1, 2, 5, 12, 130])  # the last with BLAS, of many columns
+@pytest.mark.parametrize("k", [1, 2, 5, 12, 130])
 @pytest.mark.parametrize("name", ROWS)
 def test_rows_left_alone_have_the_nearest_point(name: str, k: int, use: bool) -> None:
     rows = ROWS[name].view()

@@ -27,7 +27,7 @@ from latentem.em.expectation import Expectation
 from latentem.em.mixture import is_mixture
 from latentem.em.problem import Problem
 from latentem.em.theta import Theta
-from latentem.kernels.nearest import LARGE, Places, Points, own_squares, reassign, residual_sums
+from latentem.kernels.nearest import Places, Points, own_squares, reassign, residual_sums
 from latentem.parallel import map_blocks
 
 #: The sums of a state are taken afresh when its weight is this much less than it was since they
@@ -170,6 +170,6 @@ def _blocks(problem: Problem, function: Callable[[slice], T], to: Distances) -> 
     n, largest = problem.data.n, None
     if problem.layout.elimination.compiled:
         largest = max(COMPILED_BLOCK, min(MOST_ROWS, COMPILED_PRODUCTS // to.at.size))
-        if n <= largest and to.at.size < LARGE:  # nothing to share, and no BLAS in it
+        if n <= largest:  # nothing to share, and no BLAS in it
             return (function(slice(0, n)),)
     return map_blocks(function, n, len(to.at) + 3 * to.at.shape[1], largest)

@@ -41,5 +41,6 @@ def squared_distances(z: Array, points: Array, *, compiled: bool = False) -> Arr
         loops().squared_distances(*map(np.ascontiguousarray, (z, points)), distances)
         return distances
     for point, own in zip(points.T, distances, strict=True):
-        np.square(z - point[:, None]).sum(axis=0, out=own)
+        difference = z - point[:, None]
+        np.einsum("an,an->n", difference, difference, out=own)
     return distances

@@ -35,8 +35,6 @@ PRECISION = {
 }
 #: A bound of rounding errors counts so many terms more than a sum of products has: it is ample.
 MORE_TERMS = 8
-#: Numbers of points times columns from which on BLAS takes the products.
-LARGE = 4096
 #: Limits are kept in single precision, rounded down.
 ROUND_DOWN = 1.0 - 2.0**-22
 
