@@ -66,16 +66,17 @@ def _look(tile: Any, width: int, points: Any, work: Any) -> None:
 
 
 @numba.njit(**OPTIONS)
-def _add(sums: Any, sign: float, weight: float, row: Any, frame: Any) -> None:
-    """Add a row to the sums of one point, ``(d + 3,)``, or take it away."""
-    sums[0] += sign if weight > 0.0 else 0.0
-    sums[1] += sign * weight
+def _add(rows: Any, i: int, frame: Any, sign: float, weight: float, sums: Any, k: int) -> None:
+    """Add a row to the sums of one point, ``(K, d + 3)``, or take it away."""
+    d = rows.shape[1]
+    sums[k, 0] += sign if weight > 0.0 else 0.0
+    sums[k, 1] += sign * weight
     square = 0.0
-    for j in range(len(row)):
-        z = (row[j] - frame[0, j]) * frame[1, j]
-        sums[j + 2] += sign * weight * z
+    for j in range(d):
+        z = (rows[i, j] - frame[0, j]) * frame[1, j]
+        sums[k, j + 2] += sign * weight * z
         square += z * z
-    sums[-1] += sign * weight * square
+    sums[k, d + 2] += sign * weight * square
 
 
 # Sums in another order would undo what the rounding of m is given for.
@@ -122,9 +123,9 @@ def _settle(index: Any, work: Any, data: Any, known: Any, sums: Any) -> int:
             n_changed += 1
             labels[i] = new
             weight = 1.0 if len(weights) == 0 else weights[i]
-            _add(sums[new], 1.0, weight, rows[i], frame)
+            _add(rows, i, frame, 1.0, weight, sums, new)
             if old >= 0:
-                _add(sums[old], -1.0, weight, rows[i], frame)
+                _add(rows, i, frame, -1.0, weight, sums, old)
     return n_changed
 
 
