@@ -191,7 +191,9 @@ def test_sums_are_taken_afresh_before_rounding_builds_up(monkeypatch: pytest.Mon
     begun = []
     forget = following._Assigned._forget
     monkeypatch.setattr(
-        following._Assigned, "_forget", lambda *given: (begun.append(1), forget(*given))
+        following._Assigned,
+        "_forget",
+        lambda *given: (begun.append(given[1].all()), forget(*given)),
     )
     follow = Following(problem)
     for _ in range(60):
@@ -208,6 +210,8 @@ def test_sums_are_taken_afresh_before_rounding_builds_up(monkeypatch: pytest.Mon
         size = np.abs(exact).max(axis=1, keepdims=True)
         assert (np.abs(mine - exact) <= 1e-12 * size).all()
     assert 5 < len(begun) < 60
+    assert any(begun)
+    assert not all(begun)  # of single states that lost their rows
 
 
 @pytest.mark.parametrize("use", BOTH)

@@ -38,7 +38,8 @@ def squared_distances(z: Array, points: Array, *, compiled: bool = False) -> Arr
     """
     distances = np.zeros((points.shape[1], z.shape[1]))
     if compiled:
-        loops().squared_distances(*map(np.ascontiguousarray, (z, points)), distances)
+        given = (np.ascontiguousarray(table, dtype=float) for table in (z, points))
+        loops().squared_distances(*given, distances)
         return distances
     for point, own in zip(points.T, distances, strict=True):
         difference = z - point[:, None]
