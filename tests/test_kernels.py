@@ -127,6 +127,8 @@ def test_squared_distances_are_the_formula(d: int, n: int, m: int, use: bool) ->
     rng = np.random.default_rng(0)
     z, points = rng.normal(size=(d, n)), rng.normal(size=(d, m))
     z[0, n // 2] = np.nan
+    for table in (z, points):
+        table.flags.writeable = False
     found = squared_distances(z, points, compiled=use)
     assert np.isnan(found[:, n // 2]).all()
     exact = ((z[:, None] - points[..., None]) ** 2).sum(axis=0)
