@@ -165,6 +165,7 @@ BEHIND_AN_EXTRA = (
     "kernels/expected_loops.py",
     "kernels/gapped_loops.py",
     "kernels/moments_loops.py",
+    "kernels/nearest_blocks.py",
     "kernels/nearest_loops.py",
     "kernels/steps_loops.py",
     "kernels/whitened_loops.py",

@@ -38,6 +38,7 @@ from latentem.kernels.expected import (
 )
 from latentem.kernels.gapped import expected_products
 from latentem.kernels.moments import natural_of_moments
+from latentem.kernels.nearest import Places, Points, own_squares, reassign
 from latentem.kernels.products import over_rows, sums_over_rows
 from latentem.kernels.softmax import log_normalise
 from latentem.kernels.steps import COUNTS, DIAGONAL, FULL, LEVELS, ClosedForm, EMSteps
@@ -168,6 +169,8 @@ def test_squared_distances_are_the_formula(d: int, n: int, m: int, use: bool) ->
     rng = np.random.default_rng(0)
     z, points = rng.normal(size=(d, n)), rng.normal(size=(d, m))
     z[0, n // 2] = np.nan
+    for table in (z, points):
+        table.flags.writeable = False
     found = squared_distances(z, points, compiled=use)
     assert np.isnan(found[:, n // 2]).all()
     exact = ((z[:, None] - points[..., None]) ** 2).sum(axis=0)
@@ -460,6 +463,55 @@ def test_products_completed_by_the_compiled_kernel_are_the_formula(
         np.testing.assert_allclose(found[1], counts, rtol=1e-11, atol=1e-14)
         assert found[2] == pytest.approx(entropy, rel=1e-11, abs=1e-11)
         np.testing.assert_allclose(found[3], evidence, rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize("use", BOTH)
+@pytest.mark.parametrize("real", [np.float32, np.float64])
+@pytest.mark.parametrize("n", [1, 15, 16, 65, 600])
+@pytest.mark.parametrize(("k", "d"), [(1, 1), (2, 7), (4, 8), (5, 3), (17, 16), (6, 33), (70, 130)])
+def test_the_nearest_point_is_that_of_the_formula(
+    k: int, d: int, n: int, real: type, use: bool
+) -> None:
+    rng = np.random.default_rng(n)
+    at = rng.normal(size=(k, d))
+    at[k // 2] = at[0]  # of equal ones the first is taken
+    for size, far in ((1.0, 0.0), (1e-30, 0.0), (1e30, 0.0), (1.0, 1e4)):
+        centre, scale = np.full(d, far * size), np.full(d, size)
+        x = (rng.normal(size=(n, d)) * size + centre).astype(real)
+        z = (x - centre) / scale
+        distance = np.sqrt(np.square(z[:, None] - at).sum(axis=2))
+        points, places = Points.of(at, centre, scale), Places.unknown(n)
+        sums, changed = reassign(x, None, points, places, compiled=use)
+        assert changed == n
+        np.testing.assert_array_equal(places.label, distance.argmin(axis=1))
+        members = [z[places.label == state] for state in range(k)]
+        expected = [[len(m), len(m), *m.sum(axis=0), np.square(m).sum()] for m in members]
+        np.testing.assert_allclose(sums, expected, rtol=1e-11, atol=1e-11)
+        if k > 1:
+            nearest, second = np.partition(distance, 1, axis=1)[:, :2].T
+            gap = np.where(places.limit > -np.inf, places.limit, 0.0)
+            assert (gap <= second - nearest).all()
+            assert (gap >= (second - nearest) - 1e-2).all()
+
+
+@pytest.mark.parametrize("use", BOTH)
+@pytest.mark.parametrize("real", [np.float32, np.float64])
+@pytest.mark.parametrize(("k", "d"), [(1, 1), (1, 5), (3, 4), (5, 33)])
+def test_squares_of_rows_and_their_own_points_are_the_formula(
+    k: int, d: int, real: type, use: bool
+) -> None:
+    rng = np.random.default_rng(d)
+    x = (1e3 + rng.normal(size=(90, d))).astype(real)
+    label = rng.integers(k, size=90).astype(np.int32)
+    at, scale = x[:k].astype(float), np.full(d, 8.0)
+    points = Points.of((at - 1e3) / scale, np.full(d, 1e3), scale)
+    squares = own_squares(x, label, points, compiled=use)
+    np.testing.assert_allclose(squares, np.square(x - at[label]).sum(axis=1), rtol=1e-11)
+    low = 1e-13 * rng.normal(size=(k, d))  # which no sum with m would keep
+    exact = points.moved(points.at, (at, low))
+    squares = own_squares(at[label].astype(real), label, exact, compiled=use)
+    np.testing.assert_allclose(squares, np.square(low[label]).sum(axis=1), rtol=1e-11)
+    assert own_squares(x[:0], label[:0], points, compiled=use).shape == (0,)
 
 
 def test_a_fit_of_many_columns_is_the_same_with_either_kernels(

@@ -11,6 +11,7 @@ from latentem.em import following
 from latentem.em.assign import hard
 from latentem.em.following import Following
 from latentem.em.loop import half_steps
+from latentem.em.maximise import worst_rows
 from latentem.em.problem import Problem
 from latentem.kernels.nearest import Places, Points, reassign
 from latentem.parallel import threads
@@ -50,7 +51,7 @@ def _walk(rows: np.ndarray, k: int) -> tuple[Points, list[np.ndarray]]:
 
 
 @pytest.mark.parametrize("use", BOTH)
-@pytest.mark.parametrize("k", [1, 2, 5, 12, 130])  # the last with BLAS, of many columns
+@pytest.mark.parametrize("k", [1, 2, 5, 12, 130])
 @pytest.mark.parametrize("name", ROWS)
 def test_rows_left_alone_have_the_nearest_point(name: str, k: int, use: bool) -> None:
     rows = ROWS[name].view()
@@ -188,9 +189,11 @@ def test_sums_are_taken_afresh_before_rounding_builds_up(monkeypatch: pytest.Mon
     weights = 10.0 ** rng.uniform(-6, 6, size=2000)
     problem = Problem.of(_kmeans(x, 4), x, weights)
     begun = []
-    begin = following._Assigned._begin
+    forget = following._Assigned._forget
     monkeypatch.setattr(
-        following._Assigned, "_begin", lambda *given: (begun.append(1), begin(*given))
+        following._Assigned,
+        "_forget",
+        lambda *given: (begun.append(given[1].all()), forget(*given)),
     )
     follow = Following(problem)
     for _ in range(60):
@@ -207,6 +210,8 @@ def test_sums_are_taken_afresh_before_rounding_builds_up(monkeypatch: pytest.Mon
         size = np.abs(exact).max(axis=1, keepdims=True)
         assert (np.abs(mine - exact) <= 1e-12 * size).all()
     assert 5 < len(begun) < 60
+    assert any(begun)
+    assert not all(begun)  # of single states that lost their rows
 
 
 @pytest.mark.parametrize("use", BOTH)
@@ -222,6 +227,28 @@ def test_a_fit_does_not_depend_on_the_number_of_threads(
             states = half_steps(problem, problem.theta(), hard)
             found.append([next(states).objective for _ in range(5)])
     assert found[0] == found[1] == found[2]
+
+
+@pytest.mark.parametrize("weights", ["none", "whole"])
+@pytest.mark.parametrize("use", BOTH)
+def test_rows_are_represented_by_their_nearest_prototypes(use: bool, weights: str) -> None:
+    own = WEIGHTS[weights]
+    x = CLUSTERED if own is None else CLUSTERED[: len(own)]
+    problem = _compiled(Problem.of(_kmeans(x, 9), x, own), use)
+    theta = problem.theta()
+    distance = np.square(x[:, None] - theta.dists["x"].prototypes).sum(axis=2).min(axis=1)
+    distance = distance if own is None else distance * (own > 0)
+    worst = np.argsort(-distance)[:3]
+    np.testing.assert_array_equal(worst_rows(problem, theta, "x", hard, 3), x[worst])
+
+
+@pytest.mark.parametrize("use", BOTH)
+def test_rows_that_are_prototypes_are_represented_exactly(use: bool) -> None:
+    x = 1e5 + np.repeat(CLUSTERED[:4], 20, axis=0)
+    problem = _compiled(Problem.of(_kmeans(x, 4), x), use)
+    states = half_steps(problem, problem.theta(), hard)
+    *_, state = (next(states) for _ in range(6))
+    assert len(worst_rows(problem, state.theta, "x", hard, 2)) == 0
 
 
 def test_a_state_that_a_prior_favours_is_not_the_nearest() -> None:

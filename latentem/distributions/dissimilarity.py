@@ -17,6 +17,8 @@ import numpy as np
 from latentem.distributions.arrays import Array
 from latentem.distributions.formulas import Formulas
 from latentem.errors import ModelError, Unsuitable
+from latentem.kernels.compiled import is_loaded
+from latentem.kernels.distances import squared_distances
 
 
 class Dissimilarity(abc.ABC):
@@ -81,8 +83,7 @@ class SquaredEuclidean(Dissimilarity):
     columnwise: ClassVar[bool] = True
 
     def between(self, value: Array, prototypes: Array) -> Array:
-        residuals = (value - m for m in prototypes)
-        return np.stack([np.einsum("ij,ij->i", r, r) for r in residuals], axis=1)
+        return squared_distances(value.T, prototypes.T, compiled=is_loaded()).T
 
     def centre(self, value: Array, weights: Array) -> Array:
         mean: Array = weights @ value / weights.sum()

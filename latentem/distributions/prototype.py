@@ -26,6 +26,8 @@ from latentem.distributions.prototype_kernel import MemberKernel, ResidualProtot
 from latentem.distributions.records import Statistics
 from latentem.distributions.reference import Reference
 from latentem.errors import ModelError, Unsuitable
+from latentem.kernels.compiled import is_loaded
+from latentem.kernels.distances import squared_distances
 
 # Relative error allowed in the distances to a prototype before they are taken from residuals.
 LARGEST_ERROR = 1e-11
@@ -334,7 +336,7 @@ class Prototype(ExponentialFamily):
         It stands for the spread of the rows of a state while they are unknown.
         """
         points = self.points(self._known())
-        squares = np.stack([np.square(points - point).sum(axis=1) for point in points])
+        squares = squared_distances(points.T, points.T, compiled=is_loaded())
         np.fill_diagonal(squares, np.inf)
         nearest: Array = squares.min(axis=1)
         return nearest

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from latentem.distributions.arrays import LOG_ZERO, Array
 from latentem.distributions.kernels import Distances, Kernel
@@ -26,11 +27,11 @@ from latentem.em.expectation import Expectation
 from latentem.em.mixture import is_mixture
 from latentem.em.problem import Problem
 from latentem.em.theta import Theta
-from latentem.kernels.nearest import LARGE, Places, Points, reassign, residual_sums
+from latentem.kernels.nearest import Places, Points, own_squares, reassign, residual_sums
 from latentem.parallel import map_blocks
 
-#: Sums are taken afresh when the weight of a state is this much less than it was since they were:
-#: what is left of many rows has their rounding error.
+#: The sums of a state are taken afresh when its weight is this much less than it was since they
+#: were: what is left of many rows has their rounding error.
 LARGEST_FALL = 16.0
 #: Rows of a block for the compiled kernel, which keeps no tables of them: so many, or more with so
 #: few points and columns that they come to so many products; but no more than the most. A pass
@@ -85,18 +86,16 @@ def distances_alone(problem: Problem, theta: Theta, rule: Assignment) -> Kernel 
 class _Assigned:
     """The state of each row, as far as it is known, and the sums over the rows of each state.
 
-    The sums are taken afresh, from all rows, when as many rows have changed their states as there
-    are, or a state has lost most of its weight: so their rounding error stays what it is in one
-    pass, but for a small factor. Those about centres of their own are taken every time.
+    The sums of a state are taken afresh, from its rows, when it has lost most of its weight, and
+    all of them when as many rows have changed their states as there are: so their rounding error
+    stays what it is in one pass, but for a small factor. Those about centres of their own are taken
+    every time.
     """
 
     def __init__(self, problem: Problem, to: Distances) -> None:
-        self._data = problem.data
+        self._problem, self._data = problem, problem.data
         self._compiled = problem.layout.elimination.compiled
         (self._value,) = problem.data.values.values()
-        self._begin(to)
-
-    def _begin(self, to: Distances) -> None:
         self._points = Points.of(to.at, to.reference.centre, to.reference.scale)
         self._places = Places.unknown(self._data.n)
         self._sums = np.zeros((len(to.at), to.at.shape[1] + 3))
@@ -106,15 +105,25 @@ class _Assigned:
     def record(self, to: Distances) -> Statistics:
         """Return the statistics of the rows nearest to each point."""
         own = self._update(to)
-        fallen = LARGEST_FALL * self._sums[:, 1] < self._largest
-        if self._changes > self._data.n or fallen.any():
-            self._begin(to)
+        worn = LARGEST_FALL * self._sums[:, 1] < self._largest
+        if self._changes > self._data.n:
+            self._changes, worn[:] = 0, True
+        if worn.any():
+            self._forget(worn)
             own = self._update(to)
         self._largest = np.maximum(self._largest, self._sums[:, 1])
         total = self._sums[:, 2:]
         if to.own is not None:
             total = np.where(to.own[:, None], own, total)
         return Statistics(self._sums[:, 1], total, 0.0, to.reference)
+
+    def _forget(self, states: npt.NDArray[np.bool_]) -> None:
+        """Forget the sums of some states, and the rows they are of."""
+        rows = states[self._places.label]
+        self._places.forget(rows)
+        self._changes -= int(np.count_nonzero(rows))  # these are no changes
+        self._sums[states] = 0.0
+        self._largest[states] = 0.0
 
     def _update(self, to: Distances) -> Array | float:
         """Bring states and sums up to date; return the sums about the states' own centres, or 0."""
@@ -130,7 +139,7 @@ class _Assigned:
             return part, n_changed, residual_sums(*given, places.label[rows], to.own, about)
 
         own: Array | float = 0.0
-        for part, n_changed, about_own in self._blocks(change, to):
+        for part, n_changed, about_own in _blocks(self._problem, change, to):
             self._changes += n_changed
             self._sums = self._sums + part
             own = own + about_own
@@ -139,11 +148,28 @@ class _Assigned:
             self._sums[empty, 1:] = 0.0
         return own
 
-    def _blocks(self, change: Callable[[slice], T], to: Distances) -> Iterable[T]:
-        """Return what a function finds of each block of rows."""
-        n, largest = self._data.n, None
-        if self._compiled:
-            largest = max(COMPILED_BLOCK, min(MOST_ROWS, COMPILED_PRODUCTS // to.at.size))
-            if n <= largest and to.at.size < LARGE:  # nothing to share, and no BLAS in it
-                return (change(slice(0, n)),)
-        return map_blocks(change, n, len(to.at) + 3 * to.at.shape[1], largest)
+
+def represented_by_nearest(problem: Problem, kernel: Kernel) -> Array | None:
+    """Return -|x - m|^2 of each row and the point nearest to it; None if that is not log p."""
+    to = kernel.distances
+    if to is None:
+        return None
+    points = Points.of(to.at, to.reference.centre, to.reference.scale).moved(to.at, to.exact)
+    (value,), compiled = problem.data.values.values(), problem.layout.elimination.compiled
+
+    def represented(rows: slice) -> Array:
+        given, places = value[rows], Places.unknown(len(value[rows]))
+        reassign(given, None, points, places, compiled=compiled)
+        return -own_squares(given, places.label, points, compiled=compiled)
+
+    return np.concatenate(list(_blocks(problem, represented, to)))
+
+
+def _blocks(problem: Problem, function: Callable[[slice], T], to: Distances) -> Iterable[T]:
+    """Return what a function finds of each block of rows."""
+    n, largest = problem.data.n, None
+    if problem.layout.elimination.compiled:
+        largest = max(COMPILED_BLOCK, min(MOST_ROWS, COMPILED_PRODUCTS // to.at.size))
+        if n <= largest:  # nothing to share, and no BLAS in it
+            return (function(slice(0, n)),)
+    return map_blocks(function, n, len(to.at) + 3 * to.at.shape[1], largest)

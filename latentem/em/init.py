@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 import numpy as np
@@ -21,7 +21,7 @@ from latentem.em.expectation import Beliefs
 from latentem.em.problem import Problem
 from latentem.errors import DataError, ModelError
 from latentem.inference.posterior import Posterior, one_hot
-from latentem.parallel import LARGEST_BLOCK
+from latentem.parallel import map_blocks
 
 Start = Callable[[Problem, np.random.Generator], tuple[Array | None, Beliefs]]
 #: Gives probabilities ``(states, rows)`` of one latent for a block of rows.
@@ -37,8 +37,12 @@ UNLABELLED = 2 / 3
 #: What a start that knows states by certainty leaves of each row to all states alike, where zeros
 #: would last.
 SHARE = 0.2
+#: Rows whose dissimilarities to seeds are taken together: they stay in a core's cache.
+BLOCK = 16_384
 #: Rows whose random responsibilities come from one stream.
 DRAWN_TOGETHER = 256
+
+T = TypeVar("T")
 
 
 @attrs.frozen(eq=False)
@@ -175,8 +179,12 @@ def plus_plus(problem: Problem, rng: np.random.Generator) -> tuple[Array | None,
     return None, Guess(tables, data.labels)
 
 
-def _dissimilarity(problem: Problem, names: Sequence[str]) -> Callable[[Sequence[int]], Array]:
-    """Return the function that gives the dissimilarity of all rows to some of them, ``(m, n)``.
+#: Dissimilarities of a slice of rows to some of all rows, ``(m, rows)``.
+_Far = Callable[[Sequence[int], slice], Array]
+
+
+def _dissimilarity(problem: Problem, names: Sequence[str]) -> _Far:
+    """Return the function that gives the dissimilarity of a block of rows to some rows.
 
     Of a node without a method of that name it is 1 for different values.
     """
@@ -197,23 +205,23 @@ def _dissimilarity(problem: Problem, names: Sequence[str]) -> Callable[[Sequence
         differs = [(value != seed).reshape(len(value), -1).mean(axis=1) for seed in seeds]
         return np.stack(differs)
 
-    def to_seeds(seeds: Sequence[int]) -> Array:
-        total = np.zeros((len(seeds), data.n))
+    def to_seeds(seeds: Sequence[int], rows: slice) -> Array:
+        total = np.zeros((len(seeds), rows.stop - rows.start))
         for name in names:
             value, missing = values[name], data.missing.get(name)
             known = np.ones(len(seeds), dtype=bool) if missing is None else ~missing[seeds]
             if not known.any():
                 continue
-            chosen = value[np.asarray(seeds)[known]]
-            for start in range(0, data.n, LARGEST_BLOCK):
-                rows = slice(start, start + LARGEST_BLOCK)
-                far = of_block(name, value[rows], chosen)
-                if missing is not None:
-                    far = np.where(missing[rows], 0.0, far)
-                total[known, rows] += far
+            far = of_block(name, value[rows], value[np.asarray(seeds)[known]])
+            total[known] += far if missing is None else np.where(missing[rows], 0.0, far)
         return total
 
     return to_seeds
+
+
+def _over_blocks(function: Callable[[slice], T], n: int) -> list[T]:
+    """Return what a function finds of the blocks of n rows."""
+    return list(map_blocks(function, n, 1, BLOCK))
 
 
 def split_rows(problem: Problem, latent: str, weights: Array, rng: np.random.Generator) -> Array:
@@ -228,10 +236,13 @@ def split_rows(problem: Problem, latent: str, weights: Array, rng: np.random.Gen
     eligible = _eligible(problem.data, names) * weights
     if not eligible.any():
         return rng.random(problem.data.n) < 0.5
-    (first,) = _drawn(eligible, 1, rng)
-    to_first = far([first])[0]
+
+    def from_row(seed: int) -> Array:
+        return np.concatenate(_over_blocks(lambda rows: far([seed], rows)[0], len(weights)))
+
+    to_first = from_row(*_drawn(eligible, 1, rng))
     chances = eligible * to_first if (eligible * to_first).any() else eligible
-    to_second = far(_drawn(chances, 1, rng))[0]
+    to_second = from_row(*_drawn(chances, 1, rng))
     tie = np.abs(to_first - to_second) <= TIE * to_first
     nearer: Array = np.where(tie, rng.random(len(weights)) < 0.5, to_second < to_first)
     return nearer
@@ -282,7 +293,7 @@ def _eligible(data: Data, names: Sequence[str]) -> Array:
 
 
 def _seed(
-    dissimilarity: Callable[[Sequence[int]], Array],
+    dissimilarity: _Far,
     k: int,
     weights: Array,
     known: Array,
@@ -307,13 +318,19 @@ def _seed(
 
     def choose(candidates: Sequence[int], state: int) -> None:
         """Make the best of some rows the seed of a state."""
-        distances = dissimilarity(candidates)
-        left = (np.minimum(distances, nearest) * weights).sum(axis=1)
+
+        def see(rows: slice) -> tuple[slice, Array, Array]:
+            far = dissimilarity(candidates, rows)
+            return rows, far, np.minimum(far, nearest[rows]) @ weights[rows]
+
+        blocks = _over_blocks(see, n)
+        left = np.sum([part for *_, part in blocks], axis=0)
         # The first of equal ones, whatever their rounding in the units of the data.
         best = int(np.argmax(left <= left.min() * (1 + TIE)))
-        closer = distances[best] < nearest * (1 - TIE)
-        labels[closer] = state
-        np.minimum(nearest, distances[best], out=nearest)
+        for rows, far, _ in blocks:
+            closer = far[best] < nearest[rows] * (1 - TIE)
+            labels[rows][closer] = state
+            np.minimum(nearest[rows], far[best], out=nearest[rows])
         labels[candidates[best]] = state  # also where it coincides with another seed
         seeds.append(candidates[best])
 

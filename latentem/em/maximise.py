@@ -12,6 +12,7 @@ from latentem.distributions.base import Distribution
 from latentem.distributions.records import Record
 from latentem.em.assign import Assignment, Hard
 from latentem.em.expectation import Beliefs, Expectation
+from latentem.em.following import distances_alone, represented_by_nearest
 from latentem.em.mixture import Mixture, is_mixture
 from latentem.em.problem import Problem
 from latentem.em.theta import Theta
@@ -98,7 +99,9 @@ def worst_rows(
     """
     tied = problem.tied_values(name)
     represented = np.concatenate([_represented(problem, theta, each, source) for each in tied])
-    values = np.concatenate([problem.data.values[each] for each in tied])
+    values = problem.data.values[name]
+    if len(tied) > 1:  # else that would be a copy
+        values = np.concatenate([problem.data.values[each] for each in tied])
     chosen: list[int] = []
     while len(chosen) < count and represented.min() < 0:
         worst = int(represented.argmin())
@@ -134,6 +137,10 @@ def _represented(problem: Problem, theta: Theta, name: str, source: Assignment |
 
 def _represented_by_best(problem: Problem, theta: Theta, rule: Hard) -> Array:
     """Do so for the one node of a mixture, whose rows have one state each: by one product."""
+    kernel = distances_alone(problem, theta, rule)
+    nearest = None if kernel is None else represented_by_nearest(problem, kernel)
+    if nearest is not None:
+        return nearest if problem.data.weights is None else nearest * (problem.data.weights > 0)
     mixture = Mixture.of(theta, rule)
     (family,), (log_prior,) = problem.layout.observed, theta.latent_tables.values()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from functools import cached_property
 
 import attrs
 import numpy as np
@@ -71,6 +70,12 @@ FACTORISED = 32
 MANY_ITERATIONS, DRAWN_ITERATIONS = 10_000, 500
 
 
+def _is_wide(theta: Theta) -> bool:
+    """Return whether parameters are so wide that BLAS would wake its threads for them."""
+    arrays = (a for dist in theta.dists.values() for a in dist.parameters.values())
+    return any(a is not None and a.ndim and a.shape[-1] >= FACTORISED for a in arrays)
+
+
 class Run:
     """One start followed to its end; can be stopped and continued."""
 
@@ -96,6 +101,7 @@ class Run:
         self.best: State | None = None
         self.error: DegenerateError | DataError | None = None
         self._weight = problem.data.total_weight
+        self._is_wide = _is_wide(theta)
         self._steps = half_steps(problem, theta, assign, accelerate)
         self._convergence = convergence
 
@@ -134,17 +140,17 @@ class Run:
             yield state
 
     def _blas_alone(self) -> AbstractContextManager[object]:
-        """Hold BLAS to one thread for a step whose M-step factorises matrices of some size."""
-        return blas_alone() if self.states and self._factorises else nullcontext()
+        """Hold BLAS to one thread for a step over matrices of some size, unless M is of rows.
 
-    @cached_property
-    def _factorises(self) -> bool:
-        """Whether BLAS would wake its threads for an M-step that is not of rows but of sums."""
-        state = self.states[0]
-        if any(record.holds_rows for record in state.records.values()):
-            return False
-        arrays = (a for dist in state.theta.dists.values() for a in dist.parameters.values())
-        return any(a is not None and a.ndim and a.shape[-1] >= FACTORISED for a in arrays)
+        It would wake its threads for these, and they spin on next to those of the passes.
+        """
+        return blas_alone() if self._is_wide and not self._holds_rows else nullcontext()
+
+    @property
+    def _holds_rows(self) -> bool:
+        """Whether there is to be an M-step of rows, and not of sums."""
+        records = self.states[0].records.values() if self.states else ()
+        return any(record.holds_rows for record in records)
 
     @property
     def ending(self) -> Ending:

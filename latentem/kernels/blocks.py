@@ -3,9 +3,9 @@
 A number loaded from a matrix is used for several sums before the next is loaded, so that the
 processor multiplies as fast as it can. Of two matrices of long rows there are two products, C T and
 A B', and a block of each is written here, instruction by instruction; `latentem.kernels.loops` goes
-from block to block.
+from block to block. (For a third see `latentem.kernels.nearest_blocks`.)
 
-Imported by it alone, since numba is an extra.
+Imported by them alone, since numba is an extra.
 """
 
 # mypy: disable-error-code="untyped-decorator,no-untyped-call"
@@ -18,7 +18,15 @@ from numba import int64, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from latentem.kernels.vectors import FUSED, LANES, NUMBERS, address, shuffled, spread_number
+from latentem.kernels.vectors import (
+    FUSED,
+    LANES,
+    NUMBERS,
+    address,
+    numbers_of,
+    shuffled,
+    spread_number,
+)
 
 #: Rows of a block. Matrices are filled up with zeros to multiples of it.
 ROWS = 4
@@ -28,14 +36,18 @@ VECTORS = 4 if LANES == 8 else 2
 STRIP = VECTORS * LANES
 
 
-class _Sums:
-    """The sums of a block, ``(ROWS, VECTORS)`` vectors, which the compiler puts into registers."""
+class Sums:
+    """The sums of a block, ``(ROWS, VECTORS)`` vectors, which the compiler puts into registers.
 
-    def __init__(self, builder: Any) -> None:
+    Those of a row are 0 at first, or another vector.
+    """
+
+    def __init__(self, builder: Any, starts: list[Any] | None = None) -> None:
         self.builder = builder
-        zero = ir.Constant(NUMBERS, [0.0] * LANES)
+        if starts is None:
+            starts = [ir.Constant(NUMBERS, [0.0] * LANES)] * ROWS
         self.places = [
-            [cgutils.alloca_once_value(builder, zero) for _ in range(VECTORS)] for _ in range(ROWS)
+            [cgutils.alloca_once_value(builder, start) for _ in range(VECTORS)] for start in starts
         ]
 
     def add(self, column: list[Any], row: list[Any]) -> None:
@@ -50,27 +62,35 @@ class _Sums:
         return [[self.builder.load(place) for place in places] for places in self.places]
 
 
-class _Table:
-    """A contiguous table, to read from and write to by row and column."""
+class Table:
+    """A contiguous table of double or single precision, to read and write by row and column."""
 
     def __init__(self, context: Any, builder: Any, kind: Any, table: Any) -> None:
         self.given = context, builder, kind, table
         self.builder = builder
+        self.of = context.get_data_type(kind.dtype)
+        self.align = kind.dtype.bitwidth // 8
 
     def address(self, row: Any, down: int, column: Any, right: int, kind: Any) -> Any:
         """Return where the vector or number is that is some rows down and columns to the right."""
-        row = self.builder.add(row, _integer(down))
-        column = self.builder.add(column, _integer(right))
+        row = self.builder.add(row, integer(down))
+        column = self.builder.add(column, integer(right))
         return address(*self.given, (row, column), kind)
 
     def vector(self, row: Any, down: int, column: Any, right: int = 0) -> Any:
-        return self.builder.load(self.address(row, down, column, right, NUMBERS), align=8)
+        place = self.address(row, down, column, right, numbers_of(self.of))
+        return self.builder.load(place, align=self.align)
+
+    def write(self, x: Any, row: Any, down: int, column: Any, right: int = 0) -> None:
+        place = self.address(row, down, column, right, x.type)
+        self.builder.store(x, place, align=self.align)
 
     def number(self, row: Any, down: int, column: Any) -> Any:
-        return self.builder.load(self.address(row, down, column, 0, ir.DoubleType()))
+        return self.builder.load(self.address(row, down, column, 0, self.of))
 
 
-def _integer(number: int) -> Any:
+def integer(number: int) -> Any:
+    """Return a number of rows or columns."""
     return ir.Constant(ir.IntType(64), number)
 
 
@@ -88,18 +108,18 @@ def write_block(
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         c, k, terms, tile, t, table, first = arguments
         kinds = signature.args
-        left = _Table(context, builder, kinds[0], c)
-        right = _Table(context, builder, kinds[3], tile)
-        sums = _Sums(builder)
+        left = Table(context, builder, kinds[0], c)
+        right = Table(context, builder, kinds[3], tile)
+        sums = Sums(builder)
         with cgutils.for_range(builder, terms, intp=ir.IntType(64)) as loop:
             sums.add(
                 [spread_number(builder, left.number(k, i, loop.index)) for i in range(ROWS)],
                 [right.vector(loop.index, 0, t, v * LANES) for v in range(VECTORS)],
             )
-        out = _Table(context, builder, kinds[5], table)
+        out = Table(context, builder, kinds[5], table)
         for i, row in enumerate(sums.rows()):
             for v, numbers in enumerate(row):
-                builder.store(numbers, out.address(first, i, t, v * LANES, NUMBERS), align=8)
+                out.write(numbers, first, i, t, v * LANES)
         return context.get_dummy_value()
 
     return types.void(c, int64, int64, tile, int64, table, int64), generate
@@ -118,17 +138,17 @@ def add_block(context: Any, left: Any, k: Any, right: Any, j: Any, width: Any, s
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         left, k, right, j, width, sums = arguments
         kinds = signature.args
-        a = _Table(context, builder, kinds[0], left)
-        b = _Table(context, builder, kinds[2], right)
-        block = _Sums(builder)
-        vectors = builder.udiv(width, _integer(LANES))
+        a = Table(context, builder, kinds[0], left)
+        b = Table(context, builder, kinds[2], right)
+        block = Sums(builder)
+        vectors = builder.udiv(width, integer(LANES))
         with cgutils.for_range(builder, vectors, intp=ir.IntType(64)) as loop:
-            t = builder.mul(loop.index, _integer(LANES))
+            t = builder.mul(loop.index, integer(LANES))
             block.add(
                 [a.vector(k, i, t) for i in range(ROWS)],
                 [b.vector(j, m, t) for m in range(VECTORS)],
             )
-        out = _Table(context, builder, kinds[5], sums)
+        out = Table(context, builder, kinds[5], sums)
         few = ir.VectorType(ir.DoubleType(), VECTORS)
         for i, row in enumerate(block.rows()):
             place = out.address(k, i, j, 0, few)

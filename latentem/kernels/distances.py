@@ -38,8 +38,10 @@ def squared_distances(z: Array, points: Array, *, compiled: bool = False) -> Arr
     """
     distances = np.zeros((points.shape[1], z.shape[1]))
     if compiled:
-        loops().squared_distances(*map(np.ascontiguousarray, (z, points)), distances)
+        given = (np.ascontiguousarray(table, dtype=float) for table in (z, points))
+        loops().squared_distances(*given, distances)
         return distances
     for point, own in zip(points.T, distances, strict=True):
-        np.square(z - point[:, None]).sum(axis=0, out=own)
+        difference = z - point[:, None]
+        np.einsum("an,an->n", difference, difference, out=own)
     return distances

@@ -34,6 +34,8 @@ from latentem.kernels.vectors import (
 TILE = 256
 
 TABLE, ROW = float64[:, ::1], float64[::1]
+#: A table that is only read.
+GIVEN = types.Array(float64, 2, "C", readonly=True)
 # Sums may be taken in any order and products fused; NaN and infinities keep their meaning.
 OPTIONS: dict[str, Any] = {
     "nogil": True,
@@ -226,7 +228,7 @@ def normalise(table: Any, log_sum: Any) -> None:
         log_sums(numbers[HIGHEST], numbers[SUM], log_sum[whole:])
 
 
-@numba.njit(types.void(TABLE, TABLE, TABLE), **OPTIONS)
+@numba.njit(types.void(GIVEN, GIVEN, TABLE), **OPTIONS)
 def squared_distances(z: Any, points: Any, distances: Any) -> None:
     """Add to distances what `latentem.kernels.distances` says."""
     n_columns, n = z.shape

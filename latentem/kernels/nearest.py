@@ -35,8 +35,6 @@ PRECISION = {
 }
 #: A bound of rounding errors counts so many terms more than a sum of products has: it is ample.
 MORE_TERMS = 8
-#: Numbers of points times columns from which on BLAS takes the products.
-LARGE = 4096
 #: Limits are kept in single precision, rounded down.
 ROUND_DOWN = 1.0 - 2.0**-22
 
@@ -60,6 +58,10 @@ class Places:
     def unknown(cls, n: int) -> Places:
         """Return those of rows that were never looked at."""
         return cls(np.full(n, -1, dtype=np.int32), np.full(n, -np.inf, dtype=np.float32))
+
+    def forget(self, rows: npt.NDArray[np.bool_]) -> None:
+        """Make these rows ones that were never looked at."""
+        self.label[rows], self.limit[rows] = -1, -np.inf
 
     def __getitem__(self, rows: slice) -> Places:
         """Return those of a block of rows, sharing memory."""
@@ -179,12 +181,11 @@ def reassign(
     (array([0, 1], dtype=int32), array([2., 2.], dtype=float32))
     """
     if compiled:
-        single = np.can_cast(rows.dtype, np.float32)  # without loss: bytes too
-        rows = np.ascontiguousarray(rows, dtype=np.float32 if single else float)
         sums = np.zeros((len(points.at), rows.shape[1] + 3))
         given = np.empty(0) if weights is None else weights
         known = (points.drift, places.label, places.limit)
-        return sums, nearest_loops().reassign(rows, given, points.for_loops, known, sums)
+        loops = nearest_loops()
+        return sums, loops.reassign(_as_floats(rows), given, points.for_loops, known, sums)
     old = places.label
     again = np.flatnonzero(~(places.limit > points.drift[old]))
     if not len(again):
@@ -237,6 +238,60 @@ def _by_residuals(rows: npt.NDArray[np.generic], points: Points) -> npt.NDArray[
     return nearest
 
 
+def own_squares(
+    rows: npt.NDArray[np.generic],
+    label: npt.NDArray[np.int32],
+    points: Points,
+    *,
+    compiled: bool = False,
+) -> Array:
+    r"""Return the squared distance of each row to its point, in the units of x.
+
+    .. math:: |x_i - m_{a_i}|^2
+
+    Parameters
+    ----------
+    rows : array, (rows, d)
+    label : array, (rows,)
+        The points of the rows, a.
+    points : Points
+    compiled : bool
+        Use the compiled kernel, which makes no arrays of residuals.
+
+    Returns
+    -------
+    array, (rows,)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> points = Points.of(np.array([[0.0], [4.0]]), np.zeros(1), np.ones(1))
+    >>> own_squares(np.array([[1.0], [3.5]]), np.array([0, 1], dtype=np.int32), points)
+    array([1.  , 0.25])
+    """
+    # From m and what its rounding lost, else from z: m = c + s at would be rounded.
+    if points.exact is None:
+        about = points.centre[None], points.scale * points.at
+    else:
+        about = points.exact
+    first, second = map(np.ascontiguousarray, about)
+    squares: Array
+    if compiled:
+        squares = np.empty(len(rows))
+        nearest_loops().own_squares(_as_floats(rows), label, first, second, squares)
+        return squares
+    y: Array = rows - (first if len(first) == 1 else first[label])  # type: ignore[operator]
+    y -= second[label]
+    squares = np.vecdot(y, y)
+    return squares
+
+
+def _as_floats(rows: npt.NDArray[np.generic]) -> npt.NDArray[np.floating]:
+    """Return contiguous rows, in single precision if that holds them without loss."""
+    single = np.can_cast(rows.dtype, np.float32)  # bytes too
+    return np.ascontiguousarray(rows, dtype=np.float32 if single else float)
+
+
 def residual_sums(
     rows: npt.NDArray[np.generic],
     weights: Array | None,
@@ -275,6 +330,8 @@ def residual_sums(
     """
     centres, low, scale = about
     members = np.flatnonzero(states[label])
+    if not len(members):
+        return np.zeros((len(states), rows.shape[1] + 1))
     label = label[members]
     y: Array = rows[members] - centres[label]  # type: ignore[operator]
     y -= low[label]

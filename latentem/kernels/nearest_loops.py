@@ -1,9 +1,9 @@
 """The compiled kernel of `latentem.kernels.nearest`, whose formulas it follows.
 
-Rows to be looked at are gathered into tiles, k-major, that stay in a core's first cache with their
-scores; four points and four columns are taken together, so that a number loaded is used four times.
-That is done in single precision first, which takes half the time. It leaves in doubt which point is
-the nearest only of rows about as near to two, and these are looked at again in double precision.
+Rows to be looked at are gathered into tiles, k-major. Scores are made in blocks that stay in
+registers until the best of them is known, see `latentem.kernels.nearest_blocks`. That is done in
+single precision first, which takes half the time. It leaves in doubt which point is the nearest
+only of rows about as near to two, and these are looked at again in double precision.
 """
 
 # mypy: disable-error-code="untyped-decorator,call-arg,no-untyped-call"
@@ -16,102 +16,39 @@ import numpy as np
 from numba import float32, float64, int32, int64, types
 
 from latentem.kernels import nearest
+from latentem.kernels.blocks import ROWS, STRIP
 from latentem.kernels.loops import OPTIONS, TABLE, TILE
+from latentem.kernels.nearest_blocks import better_of_block, write_columns
+from latentem.kernels.vectors import LANES, tile_of
 
+#: Columns below which rows are gathered number by number.
+FEW_COLUMNS = 8
 # Constants of this module are compiled in.
 ROUND_DOWN, MORE_TERMS = nearest.ROUND_DOWN, nearest.MORE_TERMS
-LARGE = nearest.LARGE
 SINGLE, DOUBLE = nearest.PRECISION[np.float32], nearest.PRECISION[np.float64]
 
 
 @numba.njit(**OPTIONS)
-def _two_best(tile: Any, width: int, at: Any, half: Any, work: Any) -> None:
+def _two_best(tile: Any, width: int, at: Any, minus_half: Any, work: Any) -> None:
     """Write the highest score of each row, the next, and the point of the highest.
 
-    Into the first three rows of ``work`` ``(7, TILE)``; the first of equal points is taken. (Rows
-    of arrays are cut to the width one by one: else their stride would not be known to be 1.)
+    Into the first three rows of ``work``; the first of equal points is taken.
     """
-    best, second, label = work[0, :width], work[1, :width], work[2, :width]
-    s0, s1, s2, s3 = work[3, :width], work[4, :width], work[5, :width], work[6, :width]
-    best[:] = -np.inf
-    second[:] = -np.inf
-    label[:] = 0.0
-    for k in range(0, at.shape[0], 4):
-        a, b, c, d = at[k], at[k + 1], at[k + 2], at[k + 3]
-        h0, h1, h2, h3 = half[k], half[k + 1], half[k + 2], half[k + 3]
-        for t in range(width):
-            s0[t], s1[t], s2[t], s3[t] = -h0, -h1, -h2, -h3
-        for j in range(0, at.shape[1], 4):
-            z0, z1 = tile[j, :width], tile[j + 1, :width]
-            z2, z3 = tile[j + 2, :width], tile[j + 3, :width]
-            a0, a1, a2, a3 = a[j], a[j + 1], a[j + 2], a[j + 3]
-            b0, b1, b2, b3 = b[j], b[j + 1], b[j + 2], b[j + 3]
-            c0, c1, c2, c3 = c[j], c[j + 1], c[j + 2], c[j + 3]
-            d0, d1, d2, d3 = d[j], d[j + 1], d[j + 2], d[j + 3]
-            for t in range(width):
-                s0[t] += a0 * z0[t] + a1 * z1[t] + a2 * z2[t] + a3 * z3[t]
-                s1[t] += b0 * z0[t] + b1 * z1[t] + b2 * z2[t] + b3 * z3[t]
-                s2[t] += c0 * z0[t] + c1 * z1[t] + c2 * z2[t] + c3 * z3[t]
-                s3[t] += d0 * z0[t] + d1 * z1[t] + d2 * z2[t] + d3 * z3[t]
-        _better_of_four(k, (s0, s1, s2, s3), best, second, label)
-
-
-@numba.njit(inline="always")
-def _better_of_four(k: int, scores: Any, best: Any, second: Any, label: Any) -> None:
-    """Bring the highest scores, the next, and the points of the highest up to date with four more.
-
-    These are the scores of points from the k-th on.
-    """
-    s0, s1, s2, s3 = scores
-    real = best.dtype.type
-    for t in range(len(best)):
-        high, low, point = best[t], second[t], label[t]
-        low = max(low, min(s0[t], high))
-        point = real(k) if s0[t] > high else point
-        high = max(high, s0[t])
-        low = max(low, min(s1[t], high))
-        point = real(k + 1) if s1[t] > high else point
-        high = max(high, s1[t])
-        low = max(low, min(s2[t], high))
-        point = real(k + 2) if s2[t] > high else point
-        high = max(high, s2[t])
-        low = max(low, min(s3[t], high))
-        point = real(k + 3) if s3[t] > high else point
-        high = max(high, s3[t])
-        best[t], second[t], label[t] = high, low, point
+    work[:2] = -np.inf
+    work[2] = 0.0
+    for t in range(0, width, STRIP * 8 // at.itemsize):
+        for k in range(0, len(at), ROWS):
+            better_of_block(at, minus_half, k, tile, t, work)
 
 
 @numba.njit(**OPTIONS)
-def _two_best_of_product(
-    tile: Any, width: int, at: Any, half: Any, work: Any, products: Any
-) -> None:
-    """Do the same by a product of matrices, which BLAS does faster if they are large."""
-    np.dot(at, tile, products)
-    best, second, label = work[0, :width], work[1, :width], work[2, :width]
-    best[:] = -np.inf
-    second[:] = -np.inf
-    label[:] = 0.0
-    for k in range(0, at.shape[0], 4):
-        for i in range(k, k + 4):
-            row, h = products[i, :width], half[i]
-            for t in range(width):
-                row[t] -= h
-        four = (products[k, :width], products[k + 1, :width],
-                products[k + 2, :width], products[k + 3, :width])  # fmt: skip
-        _better_of_four(k, four, best, second, label)
-
-
-@numba.njit(**OPTIONS)
-def _look(tile: Any, width: int, points: Any, work: Any, products: Any) -> None:
+def _look(tile: Any, width: int, points: Any, work: Any) -> None:
     """Write the gap of each row of a tile ``(d, TILE)``, and the nearest point.
 
     Into the rows 1 and 2 of ``work``, in the precision of all of them.
     """
-    at, half, bounds = points
-    if products.size > 0:
-        _two_best_of_product(tile, width, at, half, work, products)
-    else:
-        _two_best(tile, width, at, half, work)
+    at, minus_half, bounds = points
+    _two_best(tile, width, at, minus_half, work)
     best, second, square = work[0, :width], work[1, :width], work[3, :width]
     square[:] = 0.0
     for j in range(at.shape[1]):
@@ -129,27 +66,33 @@ def _look(tile: Any, width: int, points: Any, work: Any, products: Any) -> None:
 
 
 @numba.njit(**OPTIONS)
-def _add(sums: Any, sign: float, weight: float, row: Any, frame: Any) -> None:
-    """Add a row to the sums of one point, ``(d + 3,)``, or take it away."""
-    sums[0] += sign if weight > 0.0 else 0.0
-    sums[1] += sign * weight
+def _add(rows: Any, i: int, frame: Any, sign: float, weight: float, sums: Any, k: int) -> None:
+    """Add a row to the sums of one point, ``(K, d + 3)``, or take it away."""
+    d = rows.shape[1]
+    sums[k, 0] += sign if weight > 0.0 else 0.0
+    sums[k, 1] += sign * weight
     square = 0.0
-    for j in range(len(row)):
-        z = (row[j] - frame[0, j]) * frame[1, j]
-        sums[j + 2] += sign * weight * z
+    for j in range(d):
+        z = (rows[i, j] - frame[0, j]) * frame[1, j]
+        sums[k, j + 2] += sign * weight * z
         square += z * z
-    sums[-1] += sign * weight * square
+    sums[k, d + 2] += sign * weight * square
 
 
 # Sums in another order would undo what the rounding of m is given for.
 @numba.njit(**{**OPTIONS, "fastmath": {"contract"}})
+def _residual(x: float, m: float, low: float) -> float:
+    return (x - m) - low
+
+
+@numba.njit(**OPTIONS)
 def _by_residuals(row: Any, frame: Any, exact: Any) -> int:
     """Return the point nearest to a row, from x - m."""
     nearest, least = 0, np.inf
     for k in range(exact.shape[1]):
         square = 0.0
         for j in range(len(row)):
-            y = ((row[j] - exact[0, k, j]) - exact[1, k, j]) * frame[1, j]
+            y = _residual(row[j], exact[0, k, j], exact[1, k, j]) * frame[1, j]
             square += y * y
         if square < least:
             nearest, least = k, square
@@ -180,9 +123,9 @@ def _settle(index: Any, work: Any, data: Any, known: Any, sums: Any) -> int:
             n_changed += 1
             labels[i] = new
             weight = 1.0 if len(weights) == 0 else weights[i]
-            _add(sums[new], 1.0, weight, rows[i], frame)
+            _add(rows, i, frame, 1.0, weight, sums, new)
             if old >= 0:
-                _add(sums[old], -1.0, weight, rows[i], frame)
+                _add(rows, i, frame, -1.0, weight, sums, old)
     return n_changed
 
 
@@ -202,6 +145,25 @@ def _doubtful(known: Any, index: Any) -> int:
 
 
 @numba.njit(**OPTIONS)
+def _gather(rows: Any, part: Any, frame: Any, picked: Any, tile: Any) -> None:
+    """Write standardised rows into a tile, k-major; those of many columns by vectors at a time."""
+    width, d, lanes = len(part), rows.shape[1], len(picked)
+    if d < FEW_COLUMNS:
+        for j in range(d):
+            column, centre, inverse = tile[j], frame[0, j], frame[1, j]
+            for t in range(width):
+                column[t] = (rows[part[t], j] - centre) * inverse
+        return
+    for t in range(0, width, lanes):
+        for i in range(min(lanes, width - t)):
+            row, own = rows[part[t + i]], picked[i]
+            for j in range(d):
+                own[j] = (row[j] - frame[0, j]) * frame[1, j]
+        for j in range(0, len(tile), 4):
+            write_columns(picked, j, tile, t)
+
+
+@numba.njit(**OPTIONS)
 def _pass(index: Any, data: Any, points: Any, known: Any, sums: Any) -> tuple[int, int]:
     """Look at some rows.
 
@@ -210,18 +172,15 @@ def _pass(index: Any, data: Any, points: Any, known: Any, sums: Any) -> tuple[in
     """
     rows, _, frame, _, certain = data
     at = points[0]
-    n, d = len(index), rows.shape[1]
-    tile, work = np.zeros((at.shape[1], TILE), at.dtype), np.empty((7, TILE), at.dtype)
-    products = np.empty((at.shape[0] if at.size >= LARGE else 0, TILE), at.dtype)
+    n = len(index)
+    picked = np.zeros((LANES * 8 // at.itemsize, at.shape[1]), at.dtype)
+    tile, work = _tile(at.shape[1], at), _tile(4, at)
     n_changed, n_left = 0, 0
     for start in range(0, n, TILE):
         part = index[start : start + TILE]
         width = len(part)
-        for j in range(d):
-            column, centre, inverse = tile[j], frame[0, j], frame[1, j]
-            for t in range(width):
-                column[t] = (rows[part[t], j] - centre) * inverse
-        _look(tile, width, points, work, products)
+        _gather(rows, part, frame, picked, tile)
+        _look(tile, width, points, work)
         n_changed += _settle(part, work, data, known, sums)
         if certain:
             for t in range(width):
@@ -235,21 +194,27 @@ def _pass(index: Any, data: Any, points: Any, known: Any, sums: Any) -> tuple[in
 
 
 @numba.njit(**OPTIONS)
+def _tile(n_rows: int, like: Any) -> Any:
+    """Return a table of zeros for a tile of rows, of a type of numbers; see `tile_of`."""
+    return tile_of(n_rows, TILE * like.itemsize // 8).view(like.dtype)
+
+
+@numba.njit(**OPTIONS)
 def _in_fours(at: Any, half_square: Any, numbers: Any, precision: Any) -> Any:
-    """Return points, halves of their squares, and bounds, in the type of ``numbers``.
+    """Return points, minus halves of their squares, and bounds, in the type of ``numbers``.
 
     Points and columns are multiples of four: a point that is added has the score -inf. The bounds
     are that of rounding errors, the largest |m|^2, and the largest |z|^2 that stays in range.
     """
     k, d = at.shape
-    points = np.zeros((-(-k // 4) * 4, -(-d // 4) * 4), numbers.dtype)
-    half = np.full(len(points), np.inf, numbers.dtype)
+    points = np.zeros((-(-k // ROWS) * ROWS, -(-d // 4) * 4), numbers.dtype)
+    minus_half = np.full((1, len(points)), -np.inf, numbers.dtype)
     bounds = np.empty(3, numbers.dtype)
     points[:k, :d] = at
-    half[:k] = half_square
+    minus_half[0, :k] = -half_square
     eps, highest = precision
     bounds[0], bounds[1], bounds[2] = eps * (d + MORE_TERMS), 2 * half_square.max(), highest
-    return points, half, bounds
+    return points, minus_half, bounds
 
 
 def _reassign(rows: Any, weights: Any, points: Any, known: Any, sums: Any) -> int:
@@ -282,3 +247,26 @@ reassign = numba.njit(
     ],
     **OPTIONS,
 )(_reassign)
+
+
+@numba.njit(
+    [
+        types.void(
+            _read_only(kind, 2), _read_only(int32, 1), _read_only(float64, 2),
+            _read_only(float64, 2), float64[::1],
+        )
+        for kind in (float64, float32)
+    ],
+    **OPTIONS,
+)  # fmt: skip
+def own_squares(rows: Any, label: Any, first: Any, second: Any, squares: Any) -> None:
+    """Do what `latentem.kernels.nearest` says; m is the sum of two, the first may be one of all."""
+    one = len(first) == 1
+    for i in range(len(rows)):
+        row, low = rows[i], second[label[i]]
+        high = first[0 if one else label[i]]
+        square = 0.0
+        for j in range(len(row)):
+            y = _residual(row[j], high[j], low[j])
+            square += y * y
+        squares[i] = square

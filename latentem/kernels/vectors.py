@@ -46,11 +46,17 @@ class _VectorModel(models.PrimitiveModel):
         super().__init__(manager, kind, NUMBERS)
 
 
+def numbers_of(kind: Any) -> Any:
+    """Return what a register holds of a kind of number: of single precision it is twice as many."""
+    return NUMBERS if kind == ir.DoubleType() else ir.VectorType(kind, 2 * LANES)
+
+
 def spread_number(builder: Any, number: Any) -> Any:
     """Return a vector of one number."""
-    undefined = ir.Constant(NUMBERS, ir.Undefined)
+    kind = numbers_of(number.type)
+    undefined = ir.Constant(kind, ir.Undefined)
     first = builder.insert_element(undefined, number, ir.Constant(ir.IntType(32), 0))
-    return shuffled(builder, first, undefined, [0] * LANES)
+    return shuffled(builder, first, undefined, [0] * kind.count)
 
 
 def _all(builder: Any, number: Any, kind: Any) -> Any:
@@ -102,6 +108,37 @@ def store(context: Any, table: Any, row: Any, column: Any, x: Any) -> Any:
     return types.void(table, int64, int64, x), generate
 
 
+def turned(builder: Any, rows: list[Any]) -> list[Any]:
+    """Return rows of four numbers, as many as a vector has, as four vectors: transposed."""
+    lanes = len(rows)
+    # Rows i, i + 4, ... side by side: fours are transposed by themselves.
+    rows = [_joined(builder, rows[i::4]) for i in range(4)]
+    fours = range(0, lanes, 4)
+    low, high, left, right = (
+        [g + i + (lanes if of else 0) for g in fours for of, i in places]
+        for places in (
+            ((0, 0), (1, 0), (0, 2), (1, 2)),
+            ((0, 1), (1, 1), (0, 3), (1, 3)),
+            ((0, 0), (0, 1), (1, 0), (1, 1)),
+            ((0, 2), (0, 3), (1, 2), (1, 3)),
+        )
+    )
+    even, odd = (
+        [shuffled(builder, rows[i], rows[i + 1], places) for i in (0, 2)] for places in (low, high)
+    )
+    return [shuffled(builder, *two, places) for places in (left, right) for two in (even, odd)]
+
+
+def _joined(builder: Any, vectors: list[Any]) -> Any:
+    """Return vectors, a power of two of them, as one."""
+    while len(vectors) > 1:
+        both = list(range(2 * vectors[0].type.count))
+        vectors = [
+            shuffled(builder, x, y, both) for x, y in zip(vectors[::2], vectors[1::2], strict=True)
+        ]
+    return vectors[0]
+
+
 @intrinsic
 def load_columns(context: Any, table: Any, row: Any, column: Any) -> Any:
     """Return four vectors, of `LANES` rows in four columns: a block of a table, transposed."""
@@ -118,28 +155,7 @@ def load_columns(context: Any, table: Any, row: Any, column: Any) -> Any:
             if kind.dtype != float64:
                 numbers = builder.fpext(numbers, ir.VectorType(ir.DoubleType(), 4))
             rows.append(numbers)
-        # With 8 lanes, rows i and i + 4 side by side: fours are transposed by themselves.
-        if LANES == 8:
-            both = list(range(8))
-            rows = [shuffled(builder, rows[i], rows[i + 4], both) for i in range(4)]
-        fours = range(0, LANES, 4)
-        low, high, left, right = (
-            [g + i + (LANES if of else 0) for g in fours for of, i in places]
-            for places in (
-                ((0, 0), (1, 0), (0, 2), (1, 2)),
-                ((0, 1), (1, 1), (0, 3), (1, 3)),
-                ((0, 0), (0, 1), (1, 0), (1, 1)),
-                ((0, 2), (0, 3), (1, 2), (1, 3)),
-            )
-        )
-        even, odd = (
-            [shuffled(builder, rows[i], rows[i + 1], places) for i in (0, 2)]
-            for places in (low, high)
-        )
-        vectors = [
-            shuffled(builder, *two, places) for places in (left, right) for two in (even, odd)
-        ]
-        return context.make_tuple(builder, signature.return_type, vectors)
+        return context.make_tuple(builder, signature.return_type, turned(builder, rows))
 
     return types.UniTuple(vector, 4)(table, int64, int64), generate
 
