@@ -18,6 +18,7 @@ from scipy import optimize, stats
 import latentem as lem
 from latentem.distributions.covariance import Diagonal
 from latentem.distributions.reference import Reference
+from latentem.errors import Unsuitable
 from latentem.testing import check_model
 
 STRUCTURES = [(c, s) for c in ("full", "diagonal", "spherical") for s in (False, True)]
@@ -139,6 +140,25 @@ def test_rows_of_nothing_but_gaps_contribute_nothing(case: Case) -> None:
             np.testing.assert_allclose(found, array, rtol=1e-6, atol=1e-9)
     np.testing.assert_allclose(with_rows.score_samples()[[0, 1, -1]], 0.0, atol=1e-12)
     assert with_rows.bic == pytest.approx(without.bic) if case.name != "rayleigh mixture" else True
+
+
+@attrs.frozen(eq=False, repr=False)
+class _OfLogarithms(lem.Gaussian):
+    def check(self, value: Any) -> Any:
+        if not (value > 0).all():
+            raise Unsuitable("be positive", f"{value.min()}", "Drop it.")
+        return super().check(np.log(value))
+
+
+def test_a_subclass_checks_values_with_gaps_its_own_way() -> None:
+    x = np.exp(_correlated(80))
+    x[::7, 1] = np.nan
+    own = lem.fit(lem.Model([lem.observed("x", _OfLogarithms())]), x)
+    gaussian = lem.fit(lem.Model([lem.observed("x", lem.Gaussian())]), np.log(x))
+    np.testing.assert_allclose(own.model["x"].mean, gaussian.model["x"].mean, rtol=1e-6)
+    x[3, 0] = -1.0
+    with pytest.raises(lem.DataError, match="must be positive"):
+        lem.fit(lem.Model([lem.observed("x", _OfLogarithms())]), x)
 
 
 GAPPED = {
