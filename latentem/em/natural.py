@@ -44,7 +44,10 @@ from latentem.parallel import map_blocks
 #: The most steps taken ahead of being asked for, and the work of them: about a millisecond's.
 MOST_AHEAD, WORK_AHEAD = 16, 2**24
 #: Methods of a family whose results `natural_from_mean` foretells.
-FORETOLD = ("from_mean", "natural_parameters", "from_statistics", "update", "kernel")
+FORETOLD = (
+    "from_mean", "natural_parameters", "from_statistics", "update", "kernel",
+    "at_constraint", "events", "vacant",
+)  # fmt: skip
 
 
 #: The factors of statistics, their pairs, see `latentem.kernels.expected`, and the rows' weights.
