@@ -578,6 +578,7 @@ def test_steps_in_a_row_are_the_formulas(n: int, weighted: bool) -> None:
         ([[3.0, 1.0], [-1.0, 2.0]], ClosedForm(COUNTS)),
         ([[3.0, 1.0], [np.nan, 2.0]], ClosedForm(COUNTS)),
         ([[3.0, 0.0], [1.0, 2.0]], ClosedForm(COUNTS)),  # log 0
+        ([[5e-324, 5e-324], [1e10, 1e10]], ClosedForm(COUNTS)),  # a share that is rounded to 0
         ([[3.0, -1.0], [1.0, 2.0]], ClosedForm(COUNTS)),
         ([[2.0, 2.0, 2.0], [1.0, 3.0, 10.0]], ClosedForm(FULL)),  # no variance
         ([[2.0, 2.0, 2.0], [1.0, 3.0, 10.0]], ClosedForm(DIAGONAL)),
