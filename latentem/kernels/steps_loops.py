@@ -88,10 +88,7 @@ def _coefficients(sums: Any, n_states: int, kinds: Any, numbers: Any, ends: Any,
                 if not eta[k, j] > LOG_ZERO:
                     return False
                 c[k, start + j] = eta[k, j]
-    for k in range(n_states):
-        if not c[k, 0] > LOG_ZERO:
-            return False
-    return True
+    return bool(np.all(c[:n_states, 0] > LOG_ZERO))
 
 
 @numba.njit(inline="always")
