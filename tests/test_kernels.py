@@ -559,8 +559,7 @@ def test_steps_in_a_row_are_the_formulas(n: int, weighted: bool) -> None:
     sums = rng.dirichlet(np.ones(200), size=3) @ statistics_of(factors_of(200), pairs).T
     em = EMSteps(forms, factors, pairs, weights if weighted else None)
     steps = em.take(sums, 6)
-    assert len(steps) == (6 if n > 200 else len(steps))
-    assert len(steps) >= 1
+    assert len(steps) == 6 if n > 200 else len(steps) >= 1
     for i in range(len(steps)):
         c, new, likelihood = _step(c_of, T, weights, sums)
         np.testing.assert_allclose(steps.coefficients[i], c, rtol=1e-9, atol=1e-9)

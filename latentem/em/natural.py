@@ -184,7 +184,7 @@ class Natural:
             pairs = np.vstack([[0, 0], single_factors(len(factors) - 1)])
         widths = [end - start for _, start, end in self._columns]
         steps = EMSteps(list(zip(forms, widths, strict=True)), factors, pairs, weights)
-        return Ahead(steps.take, max(1, min(MOST_AHEAD, WORK_AHEAD // (n * work))))
+        return Ahead(steps.take, min(MOST_AHEAD, WORK_AHEAD // (n * work)))
 
     def expected(self, coefficients: Array) -> tuple[Array, float]:
         """Return S, and log p(X) without the base measures."""
