@@ -19,8 +19,10 @@ import latentem as lem
 from latentem.distributions.covariance import Diagonal
 from latentem.distributions.reference import Reference
 from latentem.errors import Unsuitable
+from latentem.kernels import compiled
 from latentem.testing import check_model
 
+needs_compiler = pytest.mark.skipif(not compiled.available(), reason="numba is not installed")
 STRUCTURES = [(c, s) for c in ("full", "diagonal", "spherical") for s in (False, True)]
 
 
@@ -198,6 +200,19 @@ def test_empty_rows_among_rows_with_gaps_say_nothing_and_have_the_prior(
     posterior, other = (fit.posterior().marginal("z") for fit in (mine, theirs))
     np.testing.assert_allclose(posterior[empty], np.tile(prior, (4, 1)), rtol=1e-10)
     np.testing.assert_allclose(posterior[~empty], other, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("use", [False, pytest.param(True, marks=needs_compiler)])
+def test_no_pass_sees_rows_of_nothing_but_gaps_nor_is_slowed_by_them(
+    use: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compiled, "is_loaded", lambda: use)
+    x = _correlated(160)
+    x[::5, 1] = np.nan
+    x[[0, 60, 159]] = np.nan
+    plan = lem.explain_plan(lem.models.gaussian_mixture(2), x)
+    assert plan.n_distinct == 157
+    assert ("one compiled pass" in plan.posterior) == use
 
 
 @pytest.mark.parametrize("case", PROBABILISTIC, ids=str)
