@@ -203,15 +203,17 @@ def test_empty_rows_among_rows_with_gaps_say_nothing_and_have_the_prior(
 
 
 @pytest.mark.parametrize("use", [False, pytest.param(True, marks=needs_compiler)])
+@pytest.mark.parametrize("covariance", ["full", "diagonal"])
 def test_no_pass_sees_rows_of_nothing_but_gaps_nor_is_slowed_by_them(
-    use: bool, monkeypatch: pytest.MonkeyPatch
+    covariance: str, use: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(compiled, "is_loaded", lambda: use)
     x = _correlated(160)
     x[::5, 1] = np.nan
     x[[0, 60, 159]] = np.nan
-    plan = lem.explain_plan(lem.models.gaussian_mixture(2), x)
+    plan = lem.explain_plan(lem.models.gaussian_mixture(2, covariance=covariance), x)
     assert plan.n_distinct == 157
+    assert (plan.memory == 8 * plan.block * plan.n_threads) == use  # log p(x) alone
     assert ("one compiled pass" in plan.posterior) == use
 
 
