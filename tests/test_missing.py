@@ -18,8 +18,11 @@ from scipy import optimize, stats
 import latentem as lem
 from latentem.distributions.covariance import Diagonal
 from latentem.distributions.reference import Reference
+from latentem.errors import Unsuitable
+from latentem.kernels import compiled
 from latentem.testing import check_model
 
+needs_compiler = pytest.mark.skipif(not compiled.available(), reason="numba is not installed")
 STRUCTURES = [(c, s) for c in ("full", "diagonal", "spherical") for s in (False, True)]
 
 
@@ -141,6 +144,25 @@ def test_rows_of_nothing_but_gaps_contribute_nothing(case: Case) -> None:
     assert with_rows.bic == pytest.approx(without.bic) if case.name != "rayleigh mixture" else True
 
 
+@attrs.frozen(eq=False, repr=False)
+class _OfLogarithms(lem.Gaussian):
+    def check(self, value: Any) -> Any:
+        if not (value > 0).all():
+            raise Unsuitable("be positive", f"{value.min()}", "Drop it.")
+        return super().check(np.log(value))
+
+
+def test_a_subclass_checks_values_with_gaps_its_own_way() -> None:
+    x = np.exp(_correlated(80))
+    x[::7, 1] = np.nan
+    own = lem.fit(lem.Model([lem.observed("x", _OfLogarithms())]), x)
+    gaussian = lem.fit(lem.Model([lem.observed("x", lem.Gaussian())]), np.log(x))
+    np.testing.assert_allclose(own.model["x"].mean, gaussian.model["x"].mean, rtol=1e-6)
+    x[3, 0] = -1.0
+    with pytest.raises(lem.DataError, match="must be positive"):
+        lem.fit(lem.Model([lem.observed("x", _OfLogarithms())]), x)
+
+
 GAPPED = {
     "full": lem.Gaussian(),
     "diagonal": lem.Gaussian(covariance="diagonal"),
@@ -178,6 +200,21 @@ def test_empty_rows_among_rows_with_gaps_say_nothing_and_have_the_prior(
     posterior, other = (fit.posterior().marginal("z") for fit in (mine, theirs))
     np.testing.assert_allclose(posterior[empty], np.tile(prior, (4, 1)), rtol=1e-10)
     np.testing.assert_allclose(posterior[~empty], other, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("use", [False, pytest.param(True, marks=needs_compiler)])
+@pytest.mark.parametrize("covariance", ["full", "diagonal"])
+def test_no_pass_sees_rows_of_nothing_but_gaps_nor_is_slowed_by_them(
+    covariance: str, use: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compiled, "is_loaded", lambda: use)
+    x = _correlated(160)
+    x[::5, 1] = np.nan
+    x[[0, 60, 159]] = np.nan
+    plan = lem.explain_plan(lem.models.gaussian_mixture(2, covariance=covariance), x)
+    assert plan.n_distinct == 157
+    assert (plan.memory == 8 * plan.block * plan.n_threads) == use  # log p(x) alone
+    assert ("one compiled pass" in plan.posterior) == use
 
 
 @pytest.mark.parametrize("case", PROBABILISTIC, ids=str)

@@ -370,6 +370,18 @@ def test_a_maximum_that_a_subclass_constrains_is_so_in_every_step(prior: Any, fa
     assert fit.log_likelihood == pytest.approx(lem.log_likelihood(fit.model, x), rel=1e-12)
 
 
+def test_what_a_subclass_reports_of_its_maximum_is_reported() -> None:
+    class Reporting(lem.Poisson):
+        @property
+        def events(self) -> tuple[str, ...]:
+            return () if self.rate is None else ("a rate was found",)
+
+    z = lem.latent("z", lem.Categorical(probs=[0.5, 0.5]))
+    model = lem.Model([z, lem.observed("x", Reporting(rate=[1.0, 5.0]), given=z)])
+    fit = lem.fit(model, {"x": np.array([0, 1, 2, 7, 8, 9])}, restarts=1)
+    assert any("a rate was found" in event for event in fit.events)
+
+
 def test_a_maximiser_that_goes_part_of_the_way_goes_on_from_the_last_step() -> None:
     class Half(lem.Poisson):
         def from_mean(self, mean: lem.Array, weight: lem.Array) -> Any:

@@ -21,7 +21,7 @@ from latentem.inference.posterior import Posterior
 
 #: Weight of all rows together, relative to the few that a random start looks at.
 BACKGROUND = 0.1
-#: Rows in which a start is to tell the states apart, and of these the ones looked at first.
+#: Rows in which a start is to tell the states apart; and fewer, in which most do, looked at first.
 ROWS_LOOKED_AT, FIRST_ROWS = 1000, 50
 
 

@@ -44,7 +44,10 @@ from latentem.parallel import map_blocks
 #: The most steps taken ahead of being asked for, and the work of them: about a millisecond's.
 MOST_AHEAD, WORK_AHEAD = 16, 2**24
 #: Methods of a family whose results `natural_from_mean` foretells.
-FORETOLD = ("from_mean", "natural_parameters", "from_statistics", "update", "kernel")
+FORETOLD = (
+    "from_mean", "natural_parameters", "from_statistics", "update", "kernel",
+    "at_constraint", "events", "vacant",
+)  # fmt: skip
 
 
 #: The factors of statistics, their pairs, see `latentem.kernels.expected`, and the rows' weights.
@@ -181,7 +184,7 @@ class Natural:
             pairs = np.vstack([[0, 0], single_factors(len(factors) - 1)])
         widths = [end - start for _, start, end in self._columns]
         steps = EMSteps(list(zip(forms, widths, strict=True)), factors, pairs, weights)
-        return Ahead(steps.take, max(1, min(MOST_AHEAD, WORK_AHEAD // (n * work))))
+        return Ahead(steps.take, min(MOST_AHEAD, WORK_AHEAD // (n * work)))
 
     def expected(self, coefficients: Array) -> tuple[Array, float]:
         """Return S, and log p(X) without the base measures."""

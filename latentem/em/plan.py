@@ -110,14 +110,15 @@ class Plan:
         )
 
     def __str__(self) -> str:
-        merged = f", merged to {self.n_distinct:,}" if self.n_distinct < self.n_rows else ""
+        fewer = self.n_distinct < self.n_rows
+        seen = f", of which a pass sees {self.n_distinct:,}" if fewer else ""
         loop = "compiled (numba)" if self.is_compiled else "NumPy"
         if not self.is_compiled and not compiled.available():
             loop += "; the extra 'fast' compiles it for large data"
         kept = "kept from step to step" if self.keeps_statistics else "taken anew in every step"
         width = max((len(name) for name in self.nodes), default=0)
         lines = [
-            ("rows", f"{self.n_rows:,}{merged}"),
+            ("rows", f"{self.n_rows:,}{seen}"),
             ("posterior", self.posterior),
             *(
                 ("nodes" if i == 0 else "", f"{name:{width}}  {way}")

@@ -88,7 +88,7 @@ def _coefficients(sums: Any, n_states: int, kinds: Any, numbers: Any, ends: Any,
                 if not eta[k, j] > LOG_ZERO:
                     return False
                 c[k, start + j] = eta[k, j]
-    return True
+    return bool(np.all(c[:n_states, 0] > LOG_ZERO))
 
 
 @numba.njit(inline="always")
