@@ -581,6 +581,21 @@ def test_a_falling_objective_is_an_error_that_names_the_node() -> None:
     assert isinstance(error.value, RuntimeError)
 
 
+def test_what_rounding_takes_of_a_probability_of_almost_one_is_no_fall() -> None:
+    rng = np.random.default_rng(11)
+    rare = rng.multinomial(100_000, [1 - 1e-6, 1e-6], size=(8, 40)).astype(float)
+    z = lem.latent("z", lem.Categorical(3))
+    model = lem.Model([z, lem.observed("x", lem.Multinomial(), given=z)])
+    for counts in rare:
+        assert np.isfinite(lem.fit(model, counts, restarts=3, max_iter=300, seed=0).log_likelihood)
+    z = lem.latent("z", lem.Categorical(2))
+    model = lem.Model([z, lem.observed("x", lem.Poisson(), given=z)])
+    certain = {"x": np.zeros(8), "z": [1.0, *[np.nan] * 7]}
+    for seed in range(8):
+        fit = lem.fit(model, certain, restarts=1, seed=seed)
+        assert fit.log_likelihood == pytest.approx(0.0, abs=1e-6)
+
+
 def test_a_start_at_which_all_states_are_equal_is_refused(faithful: np.ndarray) -> None:
     z = lem.latent("z", lem.Categorical(probs=[0.5, 0.5]))
     same = lem.Normal(mean=[70.0, 70.0], variance=[100.0, 100.0])

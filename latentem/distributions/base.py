@@ -433,11 +433,13 @@ class Distribution(metaclass=_ReadOnlyArrays):
                 f"{np.asarray(mean).tolist()}",
                 "Start among the data.",
             )
-        if other is self:
+        given = other.state_arrays
+        # A plug-in may have been given lists, of which the parameters are arrays.
+        if other is self and all(v is getattr(self, name, None) for name, v in given.items()):
             return self
         arrays = {
             name: value
-            for name, value in other.state_arrays.items()
+            for name, value in given.items()
             if value is not None and name not in self.held
         }
         for name in self.held:

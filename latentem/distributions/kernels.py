@@ -226,6 +226,8 @@ def expected_under(
         total = np.where(impossible(eta, total, record.weight[:, None]), 0.0, total)
     value = np.vdot(eta, total) - log_normaliser @ record.weight
     size = np.vdot(np.abs(eta), np.abs(total)) + np.abs(log_normaliser) @ record.weight
+    if not log_normaliser.any():  # logarithms of probabilities; almost 1, these are rounded too
+        size += np.abs(total).sum()
     return float(value) + record.log_base, float(size) + abs(record.log_base)
 
 

@@ -185,7 +185,8 @@ class Counts(Record):
     def expected_log_prob(self, log_prob: Array) -> tuple[float, float]:
         """Return sum_zk counts[z, k] log p(z | k), where 0 log 0 = 0, and its terms' magnitude.
 
-        ``log_prob`` is the table log p(z | k), ``(n_states, K)``.
+        ``log_prob`` is the table log p(z | k), ``(n_states, K)``. A probability of almost 1 is
+        rounded too, by what may be more than its logarithm.
         """
         if log_prob.min() > LOG_ZERO:
             terms = self.counts * log_prob
@@ -193,7 +194,7 @@ class Counts(Record):
             weight = self.counts.sum(axis=0)
             seen = ~impossible(log_prob, self.counts, weight) & (self.counts > 0)
             terms = np.multiply(self.counts, log_prob, where=seen, out=np.zeros(self.counts.shape))
-        return float(terms.sum()), float(np.abs(terms).sum())
+        return float(terms.sum()), float(np.abs(terms).sum() + self.counts.sum())
 
 
 @attrs.frozen(eq=False, slots=False)
