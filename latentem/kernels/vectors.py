@@ -81,6 +81,18 @@ def address(
     return builder.bitcast(builder.gep(array.data, [start]), of.as_pointer())
 
 
+def _loaded(
+    context: Any, builder: Any, kind: Any, table: Any, place: tuple[Any, Any], count: int
+) -> Any:
+    """Return so many numbers of a table, from a place on, in double precision."""
+    given = ir.VectorType(context.get_data_type(kind.dtype), count)
+    at = address(context, builder, kind, table, place, given)
+    numbers = builder.load(at, align=kind.dtype.bitwidth // 8)
+    if kind.dtype != float64:
+        numbers = builder.fpext(numbers, ir.VectorType(ir.DoubleType(), count))
+    return numbers
+
+
 # Places of tables are said by two numbers, not by a row and a number: each row taken out of a table
 # is counted as a reference to it, which takes longer than to read some vectors.
 @intrinsic
@@ -89,8 +101,7 @@ def load(context: Any, table: Any, row: Any, column: Any) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         array, *place = arguments
-        at = address(context, builder, signature.args[0], array, place, NUMBERS)
-        return builder.load(at, align=8)
+        return _loaded(context, builder, signature.args[0], array, place, LANES)
 
     return vector(table, int64, int64), generate
 
@@ -145,16 +156,8 @@ def load_columns(context: Any, table: Any, row: Any, column: Any) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         array, row, column = arguments
-        kind = signature.args[0]
-        four = ir.VectorType(context.get_data_type(kind.dtype), 4)
-        rows = []
-        for i in range(LANES):
-            place = builder.add(row, ir.Constant(ir.IntType(64), i)), column
-            at = address(context, builder, kind, array, place, four)
-            numbers = builder.load(at, align=kind.dtype.bitwidth // 8)
-            if kind.dtype != float64:
-                numbers = builder.fpext(numbers, ir.VectorType(ir.DoubleType(), 4))
-            rows.append(numbers)
+        places = [(builder.add(row, ir.Constant(ir.IntType(64), i)), column) for i in range(LANES)]
+        rows = [_loaded(context, builder, signature.args[0], array, p, 4) for p in places]
         return context.make_tuple(builder, signature.return_type, turned(builder, rows))
 
     return types.UniTuple(vector, 4)(table, int64, int64), generate
