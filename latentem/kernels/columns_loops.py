@@ -1,6 +1,6 @@
 """The compiled kernel of `latentem.kernels.columns`, whose formulas it follows."""
 
-# mypy: disable-error-code="untyped-decorator,call-arg,no-untyped-call"
+# mypy: disable-error-code="untyped-decorator,call-arg,no-untyped-call,var-annotated"
 from __future__ import annotations
 
 import math
