@@ -12,6 +12,7 @@ from latentem.distributions.records import Record
 from latentem.em.assign import Soft
 from latentem.em.expectation import Beliefs
 from latentem.em.init import Start, default_start, plus_plus, random, seedable
+from latentem.em.mixture import is_mixture
 from latentem.em.problem import Problem
 from latentem.em.theta import Theta
 from latentem.errors import DataError, DegenerateError, EqualStatesError, ModelError, Unsuitable
@@ -39,7 +40,8 @@ def first_theta(problem: Problem, start: Start | Model | None, rng: np.random.Ge
     if isinstance(start, Model):
         theta = problem.theta(model, renew=True)
         feasible = {name: dist.feasible() for name, dist in theta.dists.items()}
-        theta = attrs.evolve(theta, dists=feasible)
+        if any(dist is not theta.dists[name] for name, dist in feasible.items()):
+            theta = attrs.evolve(theta, dists=feasible)
     else:
         _check_levels(problem)
         start = default_start(problem) if start is None else start
@@ -239,8 +241,7 @@ def _refuse_equal_states(problem: Problem, theta: Theta, *, by_chance: bool) -> 
     """
     if not problem.model.observed or problem.model.requires_hard:
         return
-    many = problem.data.n > ROWS_LOOKED_AT
-    if many and not _stuck(problem, theta, FIRST_ROWS):
+    if _told_apart_at_once(problem, theta):
         return
     stuck = _stuck(problem, theta, ROWS_LOOKED_AT)
     drawn = "lem.init.plus_plus" if seedable(problem) else "lem.init.from_labels(...)"
@@ -256,6 +257,19 @@ def _refuse_equal_states(problem: Problem, theta: Theta, *, by_chance: bool) -> 
             f"states apart, got the same density under all of them in every row. {remedy}",
             node=name,
         )
+
+
+def _told_apart_at_once(problem: Problem, theta: Theta) -> bool:
+    """Return whether the first rows tell the states of a mixture apart, as they mostly do."""
+    if not is_mixture(problem.layout, problem.data) or problem.layout.incomplete:
+        return False
+    (family,), (stack,) = problem.layout.observed, theta.stacks
+    (log_prior,) = theta.latent_tables.values()
+    first = tuple(problem.data.argument(name)[:FIRST_ROWS] for name in family.names)
+    table = stack.on(first).log_density()
+    family.check(table)
+    # If they differ, and all have a part in it, the posterior differs from the prior.
+    return not _alike(table) and bool(log_prior.min() > LOG_ZERO)
 
 
 def _stuck(problem: Problem, theta: Theta, n_rows: int) -> list[str]:
@@ -291,12 +305,15 @@ def _alone(problem: Problem) -> list[str]:
 def _states_alike(densities: list[tuple[tuple[str, ...], Array]], name: str) -> bool:
     """Return whether no observed node has another density under another state of a latent."""
     for scope, table in densities:
-        if name in scope:
-            moved = np.moveaxis(table, scope.index(name), 0)
-            moved = np.maximum(moved, LOG_ZERO)  # two zeros are alike
-            if not np.all(np.abs(moved - moved[:1]) < 1e-12):
-                return False
+        if name in scope and not _alike(np.moveaxis(table, scope.index(name), 0)):
+            return False
     return True
+
+
+def _alike(table: Array) -> bool:
+    """Return whether log-densities are the same along the first axis."""
+    table = np.maximum(table, LOG_ZERO)  # two zeros are alike
+    return bool(np.all(np.abs(table - table[:1]) < 1e-12))
 
 
 def _posterior_is_prior(problem: Problem, theta: Theta) -> bool:

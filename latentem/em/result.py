@@ -102,6 +102,8 @@ class Fit:
         status: Status,
         starts: tuple[Ending, ...],
         events: Sequence[str],
+        *,
+        interrupted: bool = False,
     ) -> Fit:
         """Make the result of the state that a run ended in."""
         model = problem.to_model(state.theta)
@@ -118,6 +120,7 @@ class Fit:
             attrs.evolve(problem),  # without what its steps have kept, which is of no more use
             state.rule,
             known,
+            interrupted,
         )
 
     # -- numbers -------------------------------------------------------------------------------

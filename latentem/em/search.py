@@ -340,7 +340,8 @@ class Search:
             Ending(Status.DEGENERATE, None, 0, failed.n_rows, failed.is_move)
             for failed in self.failed
         ]
-        fit = Fit.of(
+        self._warn(best)
+        return Fit.of(
             best.problem,
             best.last,
             Trace(tuple(best.rows)),
@@ -352,9 +353,8 @@ class Search:
                 *self._set_aside(best),
                 *self._other_solutions(best),
             ],
+            interrupted=self.interrupted,
         )
-        self._warn(best)
-        return attrs.evolve(fit, interrupted=self.interrupted)
 
     def _best(self) -> Run:
         """Return the best run on all rows, or if there is none the best of others, on all rows."""

@@ -65,14 +65,15 @@ def _begin_with_factors(pairs: Any, n_factors: int) -> bool:
 
 
 @numba.njit(**OPTIONS)
-def tile_room(shape: tuple[int, int], pairs: Any, n_factors: int) -> Any:
+def tile_room(shape: tuple[int, int], pairs: Any, n_factors: int, n: int) -> Any:
     """Return the rows of a tile, whole strips; and room for its F, T, L and numbers of rows.
 
-    ``shape`` is that of C. Factors that are the first statistics are written in their place; how
-    many they are is returned too.
+    ``shape`` is that of C, and n the number of all rows. Factors that are the first statistics are
+    written in their place; how many they are is returned too.
     """
     n_states, p = shape
-    width = max(STRIP, min(LONGEST, CELLS // n_states // STRIP * STRIP))
+    width = min(LONGEST, CELLS // n_states // STRIP * STRIP, -(-n // STRIP) * STRIP)
+    width = max(STRIP, width)
     tile = tile_of(p, width)
     first = n_factors if _begin_with_factors(pairs, n_factors) else 0
     factors = tile if first else tile_of(n_factors, width)
@@ -183,7 +184,7 @@ def expected_sums(
     C and S are filled up with zeros to multiples of four states and statistics.
     """
     m, n = factors.shape
-    room, likelihood = tile_room(c.shape, pairs, m), 0.0
+    room, likelihood = tile_room(c.shape, pairs, m, n), 0.0
     width, own = room[:2]
     for start in range(0, n, width):
         end = min(start + width, n)
@@ -207,7 +208,7 @@ def expected_sums_of_rows(
 ) -> float:  # fmt: skip
     """Do the same where the factors are the standardised columns of the rows, with gaps or not."""
     n, n_factors = len(rows), 1 + len(centre) * (2 if gapped else 1)
-    room, likelihood = tile_room(c.shape, pairs, n_factors), 0.0
+    room, likelihood = tile_room(c.shape, pairs, n_factors, n), 0.0
     width, factors = room[:2]
     for start in range(0, n, width):
         end = min(start + width, n)

@@ -136,7 +136,7 @@ def expected_products(
     n_states, d = mean.shape
     filled, most = -(-n_states // ROWS) * ROWS, -(-(1 + d + d * (d + 1) // 2) // VECTORS) * VECTORS
     pairs = np.zeros((most, 2), np.int64)
-    width, factors, tile, table, numbers, _ = tile_room((filled, most), pairs[:0], 1 + d)
+    width, factors, tile, table, numbers, _ = tile_room((filled, most), pairs[:0], 1 + d, len(rows))
     c_room, sums_room = np.zeros(filled * most), np.zeros(filled * most)
     matrices, log_det = np.empty((n_states, d, d)), np.empty(n_states)
     row = np.empty(d)
