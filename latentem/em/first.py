@@ -264,6 +264,8 @@ def _told_apart_at_once(problem: Problem, theta: Theta) -> bool:
     if not is_mixture(problem.layout, problem.data) or problem.layout.incomplete:
         return False
     (family,), (stack,) = problem.layout.observed, theta.stacks
+    if problem.data.n <= ROWS_LOOKED_AT and stack.pairs is None:
+        return False  # a density of the user's own is better asked for all rows: errors tell shapes
     (log_prior,) = theta.latent_tables.values()
     first = tuple(problem.data.argument(name)[:FIRST_ROWS] for name in family.names)
     table = stack.on(first).log_density()
