@@ -509,7 +509,7 @@ class Gaussian(ExponentialFamily):
 
         A largest diagonal entry of the precisions, d times which no eigenvalue exceeds.
         """
-        of_floor = 1.0 / (reference.centre.size * self.floor) if self.floor > 0 else np.inf
+        of_floor = 1.0 / (reference.centre.size * self.floor)
         return min(of_floor, LARGEST_ERROR / float(reference.error(1.0)))
 
     def from_mean(self, mean: Array, weight: Array) -> Self:

@@ -243,7 +243,7 @@ def _refuse_equal_states(problem: Problem, theta: Theta, *, by_chance: bool) -> 
         return
     if _told_apart_at_once(problem, theta):
         return
-    stuck = _stuck(problem, theta, ROWS_LOOKED_AT)
+    stuck = _stuck(problem, theta)
     drawn = "lem.init.plus_plus" if seedable(problem) else "lem.init.from_labels(...)"
     remedy = f"Start from lem.init.random, {drawn} or other parameters."
     if by_chance:
@@ -274,12 +274,12 @@ def _told_apart_at_once(problem: Problem, theta: Theta) -> bool:
     return not _alike(table) and bool(log_prior.min() > LOG_ZERO)
 
 
-def _stuck(problem: Problem, theta: Theta, n_rows: int) -> list[str]:
-    """Return the latents whose states are equal, as far as so many rows say."""
+def _stuck(problem: Problem, theta: Theta) -> list[str]:
+    """Return the latents whose states are equal, as far as the rows looked at say."""
     n = problem.data.n
     part = problem
-    if n > n_rows:
-        part = problem.take(np.linspace(0, n - 1, n_rows).astype(int))
+    if n > ROWS_LOOKED_AT:
+        part = problem.take(np.linspace(0, n - 1, ROWS_LOOKED_AT).astype(int))
     watched = {name for family in problem.layout.observed for name in family.scope}
     hidden = {name for name, k in problem.layout.elimination.sizes.items() if k > 1} & watched
     alone = [name for name in _alone(problem) if name in hidden]
