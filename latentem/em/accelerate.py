@@ -115,8 +115,7 @@ class _SquaredSteps(Extrapolation):
 
     def _forget(self) -> None:
         self._path: list[Array] = []
-        self._first: list[Array] = []  # the columns of U
-        self._second: list[Array] = []  # those of W
+        self._before: tuple[Array, Array] | None = None  # u and w of the last cycle
         self._squared: Array | None = None  # to propose next
         self._is_squared = False
 
@@ -133,17 +132,26 @@ class _SquaredSteps(Extrapolation):
         s0, s1, s2 = self._path[-3:]
         self._path = []
         u, w = s1 - s0, s2 - s1
-        length = _ratio(u, w - u)
-        self._first, self._second = [*self._first[-1:], u], [*self._second[-1:], w]
-        U, W = np.stack(self._first, axis=1), np.stack(self._second, axis=1)
-        self._note_rate(slowest(U, W), 1.0 - 1.0 / max(length, 1.0))
+        before, self._before = self._before, (u, w)
+        none = np.zeros_like(u)
+        u_before, w_before = (none, none) if before is None else before
+        # All that follows are inner products of these.
+        changes = np.array([u_before, u, w_before, w, u_before - w_before, u - w])
+        largest = float(np.abs(changes).max())
+        if not largest < np.inf:
+            return None
+        changes /= largest or 1.0
+        gram = (changes @ changes.T).tolist()
+        length = _ratio(gram[1][1], gram[5][5]) ** 0.5
+        self._note_rate(_slowest_of_two(gram), 1.0 - 1.0 / max(length, 1.0))
         self._length = min(length, self._longest)
         squared = s0 + 2 * self._length * u + self._length**2 * (w - u)
-        self._is_squared = len(self._first) < 2
+        self._is_squared = before is None
         if self._is_squared:
             return squared if self._length > 1.0 else None
         self._squared = squared
-        ahead: Array = s2 + W @ np.linalg.lstsq(U - W, w, rcond=INDEPENDENT)[0]
+        first, second = _least_squares(gram[4][4], gram[4][5], gram[5][5], gram[4][3], gram[5][3])
+        ahead: Array = s2 + first * w_before + second * w
         return ahead
 
     def _note_rate(self, *rates: float) -> None:
@@ -234,11 +242,33 @@ class _AndersonSteps(Extrapolation):
         self._refused = not accepted
 
 
-def _ratio(a: Array, b: Array) -> float:
-    """Return |a| / |b|, 1 if both are 0."""
-    below = float(np.linalg.norm(b))
-    above = float(np.linalg.norm(a))
-    return above / below if below > 0 else np.inf if above > 0 else 1.0
+def _ratio(a: float, b: float) -> float:
+    """Return a / b, 1 if both are 0."""
+    return a / b if b > 0 else np.inf if a > 0 else 1.0
+
+
+def _least_squares(aa: float, ab: float, bb: float, ac: float, bc: float) -> tuple[float, float]:
+    """Return the multiples of vectors a and b that come nearest to c, of their inner products.
+
+    Of vectors that are nearly multiples of each other the shortest multiples.
+    """
+    trace, determinant = aa + bb, aa * bb - ab * ab
+    if determinant > (INDEPENDENT * trace) ** 2:
+        return (bb * ac - ab * bc) / determinant, (aa * bc - ab * ac) / determinant
+    square = trace * trace or 1.0
+    return (aa * ac + ab * bc) / square, (ab * ac + bb * bc) / square
+
+
+def _slowest_of_two(gram: list[list[float]]) -> float:
+    """Return `slowest` of two columns each, of the inner products of all four."""
+    (aa, ab, ac, ad), (_, bb, bc, bd) = gram[0][:4], gram[1][:4]
+    p, q = _least_squares(aa, ab, bb, ac, bc)
+    r, s = _least_squares(aa, ab, bb, ad, bd)
+    # The eigenvalues of [[p, r], [q, s]].
+    middle, determinant = (p + s) / 2, p * s - q * r
+    spread = middle * middle - determinant
+    largest = abs(middle) + spread**0.5 if spread >= 0 else determinant**0.5
+    return min(largest, 1.0)
 
 
 def slowest(before: Array, after: Array) -> float:

@@ -49,6 +49,11 @@ class Point:
     log_priors: dict[str, float]
 
     @property
+    def at_constraint(self) -> bool:
+        """Whether a constraint holds some parameters."""
+        return self.theta.at_constraint
+
+    @property
     def comparable(self) -> Records:
         """The records that change θ, about points that stay the same from step to step."""
         pairs = ((name, self.theta.dists[name]) for name in self.records)
@@ -92,6 +97,11 @@ class State:
     def theta(self) -> Theta:
         """The parameters."""
         return self.at.theta
+
+    @property
+    def at_constraint(self) -> bool:
+        """Whether a constraint holds some parameters."""
+        return self.at.at_constraint
 
     @property
     def records(self) -> Records:

@@ -447,6 +447,11 @@ class Tables:
         steps = self.steps
         return steps.problem.m_step(steps.theta, steps.records(self.before))
 
+    @property
+    def at_constraint(self) -> bool:
+        """Whether a constraint holds some parameters: at the start, for these steps lead to none."""
+        return self.start is not None and self.start.at_constraint
+
     @cached_property
     def records(self) -> dict[str, Record]:
         """Expected statistics, by node."""

@@ -135,7 +135,7 @@ class Run:
                 self.best = state
             if self._convergence.reached(self.states, self._weight):
                 self.status = Status.CONVERGED
-                if any(dist.at_constraint for dist in state.theta.dists.values()):
+                if state.at_constraint:
                     self.status = Status.DEGENERATE
             yield state
 
@@ -164,8 +164,7 @@ class Run:
     @property
     def rank(self) -> tuple[bool, bool, float]:
         """For sorting: runs that failed last, then those at a constraint, then by objective."""
-        at_constraint = any(dist.at_constraint for dist in self.last.theta.dists.values())
-        return (self.error is None, not at_constraint, self.last.objective)
+        return (self.error is None, not self.last.at_constraint, self.last.objective)
 
 
 @attrs.frozen

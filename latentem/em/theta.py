@@ -99,3 +99,8 @@ class Theta:
     def is_parameterised(self) -> bool:
         """Whether all parameters are known."""
         return all(dist.is_parameterised for dist in self.dists.values())
+
+    @property
+    def at_constraint(self) -> bool:
+        """Whether a constraint holds some parameters."""
+        return any(dist.at_constraint for dist in self.dists.values())
