@@ -19,6 +19,8 @@ MARGIN = 0.01
 MARGIN_WITHOUT_LATENTS = 1e-9
 #: Objectives per unit of weight that differ by less are of one optimum.
 SAME = 4e-6
+#: Relative to the objective a gain below this is rounding.
+ROUNDING = 4 * float(np.finfo(float).eps)
 #: Table cells (rows times states) up to which an iteration costs next to nothing.
 SMALL = 100_000
 
@@ -84,7 +86,7 @@ class Convergence:
     def _objective_reached(self, states: list[State], weight: float) -> bool:
         objective = states[-1].objective
         gain = objective - states[-2].objective
-        if abs(gain) <= 4 * np.finfo(float).eps * abs(objective):
+        if abs(gain) <= ROUNDING * abs(objective):
             return True
         allowed = self.tol * (abs(objective) if self.relative else weight)
         if gain > allowed:
@@ -96,7 +98,8 @@ class Convergence:
         """Return Aitken's estimate of the gains to come."""
         if len(states) < 3:
             return np.inf
-        before, gain = np.diff([state.objective for state in states[-3:]])
+        first, second, third = (state.objective for state in states[-3:])
+        before, gain = second - first, third - second
         if gain <= 0:
             return 0.0
         rate = gain / before if before > 0 else 1.0

@@ -162,11 +162,11 @@ def half_steps(
             short = None if steps is None else _short_step(steps, iteration, state)
             state = short or _step(following, iteration, state, assign.at(iteration))
         else:
-            further = _leap(problem, natural, iteration, state, proposal)
+            further = _leap(problem, natural, iteration, state, proposal, ahead.rate)
             ahead.judge(further is not None)
             if further is None:
                 continue
-            state = attrs.evolve(further, rate=ahead.rate)
+            state = further
         yield state
 
 
@@ -247,21 +247,24 @@ def _leap(
     iteration: int,
     state: State,
     proposal: Records | Array,
+    rate: float,
 ) -> State | None:
     """Return the state at the maximiser of a proposal; None unless F is at least as high."""
     if isinstance(proposal, dict):
-        new = _landing(problem, iteration, state, proposal)
+        new = _landing(problem, iteration, state, proposal, rate)
     else:
         assert natural is not None
         step = natural.step(proposal)
-        new = None if step is None else _short_state(iteration, step, state.rule)
+        new = None if step is None else _short_state(iteration, step, state.rule, rate=rate)
         # Among short steps EM itself is to lead to where there is more to one.
         if new is None and not isinstance(state.at, Tables):
-            new = _landing(problem, iteration, state, natural.records(proposal))
+            new = _landing(problem, iteration, state, natural.records(proposal), rate)
     return new if new is not None and new.objective >= state.objective else None
 
 
-def _landing(problem: Problem, iteration: int, state: State, records: Records) -> State | None:
+def _landing(
+    problem: Problem, iteration: int, state: State, records: Records, rate: float
+) -> State | None:
     """Return the state at the maximiser of records ahead, None if there is none.
 
     Records ahead may be none that rows could have (a count below 0): a maximiser may do with them
@@ -278,7 +281,8 @@ def _landing(problem: Problem, iteration: int, state: State, records: Records) -
         expectation = problem.expectation(theta, state.rule)
     except Exception:
         return None
-    return _after_e_step(problem, iteration, theta, state.rule, expectation)
+    new = _after_e_step(problem, iteration, theta, state.rule, expectation)
+    return attrs.evolve(new, rate=rate)
 
 
 def _checked(theta: Theta) -> Theta:
