@@ -11,6 +11,7 @@ M-step makes parameters of them.
 from __future__ import annotations
 
 import abc
+import math
 
 import attrs
 import numpy as np
@@ -142,7 +143,7 @@ class _SquaredSteps(Extrapolation):
             return None
         changes /= largest or 1.0
         gram = (changes @ changes.T).tolist()
-        length = _ratio(gram[1][1], gram[5][5]) ** 0.5
+        length = math.sqrt(_ratio(gram[1][1], gram[5][5]))
         self._note_rate(_slowest_of_two(gram), 1.0 - 1.0 / max(length, 1.0))
         self._length = min(length, self._longest)
         squared = s0 + 2 * self._length * u + self._length**2 * (w - u)
@@ -267,7 +268,7 @@ def _slowest_of_two(gram: list[list[float]]) -> float:
     # The eigenvalues of [[p, r], [q, s]].
     middle, determinant = (p + s) / 2, p * s - q * r
     spread = middle * middle - determinant
-    largest = abs(middle) + spread**0.5 if spread >= 0 else determinant**0.5
+    largest = abs(middle) + math.sqrt(spread) if spread >= 0 else math.sqrt(determinant)
     return min(largest, 1.0)
 
 

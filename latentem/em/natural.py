@@ -449,7 +449,7 @@ class Tables:
 
     @property
     def at_constraint(self) -> bool:
-        """Whether a constraint holds some parameters: at the start, for these steps lead to none."""
+        """Whether a constraint holds some parameters: at most at the start."""
         return self.start is not None and self.start.at_constraint
 
     @cached_property
