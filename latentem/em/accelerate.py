@@ -136,7 +136,7 @@ class _SquaredSteps(Extrapolation):
         before, self._before = self._before, (u, w)
         none = np.zeros_like(u)
         u_before, w_before = (none, none) if before is None else before
-        # All that follows are inner products of these.
+        # Columns 0 and 1 of U, of W and of U - W; all that follows are their inner products.
         changes = np.array([u_before, u, w_before, w, u_before - w_before, u - w])
         largest = float(np.abs(changes).max())
         if not largest < np.inf:
@@ -249,7 +249,7 @@ def _ratio(a: float, b: float) -> float:
 
 
 def _least_squares(aa: float, ab: float, bb: float, ac: float, bc: float) -> tuple[float, float]:
-    """Return the multiples of vectors a and b that come nearest to c, of their inner products.
+    """Return the multiples of vectors a and b that come nearest to c, given inner products.
 
     Of vectors that are nearly multiples of each other the shortest multiples.
     """
@@ -261,7 +261,7 @@ def _least_squares(aa: float, ab: float, bb: float, ac: float, bc: float) -> tup
 
 
 def _slowest_of_two(gram: list[list[float]]) -> float:
-    """Return `slowest` of two columns each, of the inner products of all four."""
+    """Return `slowest` of two columns each, given a table of the inner products of all four."""
     (aa, ab, ac, ad), (_, bb, bc, bd) = gram[0][:4], gram[1][:4]
     p, q = _least_squares(aa, ab, bb, ac, bc)
     r, s = _least_squares(aa, ab, bb, ad, bd)
