@@ -7,7 +7,7 @@ import os
 import pty
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import attrs
@@ -18,7 +18,9 @@ import pytest
 import latentem as lem
 from latentem.cli import main
 from latentem.datasets import old_faithful
+from latentem.em.loop import State
 from latentem.em.progress import Progress
+from latentem.em.search import Run
 from latentem.io import read_csv, save
 
 # Published: see the sources in the data sets' docstrings; maximum likelihood over many starts.
@@ -400,13 +402,16 @@ def read_terminal(descriptor: int) -> bytes:
 def interrupt_at(step: int, monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Press Ctrl-C at a step of the next fit; the list fills with the objectives before it."""
     seen: list[float] = []
+    plain = Run.steps
 
-    def update(display: Progress, iteration: int, objective: float, run: str) -> None:
-        if len(seen) == step:
-            raise KeyboardInterrupt
-        seen.append(objective)
+    def steps(run: Run, max_iter: int, **_: bool) -> Iterator[State]:
+        for state in plain(run, max_iter):
+            if len(seen) == step:
+                raise KeyboardInterrupt
+            seen.append(state.objective)
+            yield state
 
-    monkeypatch.setattr(Progress, "update", update)
+    monkeypatch.setattr(Run, "steps", steps)
     return seen
 
 

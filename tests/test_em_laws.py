@@ -871,8 +871,8 @@ def test_of_two_that_go_on_the_other_is_finished_if_the_first_fails(
     x, failed = _many_rows(), []
     plain = search.Run.steps
 
-    def steps(run: search.Run, max_iter: int) -> Iterator[search.State]:
-        for state in plain(run, max_iter):
+    def steps(run: search.Run, max_iter: int, **given: bool) -> Iterator[search.State]:
+        for state in plain(run, max_iter, **given):
             whole = run.problem.data.n == len(x)
             if whole and state.iteration > 2 * search.SEEDED_ITERATIONS and failed in ([], [run]):
                 failed[:] = [run]

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ import pytest
 import latentem as lem
 from latentem import gallery
 from latentem.cli import main
-from latentem.em.progress import Progress
+from latentem.em.loop import State
+from latentem.em.search import Run
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = sorted((ROOT / "models").glob("*.py"))
@@ -212,14 +214,16 @@ def test_an_interruption_while_libraries_are_imported_has_no_traceback(
 def test_an_interruption_ends_the_run_with_130_and_no_traceback(
     step: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    seen = []
+    seen, plain = [], Run.steps
 
-    def update(*_: object) -> None:
-        seen.append(None)
-        if len(seen) == step + 1:
-            raise KeyboardInterrupt
+    def steps(run: Run, max_iter: int, **_: bool) -> Iterator[State]:
+        for state in plain(run, max_iter):
+            seen.append(state)
+            if len(seen) == step + 1:
+                raise KeyboardInterrupt
+            yield state
 
-    monkeypatch.setattr(Progress, "update", update)
+    monkeypatch.setattr(Run, "steps", steps)
     assert main(["gallery", "coins", "--out", str(tmp_path)]) == 130
     assert len(seen) == step + 1  # no further fit was begun
     assert "Traceback" not in capsys.readouterr().err

@@ -614,12 +614,15 @@ def test_steps_in_a_row_are_the_formulas(n: int, weighted: bool) -> None:
     assert len(steps) == 6 if n > 200 else len(steps) >= 1
     for i in range(len(steps)):
         c, new, likelihood = _step(c_of, T, weights, sums)
-        np.testing.assert_allclose(steps.coefficients[i], c, rtol=1e-9, atol=1e-9)
-        np.testing.assert_allclose(steps.sums[i], new, rtol=1e-9, atol=1e-9 * n)
-        assert steps.likelihood[i] == pytest.approx(likelihood, rel=1e-11)
-        assert steps.q_before[i] == pytest.approx(np.vdot(c, sums), rel=1e-9)
-        assert steps.q[i] == pytest.approx(np.vdot(c, new), rel=1e-9)
-        sums = steps.sums[i]
+        one = em.take(sums, 1)
+        np.testing.assert_array_equal(one.before, sums)
+        np.testing.assert_allclose(one.sums, new, rtol=1e-9, atol=1e-9 * n)
+        for q_before, q, found in (steps.values[:, i], one.values[:, 0]):
+            assert found == pytest.approx(likelihood, rel=1e-11)
+            assert q_before == pytest.approx(np.vdot(c, sums), rel=1e-9)
+            assert q == pytest.approx(np.vdot(c, new), rel=1e-9)
+        sums = one.sums
+    np.testing.assert_allclose(steps.sums, sums, rtol=1e-9, atol=1e-9 * n)
 
 
 @pytest.mark.parametrize(

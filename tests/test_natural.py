@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import pickle
+import warnings
 from typing import Any
 
 import attrs
@@ -72,7 +74,7 @@ def test_every_half_step_is_that_of_the_general_loop(
 
 
 #: Whose maxima are of a form that the compiled kernel of many steps knows.
-AHEAD = {
+AT_ONCE = {
     "gaussian mixture, full", "gaussian mixture, diagonal", "normal mixture", "poisson mixture",
     "latent classes", "mixed table", "full", "diagonal", "mixed",
 }  # fmt: skip
@@ -80,7 +82,7 @@ AHEAD = {
 
 @pytest.mark.skipif(not compiled.available(), reason="without the compiler")
 @pytest.mark.parametrize("name", sorted(SHORT))
-def test_steps_are_taken_ahead_where_maxima_are_of_known_form(
+def test_several_steps_are_taken_at_once_where_maxima_are_of_known_form(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(compiled, "is_loaded", lambda: True)
@@ -89,21 +91,84 @@ def test_steps_are_taken_ahead_where_maxima_are_of_known_form(
     problem = Problem.of(model, data)
     natural = Natural.of(problem, problem.theta(start, renew=True), Soft())
     assert natural is not None
-    ahead = natural.ahead
-    assert (ahead is not None) == (name in AHEAD)
-    if ahead is None:
+    several = natural.several
+    assert (several is not None) == (name in AT_ONCE)
+    if several is None:
         return
     first = natural.start()
     assert first is not None
     sums = first.at.sums
-    for _ in range(40):
-        one, many = natural._next(sums), ahead.step(sums)
+    many = several.take(sums, 40)
+    assert len(many) == 40
+    for i in range(40):
+        one, single = natural._next(sums), several.take(sums, 1)
         assert one is not None
-        assert many is not None
-        for mine, theirs in zip(many, one, strict=True):
+        before, (_, new, *values) = sums, one
+        for mine, theirs in (
+            (single.sums, new), (single.before, before), (single.values[:, 0], values),
+            (many.values[:, i], values),
+        ):  # fmt: skip
             size = np.abs(theirs).max()
             np.testing.assert_allclose(mine, theirs, rtol=1e-9, atol=1e-10 * size)
-        sums = many[1]
+        sums = single.sums
+    np.testing.assert_allclose(many.sums, sums, rtol=1e-12)
+    np.testing.assert_allclose(many.before, before, rtol=1e-12)
+
+
+def _fit(model: lem.Model, data: Any, accelerate: Any, on_step: Any = None, **options: Any) -> Any:
+    start = lem.initialize(model, data, init=lem.init.random, seed=3)
+    given = {"accelerate": accelerate, "restarts": 1, "on_step": on_step, **options}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", lem.ConvergenceWarning)
+        return lem.fit(start, data, **given)
+
+
+@pytest.mark.skipif(not compiled.available(), reason="without the compiler")
+@pytest.mark.parametrize(
+    "options", [{}, {"tol": 1e-9}, {"tol": 0, "max_iter": 60}, {"max_iter": 4}], ids=str
+)
+@pytest.mark.parametrize("accelerate", [None, squarem], ids=["plain", "squarem"])
+@pytest.mark.parametrize("name", sorted(AT_ONCE))
+def test_a_fit_that_is_watched_makes_the_same_steps(
+    name: str, accelerate: Any, options: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compiled, "is_loaded", lambda: True)
+    steps: list[lem.Step] = []
+    unseen = _fit(*MODELS[name], accelerate, **options)
+    seen = _fit(*MODELS[name], accelerate, steps.append, **options)
+    assert [step.iteration for step in steps] == list(range(seen.iterations + 1))
+    assert [row for step in steps for row in step.trace] == list(seen.trace)
+    assert unseen.status is seen.status
+    assert list(unseen.trace) == list(seen.trace)
+    for node, dist in unseen.model.distributions.items():
+        for field, value in dist.parameters.items():
+            np.testing.assert_array_equal(value, seen.model[node].parameters[field])
+
+
+@pytest.mark.skipif(not compiled.available(), reason="without the compiler")
+@pytest.mark.parametrize("accelerate", [None, squarem], ids=["plain", "squarem"])
+@pytest.mark.parametrize("name", sorted(AT_ONCE))
+def test_steps_at_once_end_where_single_ones_do(
+    name: str, accelerate: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fits = []
+    for use in (False, True):
+        monkeypatch.setattr(compiled, "is_loaded", lambda use=use: use)
+        fits.append(_fit(*MODELS[name], accelerate))
+    numpy, at_once = fits
+    assert at_once.status is numpy.status is lem.Status.CONVERGED
+    assert at_once.log_likelihood == pytest.approx(numpy.log_likelihood, rel=1e-9)
+    # Rounding may decide on a leap, and so on what follows; it does not where all steps are plain.
+    if accelerate is None:
+        assert abs(at_once.iterations - numpy.iterations) <= 1
+    objective = at_once.trace["objective"]
+    assert np.all(np.diff(objective) >= -1e-9 * np.abs(objective[1:]))
+    rows = list(at_once.trace)
+    for before, row in itertools.pairwise(rows):
+        assert row.objective == pytest.approx(row.q + row.entropy, rel=1e-12)
+        if row.phase == "M":
+            assert row.entropy == before.entropy
+            assert row.iteration == before.iteration + 1
 
 
 @attrs.frozen(eq=False)
@@ -115,7 +180,7 @@ class _Damped(lem.Poisson):
 
 
 @pytest.mark.parametrize("use", BOTH)
-def test_a_family_with_a_maximum_of_its_own_is_not_taken_ahead(
+def test_a_family_with_a_maximum_of_its_own_takes_its_steps_one_by_one(
     use: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(compiled, "is_loaded", lambda: use)
@@ -124,7 +189,7 @@ def test_a_family_with_a_maximum_of_its_own_is_not_taken_ahead(
     problem = Problem.of(model, np.array([0, 1, 2, 7, 8]))
     natural = Natural.of(problem, problem.theta(), Soft())
     assert natural is not None
-    assert natural.ahead is None
+    assert natural.several is None
 
 
 @pytest.mark.parametrize("use", BOTH)
@@ -151,7 +216,7 @@ def test_steps_on_blocks_of_rows_are_the_same_whatever_the_threads(
     general = _states(model, many, weights, None, 6)
     assert isinstance(runs[0][-1].at, Tables)
     for first, second, third, plain in zip(*runs, general, strict=True):
-        assert first.trace == second.trace == third.trace
+        assert list(first.trace) == list(second.trace) == list(third.trace)
         assert first.objective == pytest.approx(plain.objective, rel=1e-11)
 
 

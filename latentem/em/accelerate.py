@@ -11,22 +11,13 @@ M-step makes parameters of them.
 from __future__ import annotations
 
 import abc
-import math
 
 import attrs
 import numpy as np
 
 from latentem.distributions.arrays import Array
 from latentem.distributions.records import Record, cut_vector, joined_vector
-
-#: Plain steps before the next leap: at first, and at most after many refusals in a row.
-SHORTEST_WAIT, LONGEST_WAIT = 2, 32
-#: How the longest leap grows when it was good, and shrinks when it was refused.
-GROWTH = 4.0
-#: Leaps of which the slowest error tells how far there is to go.
-REMEMBERED = 5
-#: Changes this much smaller than the largest are taken for multiples of others.
-INDEPENDENT = 1e-6
+from latentem.kernels.leaps import INDEPENDENT, Leaps
 
 Records = dict[str, Record]
 
@@ -61,6 +52,10 @@ class Extrapolation(abc.ABC):
     @abc.abstractmethod
     def judge(self, accepted: bool) -> None:
         """Hear whether F was at least as high at what was proposed."""
+
+    def leaps(self, size: int, units: tuple[object, ...]) -> Leaps | None:
+        """Return the memory of a rule that compiled loops know, for numbers of a record."""
+        return None
 
 
 @attrs.frozen
@@ -108,66 +103,23 @@ class Squarem(Accelerator):
 
 class _SquaredSteps(Extrapolation):
     def __init__(self) -> None:
-        self._units: tuple[object, ...] = ()
-        self._forget()
-        self._wait = SHORTEST_WAIT
-        self._longest = GROWTH
-        self._rates: list[float] = []
-
-    def _forget(self) -> None:
-        self._path: list[Array] = []
-        self._before: tuple[Array, Array] | None = None  # u and w of the last cycle
-        self._squared: Array | None = None  # to propose next
-        self._is_squared = False
+        self._units: tuple[object, ...] | None = None
+        self._leaps = Leaps(0)
 
     def ahead(self, vector: Array, units: tuple[object, ...]) -> Array | None:
-        if not same_units(units, self._units):  # sums about another point do not compare
-            self._forget()
-            self._units = units
-        if self._squared is not None:
-            proposal, self._squared, self._is_squared = self._squared, None, True
-            return proposal
-        self._path.append(vector)
-        if len(self._path) <= self._wait:
-            return None
-        s0, s1, s2 = self._path[-3:]
-        self._path = []
-        u, w = s1 - s0, s2 - s1
-        before, self._before = self._before, (u, w)
-        none = np.zeros_like(u)
-        u_before, w_before = (none, none) if before is None else before
-        # Columns 0 and 1 of U, of W and of U - W; all that follows are their inner products.
-        changes = np.array([u_before, u, w_before, w, u_before - w_before, u - w])
-        largest = float(np.abs(changes).max())
-        if not largest < np.inf:
-            return None
-        changes /= largest or 1.0
-        gram = (changes @ changes.T).tolist()
-        length = math.sqrt(_ratio(gram[1][1], gram[5][5]))
-        self._note_rate(_slowest_of_two(gram), 1.0 - 1.0 / max(length, 1.0))
-        self._length = min(length, self._longest)
-        squared = s0 + 2 * self._length * u + self._length**2 * (w - u)
-        self._is_squared = before is None
-        if self._is_squared:
-            return squared if self._length > 1.0 else None
-        self._squared = squared
-        first, second = _least_squares(gram[4][4], gram[4][5], gram[5][5], gram[4][3], gram[5][3])
-        ahead: Array = s2 + first * w_before + second * w
-        return ahead
-
-    def _note_rate(self, *rates: float) -> None:
-        # A leap stirs up errors that EM is fast to correct, and for a while shows only these.
-        self._rates = [*self._rates[1 - REMEMBERED :], min(max(rates), 1.0)]
-        self.rate = max(self._rates)
+        leaps = self.leaps(len(vector), units)
+        proposal = leaps.ahead(vector)
+        self.rate = leaps.rate
+        return proposal
 
     def judge(self, accepted: bool) -> None:
-        if accepted:
-            self._squared, self._wait = None, SHORTEST_WAIT
-            if self._is_squared and self._length == self._longest:
-                self._longest *= GROWTH
-        elif self._is_squared:
-            self._wait = min(2 * self._wait, LONGEST_WAIT)
-            self._longest = max(self._longest / GROWTH, GROWTH)
+        self._leaps.judge(accepted)
+
+    def leaps(self, size: int, units: tuple[object, ...]) -> Leaps:
+        # Sums about another point do not compare.
+        if self._units is None or not same_units(units, self._units):
+            self._leaps, self._units = self._leaps.elsewhere(size), units
+        return self._leaps
 
 
 @attrs.frozen
@@ -241,35 +193,6 @@ class _AndersonSteps(Extrapolation):
         if accepted:
             self._x = self._proposal
         self._refused = not accepted
-
-
-def _ratio(a: float, b: float) -> float:
-    """Return a / b, 1 if both are 0."""
-    return a / b if b > 0 else np.inf if a > 0 else 1.0
-
-
-def _least_squares(aa: float, ab: float, bb: float, ac: float, bc: float) -> tuple[float, float]:
-    """Return the multiples of vectors a and b that come nearest to c, given inner products.
-
-    Of vectors that are nearly multiples of each other the shortest multiples.
-    """
-    trace, determinant = aa + bb, aa * bb - ab * ab
-    if determinant > (INDEPENDENT * trace) ** 2:
-        return (bb * ac - ab * bc) / determinant, (aa * bc - ab * ac) / determinant
-    square = trace * trace or 1.0
-    return (aa * ac + ab * bc) / square, (ab * ac + bb * bc) / square
-
-
-def _slowest_of_two(gram: list[list[float]]) -> float:
-    """Return `slowest` of two columns each, given a table of the inner products of all four."""
-    (aa, ab, ac, ad), (_, bb, bc, bd) = gram[0][:4], gram[1][:4]
-    p, q = _least_squares(aa, ab, bb, ac, bc)
-    r, s = _least_squares(aa, ab, bb, ad, bd)
-    # The eigenvalues of [[p, r], [q, s]].
-    middle, determinant = (p + s) / 2, p * s - q * r
-    spread = middle * middle - determinant
-    largest = abs(middle) + math.sqrt(spread) if spread >= 0 else math.sqrt(determinant)
-    return min(largest, 1.0)
 
 
 def slowest(before: Array, after: Array) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+import math
 from typing import Any
 
 import attrs
@@ -12,6 +12,7 @@ from latentem.em.loop import State
 from latentem.em.problem import Problem
 from latentem.em.theta import Theta
 from latentem.errors import ModelError
+from latentem.kernels.leaps import has_ended
 
 #: Share of the tolerance that may be left to gain by Aitken's estimate, an extrapolation itself.
 MARGIN = 0.01
@@ -19,8 +20,6 @@ MARGIN = 0.01
 MARGIN_WITHOUT_LATENTS = 1e-9
 #: Objectives per unit of weight that differ by less are of one optimum.
 SAME = 4e-6
-#: Relative to the objective a gain below this is rounding.
-ROUNDING = 4 * float(np.finfo(float).eps)
 #: Table cells (rows times states) up to which an iteration costs next to nothing.
 SMALL = 100_000
 
@@ -69,49 +68,22 @@ class Convergence:
             MARGIN if problem.layout.elimination.sizes else MARGIN_WITHOUT_LATENTS,
         )
 
-    def reached(self, states: list[State], weight: float) -> bool:
-        """Return whether the last of the states is converged; they are consecutive."""
-        if self.tol <= 0 or len(states) < 2:
+    def reached(self, before: State | None, state: State, weight: float) -> bool:
+        """Return whether a state is converged, given the one before it."""
+        rule = state.rule
+        if self.tol <= 0 or before is None or not (rule.is_settled and rule.is_monotone):
             return False
-        rule = states[-1].rule
-        if not (rule.is_settled and rule.is_monotone):
+        allowed, left = self.limits(abs(state.objective) if self.relative else weight)
+        left = math.inf if rule.is_hard else left
+        if not has_ended(*state.earlier, state.objective, state.rate, allowed, left):
             return False
-        # Objectives of different temperatures do not compare.
-        same = itertools.takewhile(lambda state: state.rule == rule, reversed(states))
-        states = list(same)[::-1]
-        if len(states) < 2:
-            return False
-        return self._objective_reached(states, weight) and self._parameters_reached(states)
+        tol = self.parameter_tol
+        return tol is None or parameter_change(before.theta, state.theta) < tol
 
-    def _objective_reached(self, states: list[State], weight: float) -> bool:
-        objective = states[-1].objective
-        gain = objective - states[-2].objective
-        if abs(gain) <= ROUNDING * abs(objective):
-            return True
-        allowed = self.tol * (abs(objective) if self.relative else weight)
-        if gain > allowed:
-            return False
-        extrapolates = self.thorough and not states[-1].rule.is_hard
-        return not extrapolates or self._left_to_gain(states) <= self.margin * allowed
-
-    def _left_to_gain(self, states: list[State]) -> float:
-        """Return Aitken's estimate of the gains to come."""
-        if len(states) < 3:
-            return np.inf
-        first, second, third = (state.objective for state in states[-3:])
-        before, gain = second - first, third - second
-        if gain <= 0:
-            return 0.0
-        rate = gain / before if before > 0 else 1.0
-        # After a leap a step gains much where EM is fast; what is left is where it is slow. The
-        # objective is quadratic in the error.
-        rate = max(rate, states[-1].rate ** 2)
-        return float(gain * rate / (1.0 - rate)) if rate < 1.0 else np.inf
-
-    def _parameters_reached(self, states: list[State]) -> bool:
-        if self.parameter_tol is None:
-            return True
-        return parameter_change(states[-2].theta, states[-1].theta) < self.parameter_tol
+    def limits(self, weight: float) -> tuple[float, float]:
+        """Return by how much the objective may gain, and what may be left to gain."""
+        allowed = self.tol * weight
+        return allowed, self.margin * allowed if self.thorough else math.inf
 
 
 def is_small(problem: Problem) -> bool:

@@ -9,10 +9,11 @@ from latentem.columns import at_data
 from latentem.data import Data, bound
 from latentem.distributions.arrays import LOG_ZERO, Array
 from latentem.distributions.records import Record
-from latentem.em.assign import Soft
+from latentem.em.assign import Soft, soft
 from latentem.em.expectation import Beliefs
 from latentem.em.init import Start, default_start, plus_plus, random, seedable
 from latentem.em.mixture import is_mixture
+from latentem.em.natural import Natural
 from latentem.em.problem import Problem
 from latentem.em.theta import Theta
 from latentem.errors import DataError, DegenerateError, EqualStatesError, ModelError, Unsuitable
@@ -24,6 +25,8 @@ from latentem.inference.posterior import Posterior
 BACKGROUND = 0.1
 #: Rows in which a start is to tell the states apart; and fewer, in which most do, looked at first.
 ROWS_LOOKED_AT, FIRST_ROWS = 1000, 50
+#: Relative to the largest, means of statistics that differ by more do so by more than rounding.
+DIFFERENT = 1e-9
 
 
 def first_theta(problem: Problem, start: Start | Model | None, rng: np.random.Generator) -> Theta:
@@ -102,6 +105,20 @@ def _with_background(
 def _started(problem: Problem, start: Model) -> Model:
     """Return the declared model with the parameters of a start, which must fit it."""
     model = problem.model
+    if start is not model:
+        _check_start(problem, start)
+    started = {}
+    for name, dist in model.distributions.items():
+        try:
+            started[name] = dist.started_from(start[model.tied(name)[0]])
+        except Unsuitable as error:
+            raise ModelError(f"Node '{name}' {error}", node=name) from None
+    return model.replace(started)
+
+
+def _check_start(problem: Problem, start: Model) -> None:
+    """Raise unless a model to start from fits the declared one."""
+    model = problem.model
     if not start.is_parameterised:
         raise ModelError("The model to start from must have parameters, got a template. Fit it.")
     if str(start) != str(model) or set(start.by_name) != set(model.by_name):
@@ -133,7 +150,6 @@ def _started(problem: Problem, start: Model) -> Model:
                 f"{value.shape}, got {node.dist!r}. Use the family and dimension of the model.",
                 node=node.name,
             )
-    started = {}
     for node in model.nodes:
         if node.tie is not None and not same_parameters(start[node.name], start[node.tie]):
             raise ModelError(
@@ -141,12 +157,6 @@ def _started(problem: Problem, start: Model) -> Model:
                 f"'{node.tie}' because the two are tied, got others. Declare the tie there too.",
                 node=node.name,
             )
-    for name, dist in model.distributions.items():
-        try:
-            started[name] = dist.started_from(start[model.tied(name)[0]])
-        except Unsuitable as error:
-            raise ModelError(f"Node '{name}' {error}", node=name) from None
-    return model.replace(started)
 
 
 def _check_rows(problem: Problem) -> None:
@@ -263,15 +273,25 @@ def _told_apart_at_once(problem: Problem, theta: Theta) -> bool:
     """Return whether the first rows tell the states of a mixture apart, as they mostly do."""
     if not is_mixture(problem.layout, problem.data) or problem.layout.incomplete:
         return False
+    if problem.data.n <= ROWS_LOOKED_AT:
+        return _told_apart_by_first_step(problem, theta)
     (family,), (stack,) = problem.layout.observed, theta.stacks
-    if problem.data.n <= ROWS_LOOKED_AT and stack.pairs is None:
-        return False  # a density of the user's own is better asked for all rows: errors tell shapes
     (log_prior,) = theta.latent_tables.values()
     first = tuple(problem.data.argument(name)[:FIRST_ROWS] for name in family.names)
     table = stack.on(first).log_density()
     family.check(table)
     # If they differ, and all have a part in it, the posterior differs from the prior.
     return not _alike(table) and bool(log_prior.min() > LOG_ZERO)
+
+
+def _told_apart_by_first_step(problem: Problem, theta: Theta) -> bool:
+    """Return whether the first E-step gives the states other means of the statistics."""
+    natural = Natural.of(problem, theta, soft)
+    if natural is None or natural.first is None:
+        return False
+    _, sums, _ = natural.first
+    mean = sums[:, 1:] / sums[:, :1]
+    return bool((np.abs(mean - mean[0]) > DIFFERENT * np.abs(mean).max()).any())
 
 
 def _stuck(problem: Problem, theta: Theta) -> list[str]:

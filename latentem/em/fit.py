@@ -60,7 +60,7 @@ class Step:
             state.iteration,
             state.objective,
             state.log_likelihood,
-            state.trace,
+            tuple(state.trace),
             state.events,
             problem,
             state,
@@ -258,10 +258,12 @@ def fit(
     starts = choose_starts(problem, init, restarts, assign)
     with Progress(progress) as display:
 
-        def watch(run: Run, state: State) -> None:
+        def show(run: Run, state: State) -> None:
             display.update(state.iteration, state.objective, run.name)
             if on_step is not None:
                 on_step(Step.of(run.problem, state))
+
+        watch = show if progress or on_step is not None else None
 
         # Moves begin at an optimum, where a rule that changes from step to step would not stay.
         explores = restarts is None and is_cheap(problem) and assign.at(0) == assign.at(max_iter)

@@ -5,7 +5,8 @@ Every variant of EM here runs in `half_steps`; what differs is the assignment ru
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Generator, Iterable
 from typing import Any
 
 import attrs
@@ -21,11 +22,12 @@ from latentem.em.maximise import maximise
 from latentem.em.natural import Natural, Nearest, Step, Tables
 from latentem.em.problem import Problem
 from latentem.em.theta import Theta
-from latentem.em.trace import HalfStep
+from latentem.em.trace import HalfStep, Iterations
 from latentem.errors import ObjectiveDecreasedError
+from latentem.kernels.steps import ROUNDING
 
-#: A fall of the objective below this many times the rounding error of its terms is not a fall.
-ROUNDING = 64 * float(np.finfo(float).eps)
+#: Limits of the gains of a run that never ends; see `latentem.kernels.leaps.has_ended`.
+NEVER = -1.0, math.inf
 
 
 @attrs.frozen(eq=False)
@@ -75,8 +77,12 @@ class State:
     objective : float
         F(θ), log-priors included.
     log_likelihood : float or None
-    trace : tuple of HalfStep
-        The M-step that led here and this E-step.
+    trace : iterable of HalfStep
+        The M-step that led here and this E-step; of several iterations, if they were made at once.
+    entropy : float
+        That of the posterior.
+    earlier : tuple of float
+        F of the last but two and the last but one state under this rule, NaN if there was none.
     events : tuple of str
         What the maximisers had to do besides maximising.
     rate : float
@@ -89,9 +95,16 @@ class State:
     rule: Assignment
     objective: float
     log_likelihood: float | None
-    trace: tuple[HalfStep, ...]
+    trace: Iterable[HalfStep]
+    entropy: float
+    earlier: tuple[float, float] = (math.nan, math.nan)
     events: tuple[str, ...] = ()
     rate: float = 0.0
+
+    def earlier_for(self, rule: Assignment) -> tuple[float, float]:
+        """Return `earlier` for the next state."""
+        same = rule is self.rule or rule == self.rule
+        return (self.earlier[1], self.objective) if same else (math.nan, math.nan)
 
     @property
     def theta(self) -> Theta:
@@ -120,8 +133,12 @@ class State:
 
 
 def half_steps(
-    problem: Problem, theta: Theta, assign: Assignment, accelerate: Accelerator | None = None
-) -> Iterator[State]:
+    problem: Problem,
+    theta: Theta,
+    assign: Assignment,
+    accelerate: Accelerator | None = None,
+    limits: tuple[float, float] = NEVER,
+) -> Generator[State, int | None, None]:
     r"""Run EM from theta for ever, yielding the state after each E-step.
 
     .. math::
@@ -135,6 +152,9 @@ def half_steps(
 
     An accelerator may propose to go further than EM's own step; that is done if F is at least as
     high there. What is refused costs an E-step, and is no iteration.
+
+    Sent a number, it may make as many iterations before it yields the state after the last; it
+    stops where the gains of F are within the limits, see `latentem.kernels.leaps.has_ended`.
 
     Raises
     ------
@@ -151,10 +171,15 @@ def half_steps(
         state = _after_e_step(problem, 0, theta, rule, following.expectation(theta, rule))
     else:
         state = _short_state(0, first, rule)
-    yield state
+    most = yield state
     ahead = accelerate.start() if accelerate is not None and smooth else None
     nearest = Nearest.of(following, theta, rule) if rule is assign and rule.is_hard else None
     while True:
+        several = None if natural is None else _several(natural, state, ahead, most or 1, limits)
+        if several is not None:
+            state = several
+            most = yield state
+            continue
         iteration = state.iteration + 1
         proposal = None if ahead is None else _proposal(ahead, natural, state.at)
         if ahead is None or proposal is None:
@@ -167,7 +192,40 @@ def half_steps(
             if further is None:
                 continue
             state = further
-        yield state
+        most = yield state
+
+
+def _several(
+    natural: Natural,
+    state: State,
+    ahead: Extrapolation | None,
+    most: int,
+    limits: tuple[float, float],
+) -> State | None:
+    """Return the state some iterations further; None where there is more to the next one."""
+    if natural.several is None or not isinstance(state.at, Tables):
+        return None
+    sums, base = state.at.sums, natural.total_base
+    leaps = None if ahead is None else ahead.leaps(sums.size, (natural,))
+    if leaps is None and ahead is not None:
+        return None  # a rule that compiled loops do not know
+    q = state.objective - state.entropy
+    run = (q, state.objective, state.earlier[1], state.earlier[0], base, *limits, state.rate)
+    steps = natural.several.take(sums, min(most, natural.most_at_once), run, leaps)
+    if not len(steps):
+        return None
+    q, objective, before, earlier, *_, rate = steps.run.tolist()
+    return State(
+        state.iteration + len(steps),
+        Tables(natural, steps.before, steps.sums),
+        state.rule,
+        objective,
+        objective,
+        Iterations(state.iteration + 1, state.entropy, steps.values, base),
+        objective - q,
+        (earlier, before),
+        rate=rate,
+    )
 
 
 def _step(following: Following, iteration: int, state: State, rule: Assignment) -> State:
@@ -196,7 +254,7 @@ def _step(following: Following, iteration: int, state: State, rule: Assignment) 
     new = _after_e_step(problem, iteration, theta, rule, expectation, m_row, maximum.events)
     if rule.is_monotone and rule == state.rule:
         _guard(problem, iteration, state, new.objective, terms, log_priors)
-    return attrs.evolve(new, rate=state.rate) if state.rate else new
+    return attrs.evolve(new, earlier=state.earlier_for(rule), rate=state.rate)
 
 
 def _short_step(steps: Natural | Nearest, iteration: int, state: State) -> State | None:
@@ -204,7 +262,7 @@ def _short_step(steps: Natural | Nearest, iteration: int, state: State) -> State
     step = steps.step(steps.sums_at(state.at))
     if step is None:
         return None
-    entropy = state.trace[-1].entropy
+    entropy = state.entropy
     after_m = step.q_before + entropy
     if not state.objective <= after_m <= step.objective:
         rounding = ROUNDING * (step.magnitude + abs(step.objective))
@@ -212,22 +270,26 @@ def _short_step(steps: Natural | Nearest, iteration: int, state: State) -> State
             return None
     distortion = steps.distortion(after_m)
     m_row = HalfStep(iteration, "M", after_m, step.q_before, entropy, None, distortion)
-    return _short_state(iteration, step, state.rule, (m_row,), state.rate)
+    earlier = state.earlier_for(state.rule)
+    return _short_state(iteration, step, state.rule, (m_row,), earlier, state.rate)
 
 
 def _short_state(
     iteration: int,
     step: Step,
     rule: Assignment,
-    earlier: tuple[HalfStep, ...] = (),
+    m_row: tuple[HalfStep, ...] = (),
+    earlier: tuple[float, float] = (math.nan, math.nan),
     rate: float = 0.0,
 ) -> State:
     """Return the state after such a step."""
     objective, likelihood = step.objective, step.log_likelihood
     entropy, distortion = objective - step.q, step.at.steps.distortion(objective)
     row = HalfStep(iteration, "E", objective, step.q, entropy, likelihood, distortion)
-    trace = (*earlier, row)
-    return State(iteration, step.at, rule, objective, likelihood, trace, rate=rate)
+    trace = (*m_row, row)
+    return State(
+        iteration, step.at, rule, objective, likelihood, trace, entropy, earlier, rate=rate
+    )
 
 
 def _proposal(
@@ -254,8 +316,10 @@ def _leap(
         new = _landing(problem, iteration, state, proposal, rate)
     else:
         assert natural is not None
-        step = natural.step(proposal)
-        new = None if step is None else _short_state(iteration, step, state.rule, rate=rate)
+        step, new = natural.step(proposal), None
+        if step is not None:
+            earlier = state.earlier_for(state.rule)
+            new = _short_state(iteration, step, state.rule, earlier=earlier, rate=rate)
         # Among short steps EM itself is to lead to where there is more to one.
         if new is None and not isinstance(state.at, Tables):
             new = _landing(problem, iteration, state, natural.records(proposal), rate)
@@ -282,7 +346,7 @@ def _landing(
     except Exception:
         return None
     new = _after_e_step(problem, iteration, theta, state.rule, expectation)
-    return attrs.evolve(new, rate=rate)
+    return attrs.evolve(new, earlier=state.earlier_for(state.rule), rate=rate)
 
 
 def _checked(theta: Theta) -> Theta:
@@ -329,7 +393,7 @@ def _after_e_step(
     trace = (row,) if m_row is None else (m_row, row)
     objective = free_energy + log_prior
     at = Point(theta, records, terms, log_priors)
-    return State(iteration, at, rule, objective, evidence, trace, events)
+    return State(iteration, at, rule, objective, evidence, trace, row.entropy, events=events)
 
 
 def _m_row(
@@ -340,10 +404,9 @@ def _m_row(
     log_priors: dict[str, float],
 ) -> HalfStep:
     """Return the trace's row after an M-step: the posterior, and so its entropy, stay."""
-    last = state.trace[-1]
     q = sum(term.value for term in terms.values())
     # Not what Q gained: of a last Q much lower, that would have its rounding error.
-    objective = q if state.rule.is_hard else q + state.rule.temperature * last.entropy
+    objective = q if state.rule.is_hard else q + state.rule.temperature * state.entropy
     distortion = _distortion(problem, objective, terms)
     log_prior = sum(log_priors.values())
     return HalfStep(
@@ -351,7 +414,7 @@ def _m_row(
         "M",
         objective + log_prior,
         q,
-        last.entropy,
+        state.entropy,
         None,
         distortion,
         log_prior if problem.has_priors else None,

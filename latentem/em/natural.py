@@ -26,7 +26,6 @@ from latentem.distributions.arrays import LOG_ZERO, Array
 from latentem.distributions.base import ExponentialFamily
 from latentem.distributions.kernels import DistanceKernel, Distances, LinearKernel
 from latentem.distributions.records import Counts, Record, StackRecord, Statistics
-from latentem.em.ahead import Ahead
 from latentem.em.assign import Assignment, Soft
 from latentem.em.expectation import Term
 from latentem.em.following import Following, distances_alone
@@ -41,8 +40,8 @@ from latentem.kernels.expected import (
 from latentem.kernels.steps import LEVELS, ClosedForm, EMSteps
 from latentem.parallel import map_blocks
 
-#: The most steps taken ahead of being asked for, and the work of them: about a millisecond's.
-MOST_AHEAD, WORK_AHEAD = 16, 2**24
+#: The most steps taken at once, and the work of them: some milliseconds'.
+MOST_AT_ONCE, WORK_AT_ONCE = 512, 2**26
 #: Methods of a family whose results `natural_from_mean` foretells.
 FORETOLD = (
     "from_mean", "natural_parameters", "from_statistics", "update", "kernel",
@@ -90,6 +89,14 @@ class Natural:
         """Return the mixture that parameters are of; None if it is another model."""
         if not isinstance(rule, Soft) or problem.has_priors:
             return None
+        known: Self | None = theta.ready.get(cls)
+        if known is None or known.problem is not problem:
+            known = cls._of(problem, theta, rule)
+            theta.ready[cls] = known
+        return known
+
+    @classmethod
+    def _of(cls, problem: Problem, theta: Theta, rule: Soft) -> Self | None:
         rows = problem.reduced_for(rule)
         if not is_mixture(problem.layout, rows.data) or problem.layout.incomplete:
             return None
@@ -110,7 +117,7 @@ class Natural:
         return cls(
             problem,
             rows,
-            theta,
+            Theta(theta.layout, theta.dists),  # another, for it is kept in that one
             mixture,
             prior,
             prior.statistics(np.arange(k)),
@@ -121,22 +128,28 @@ class Natural:
 
     def start(self) -> Step | None:
         """Return the E-step at the parameters given; None where a general one is due."""
+        if self.first is None:
+            return None
+        coefficients, new, total = self.first
+        q = float(np.vdot(coefficients, new))
+        return self._step(Tables(self, None, new, self.theta), coefficients, q, q, total)
+
+    @cached_property
+    def first(self) -> tuple[Array, Array, float] | None:
+        """C and S at the parameters given, and log p(X); None where a general E-step is due."""
         coefficients = self.mixture.stack.coefficients
         if coefficients is None or not coefficients.min() > LOG_ZERO:
             return None
         new, total = self.expected(coefficients)
         if not min(total, self.total_base) > LOG_ZERO / 10 or not total < np.inf:
             return None  # some row is impossible
-        q = float(np.vdot(coefficients, new))
-        return self._step(Tables(self, None, new, self.theta), coefficients, q, q, total)
+        return coefficients, new, total
 
     def step(self, sums: Array | None) -> Step | None:
         """Return the step from expected sums ``(K, 1 + p)``; None where a general one is due."""
         if sums is None:
             return None
-        found = None if self.ahead is None else self.ahead.step(sums)
-        if found is None:
-            found = self._next(sums)
+        found = self._next(sums)
         if found is None:
             return None
         coefficients, new, before, q, total = found
@@ -165,9 +178,14 @@ class Natural:
         before, q = float(np.vdot(coefficients, sums)), float(np.vdot(coefficients, new))
         return coefficients, new, before, q, total
 
+    @property
+    def most_at_once(self) -> int:
+        """The most steps to take at once."""
+        return min(MOST_AT_ONCE, WORK_AT_ONCE // (self.rows.data.n * self.mixture.work))
+
     @cached_property
-    def ahead(self) -> Ahead | None:
-        """Steps taken before they are asked for, where rows are few and maxima of known form."""
+    def several(self) -> EMSteps | None:
+        """Several steps at once, where rows are few and maxima of known form."""
         dists = [self.prior, *self.families]
         n, work = self.rows.data.n, self.mixture.work
         if not self.mixture.compiled or n * work > LEAST_WORK:
@@ -183,8 +201,8 @@ class Natural:
         if pairs is None:
             pairs = np.vstack([[0, 0], single_factors(len(factors) - 1)])
         widths = [end - start for _, start, end in self._columns]
-        steps = EMSteps(list(zip(forms, widths, strict=True)), factors, pairs, weights)
-        return Ahead(steps.take, min(MOST_AHEAD, WORK_AHEAD // (n * work)))
+        forms_and_widths = list(zip(forms, widths, strict=True))
+        return EMSteps(forms_and_widths, factors, pairs, weights, self._root)
 
     def expected(self, coefficients: Array) -> tuple[Array, float]:
         """Return S, and log p(X) without the base measures."""

@@ -91,7 +91,7 @@ class Plan:
                 posterior = "a mixture: one compiled pass, a tile of rows with equal gaps at a time"
             natural = Natural.of(problem, theta, Soft())
             if natural is not None:
-                several = ", several at once" if natural.ahead is not None else ""
+                several = ", several at once" if natural.several is not None else ""
                 posterior += f"; steps are arithmetic on coefficients and sums{several}"
         else:
             posterior = "variable elimination on the graph"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 
 import attrs
@@ -17,7 +17,7 @@ from latentem.em.assign import Assignment
 from latentem.em.convergence import SAME, Convergence, is_small, same_objective, whole
 from latentem.em.first import first_theta
 from latentem.em.init import Start, default_start, plus_plus, random, some_rows, width
-from latentem.em.loop import State, half_steps
+from latentem.em.loop import NEVER, State, half_steps
 from latentem.em.problem import Problem
 from latentem.em.result import Ending, Fit
 from latentem.em.split_merge import moved, moves, some_of
@@ -94,32 +94,40 @@ class Run:
         self.name = name
         self.number = number
         self.is_move = is_move
-        self.states: list[State] = []  # the last few
-        self.rows: list[HalfStep] = []
+        self.state: State | None = None
+        self.parts: list[Iterable[HalfStep]] = []  # of the trace
         self.events: list[str] = []
         self.status = Status.ITERATION_LIMIT
         self.best: State | None = None
         self.error: DegenerateError | DataError | None = None
         self._weight = problem.data.total_weight
         self._is_wide = _is_wide(theta)
-        self._steps = half_steps(problem, theta, assign, accelerate)
+        limits = convergence.limits(self._weight) if convergence.tol > 0 else NEVER
+        self._steps = half_steps(problem, theta, assign, accelerate, limits)
         self._convergence = convergence
 
     @property
     def last(self) -> State:
         """The state to report: the last one, or under a rule that may fall the best one."""
+        assert self.state is not None
         assert self.best is not None
-        state = self.states[-1]
-        return state if state.rule.is_monotone else self.best
+        return self.state if self.state.rule.is_monotone else self.best
 
-    def steps(self, max_iter: int) -> Iterator[State]:
-        """Go on until converged or at iteration ``max_iter``, yielding each state."""
+    def steps(self, max_iter: int, *, unseen: bool = False) -> Iterator[State]:
+        """Go on until converged or at iteration ``max_iter``, yielding each state.
+
+        If they may go unseen, several steps are taken at once where that is quicker, and only the
+        last of their states is made.
+        """
+        several = unseen and self._convergence.parameter_tol is None
         while self.status is Status.ITERATION_LIMIT:
-            if self.states and self.states[-1].iteration >= max_iter:
+            before = self.state
+            if before is not None and before.iteration >= max_iter:
                 return
+            most = max_iter - before.iteration if several and before is not None else None
             try:
                 with self._blas_alone():
-                    state = next(self._steps)
+                    state = self._steps.send(most)
             except (DegenerateError, DataError) as error:
                 self.status, self.error = Status.DEGENERATE, error
                 return
@@ -127,13 +135,13 @@ class Run:
                 self.status = Status.DECREASED
                 error.add_note(self.status.value)
                 raise
-            self.states = [*self.states[-2:], state]
-            self.rows += state.trace
+            self.state = state
+            self.parts.append(state.trace)
             for event in state.events:
                 self.events.append(f"iteration {state.iteration}: {event}")
             if self.best is None or state.objective > self.best.objective:
                 self.best = state
-            if self._convergence.reached(self.states, self._weight):
+            if self._convergence.reached(before, state, self._weight):
                 self.status = Status.CONVERGED
                 if state.at_constraint:
                     self.status = Status.DEGENERATE
@@ -149,17 +157,15 @@ class Run:
     @property
     def _holds_rows(self) -> bool:
         """Whether there is to be an M-step of rows, and not of sums."""
-        records = self.states[0].records.values() if self.states else ()
-        return any(record.holds_rows for record in records)
+        return self.state is not None and any(r.holds_rows for r in self.state.records.values())
 
     @property
     def ending(self) -> Ending:
         """How the run stands."""
         n = self.problem.data.n
-        if not self.states:
+        if self.state is None:
             return Ending(self.status, None, 0, n, self.is_move)
-        objective, iterations = self.last.objective, self.states[-1].iteration
-        return Ending(self.status, objective, iterations, n, self.is_move)
+        return Ending(self.status, self.last.objective, self.state.iteration, n, self.is_move)
 
     @property
     def rank(self) -> tuple[bool, bool, float]:
@@ -185,7 +191,7 @@ class Search:
         assign: Assignment,
         convergence: Convergence,
         max_iter: int,
-        watch: Callable[[Run, State], None],
+        watch: Callable[[Run, State], None] | None,
         explores: bool,
         accelerate: Accelerator | None,
     ) -> None:
@@ -208,7 +214,7 @@ class Search:
             else:
                 self._search(starts, rng)
         except KeyboardInterrupt:
-            if not any(run.states for run in self.runs):
+            if all(run.state is None for run in self.runs):
                 raise
             self.interrupted = True
 
@@ -231,8 +237,9 @@ class Search:
 
     def _advance(self, runs: list[Run], max_iter: int) -> None:
         for run in runs:
-            for state in run.steps(max_iter):
-                self.watch(run, state)
+            for state in run.steps(max_iter, unseen=self.watch is None):
+                if self.watch is not None:
+                    self.watch(run, state)
 
     def _search(self, starts: list[Start | Model | None], rng: np.random.Generator) -> None:
         """Follow all starts for a while; then again and again the best of them, twice as far."""
@@ -275,8 +282,8 @@ class Search:
         """
         further = self._go_on(larger, run.last.theta, name)
         self._advance([further], 0)
-        self.runs.remove(run if further.states else further)
-        return further if further.states else None
+        self.runs.remove(further if further.state is None else run)
+        return None if further.state is None else further
 
     def _finish(self, leaders: list[Run], among: list[Run]) -> None:
         """Follow the best of some runs to their end, and so on until the best is finished."""
@@ -288,7 +295,7 @@ class Search:
     def _is_unfinished(self, run: Run) -> bool:
         """Return whether a run is to go on."""
         limit = run.status is Status.ITERATION_LIMIT
-        return limit and run.states[-1].iteration < self.max_iter
+        return limit and run.state is not None and run.state.iteration < self.max_iter
 
     def _best_of(self, runs: list[Run], keep: int, limit: int, share: int = 2) -> list[Run]:
         """Return the best few runs: all are followed a little, the better half twice as far, ...
@@ -343,7 +350,7 @@ class Search:
         return Fit.of(
             best.problem,
             best.last,
-            Trace(tuple(best.rows)),
+            Trace(best.parts),
             best.status,
             tuple(endings),
             [
@@ -393,7 +400,7 @@ class Search:
         held = [
             run.last.objective
             for run in self.runs
-            if run.states and run.problem is best.problem and run.rank[:2] < best.rank[:2]
+            if run.state and run.problem is best.problem and run.rank[:2] < best.rank[:2]
         ]
         if not held or max(held) <= best.last.objective:
             return []
@@ -421,7 +428,7 @@ class Search:
 
     def _warn(self, best: Run) -> None:
         if self.interrupted:
-            iteration = best.states[-1].iteration
+            iteration = best.ending.iterations
             message = f"Interrupted at iteration {iteration}; the best fit so far is returned."
             warnings.warn(message, ConvergenceWarning, stacklevel=4)
         elif best.status is Status.ITERATION_LIMIT and self.convergence.tol > 0:
@@ -447,7 +454,7 @@ def ranked(runs: list[Run]) -> list[Run]:
     converged may still be on its way elsewhere, so it counts for itself.
     """
     groups: list[list[Run]] = []
-    for run in sorted((r for r in runs if r.states), key=lambda r: r.rank, reverse=True):
+    for run in sorted((r for r in runs if r.state), key=lambda r: r.rank, reverse=True):
         if groups and groups[-1][0].rank[:2] == run.rank[:2] and alike(groups[-1][0], run, EQUAL):
             groups[-1].append(run)
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import Any
 
 import attrs
 import numpy as np
@@ -24,11 +25,14 @@ class Theta:
         By node name, each with exactly one parents' axis.
     others : dict of str to Kernel
         Kernels to use in place of the distributions' own, by node name.
+    ready : dict of type to object
+        What else has been made of them, by its type.
     """
 
     layout: Layout
     dists: dict[str, Distribution]
     others: dict[str, Kernel] = attrs.field(factory=dict)
+    ready: dict[type, Any] = attrs.field(factory=dict, init=False, repr=False)
 
     @cached_property
     def kernels(self) -> dict[str, Kernel]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import attrs
@@ -62,11 +64,51 @@ class HalfStep:
     log_prior: float | None = None
 
 
-@attrs.frozen(eq=False, repr=False)
-class Trace:
-    """Half-steps in order. ``trace["objective"]`` is a column, iteration is over rows."""
+@attrs.frozen(eq=False)
+class Iterations:
+    """The half-steps of several iterations, made where they are asked for.
 
-    rows: tuple[HalfStep, ...]
+    Attributes
+    ----------
+    first : int
+    entropy : float
+        Of the posterior before the first.
+    values : array, (3, iterations)
+        Q after the M-step, NaN where there was none, and after the E-step, and log p(X), but for a
+        constant.
+    constant : float
+    """
+
+    first: int
+    entropy: float
+    values: Array
+    constant: float
+
+    def __iter__(self) -> Iterator[HalfStep]:
+        entropy = self.entropy
+        columns = (self.values + self.constant).T.tolist()
+        for iteration, (q_before, q, likelihood) in enumerate(columns, self.first):
+            if q_before == q_before:
+                yield HalfStep(iteration, "M", q_before + entropy, q_before, entropy)
+            entropy = likelihood - q
+            yield HalfStep(iteration, "E", likelihood, q, entropy, likelihood)
+
+
+@attrs.frozen(eq=False, repr=False, slots=False)
+class Trace:
+    """Half-steps in order. ``trace["objective"]`` is a column, iteration is over rows.
+
+    Attributes
+    ----------
+    rows : tuple of HalfStep
+    """
+
+    _parts: Sequence[Iterable[HalfStep]]
+
+    @cached_property
+    def rows(self) -> tuple[HalfStep, ...]:
+        """The half-steps."""
+        return tuple(itertools.chain.from_iterable(self._parts))
 
     def __len__(self) -> int:
         return len(self.rows)

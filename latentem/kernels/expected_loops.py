@@ -159,9 +159,19 @@ def _add_tile(
     sums: Any,
 ) -> float:  # fmt: skip
     """Add S of a tile of factors; return the sum of w log p(x)."""
-    _, factors, tile, table, numbers, first = room
+    _, factors, tile, _, _, first = room
     wide = -(-(place[2] - place[1]) // STRIP) * STRIP
     write_statistics(factors, pairs, wide, tile, first)
+    return add_known_tile(c, room, place, weights, evidence, sums)
+
+
+@numba.njit(**OPTIONS)
+def add_known_tile(
+    c: Any, room: Any, place: tuple[int, int, int], weights: Any, evidence: Any, sums: Any
+) -> float:
+    """Do so where the statistics of the tile are written already."""
+    _, _, tile, table, numbers, _ = room
+    wide = -(-(place[2] - place[1]) // STRIP) * STRIP
     multiply(c, tile, wide, table)
     likelihood = posterior(table, place, weights, evidence, numbers)
     add_products(table, tile, wide, False, sums)

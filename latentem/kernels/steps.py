@@ -28,6 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from latentem.kernels.compiled import steps_loops
+from latentem.kernels.leaps import Leaps
 
 Array = npt.NDArray[np.float64]
 Pairs = npt.NDArray[np.int64]
@@ -55,28 +56,39 @@ class ClosedForm:
     largest: float = np.inf
 
 
+#: Where a run of steps stands: Q and the objective, and the two objectives before; the constant of
+#: them all; how much a step may gain, and what be left to gain, where it has ended, of which the
+#: first is -1 if it is to go on; and the factor by which a step shrinks the error. See
+#: `latentem.kernels.leaps.has_ended`.
+Q, OBJECTIVE, BEFORE, EARLIER, CONSTANT, ALLOWED, LEFT, RATE = range(8)
+#: Rows of what is written of each step.
+Q_BEFORE, Q_AFTER, LIKELIHOOD = range(3)
+#: A fall of the objective below this many times the rounding error of its terms is not a fall.
+ROUNDING = 64 * float(np.finfo(float).eps)
+
+
 @attrs.frozen(eq=False)
 class Steps:
     """Some steps in a row.
 
     Attributes
     ----------
-    coefficients, sums : array, (steps, K, p)
-        C, and the S that they lead to.
-    q_before, q : list of float
-        C . S, with the S before and with those that they lead to.
-    likelihood : list of float
-        The sum of w log p(x).
+    before, sums : array, (K, p)
+        The S of which the last C is the maximum, and those that it leads to.
+    values : array, (3, steps)
+        Of each step: C . S with the S before it, NaN for a leap, and with those that it leads to;
+        and the sum of w log p(x).
+    run : array, (8,)
+        Where the run stands after them: Q, the objective and so on.
     """
 
-    coefficients: Array
+    before: Array
     sums: Array
-    q_before: list[float]
-    q: list[float]
-    likelihood: list[float]
+    values: Array
+    run: Array
 
     def __len__(self) -> int:
-        return len(self.q)
+        return len(self.values[0])
 
 
 class EMSteps:
@@ -90,6 +102,8 @@ class EMSteps:
     pairs : array of int, (p, 2)
         As in `latentem.kernels.expected`.
     weights : array, (rows,), optional
+    root : float
+        How much the numbers of rows count in the length of a vector of sums.
 
     Examples
     --------
@@ -97,9 +111,8 @@ class EMSteps:
     >>> factors, pairs = np.array([[1.0, 1.0], [0.0, 2.0]]), np.array([[0, 0], [1, 0]])
     >>> em = EMSteps([(ClosedForm(COUNTS), 1)], factors, pairs)
     >>> steps = em.take(np.array([[0.6, 0.2], [1.4, 1.8]]), 2)
-    >>> len(steps), steps.sums.sum(axis=1)
-    (2, array([[2., 2.],
-           [2., 2.]]))
+    >>> len(steps), steps.sums.sum(axis=0)
+    (2, array([2., 2.]))
     """
 
     def __init__(
@@ -108,24 +121,44 @@ class EMSteps:
         factors: Array,
         pairs: Pairs,
         weights: Array | None = None,
+        root: float = 1.0,
     ) -> None:
         kinds = np.array([form.kind for form, _ in forms])
         numbers = np.array([(form.constant, form.largest) for form, _ in forms])
         ends = np.array([*itertools.accumulate((width for _, width in forms), initial=1)])
         weights = np.empty(0) if weights is None else weights
-        self._given = kinds, numbers, ends, np.ascontiguousarray(factors), pairs, weights
+        self._given = kinds, numbers, ends, np.ascontiguousarray(factors), pairs, weights, root
         self._loop = steps_loops().em_steps
 
-    def take(self, sums: Array, count: int) -> Steps:
+    def take(
+        self,
+        sums: Array,
+        count: int,
+        run: Sequence[float] = (0.0, -np.inf, np.nan, np.nan, 0.0, -1.0, np.inf, 0.0),
+        leaps: Leaps | None = None,
+    ) -> Steps:
         """Return the next steps from S ``(K, p)``, at most so many.
 
-        Fewer, or none, where there is more to the next one than these formulas.
+        Fewer, or none, if the objective has ended to gain, or where there is more to the next one
+        than these formulas.
+
+        Parameters
+        ----------
+        run : sequence of float
+            Q, the objective and so on; by default any are allowed, and none is the last.
+        leaps : Leaps, optional
+            The extrapolation of the sums, to be used.
         """
         k, p = sums.shape
         # Filled up to multiples of four, which the pass takes together.
-        tables = np.zeros((2 * count + 1, -(-k // 4) * 4, -(-p // 4) * 4))
-        before, coefficients, new = tables[0], tables[1 : count + 1], tables[count + 1 :]
-        before[:k, :p] = sums
-        values = np.empty((3, count))
-        made = self._loop(before, k, *self._given, coefficients, new, values)
-        return Steps(coefficients[:made, :k, :p], new[:made, :k, :p], *values[:, :made].tolist())
+        tables = np.zeros((2, -(-k // 4) * 4, -(-p // 4) * 4))
+        tables[1, :k, :p] = sums
+        values, where = np.empty((3, count)), np.array(run)
+        leaping, leaps = leaps is not None, leaps or NO_LEAPS
+        given = *self._given, leaping, leaps.memory, leaps.path
+        made = self._loop(tables, k, p, *given, where, values)
+        before, after = tables[:, :k, :p]
+        return Steps(before, after, values[:, :made], where)
+
+
+NO_LEAPS = Leaps(0)
