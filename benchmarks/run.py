@@ -40,7 +40,7 @@ SHORT = 1.0
 #: Seconds before each call: the threads of the side before go on spinning for a while.
 PAUSE = 0.2
 #: Fits shorter than this, in seconds, are timed several in a row, and at most so many.
-IN_A_ROW, MOST_IN_A_ROW = 0.05, 20
+IN_A_ROW, MOST_IN_A_ROW = 0.05, 200
 
 
 def seconds(call: Any, argument: Any, row: int = 1) -> tuple[float, Any]:

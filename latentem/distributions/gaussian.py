@@ -45,7 +45,7 @@ from latentem.distributions.whitening import LOG_2PI, whiten
 from latentem.errors import DegenerateError, ModelError, Unsuitable
 from latentem.kernels.compiled import is_loaded
 from latentem.kernels.expected import Standardised, columns_and_products
-from latentem.kernels.moments import natural_of_moments
+from latentem.kernels.moments import natural_of_covariances, natural_of_moments
 from latentem.kernels.steps import DIAGONAL, FULL, ClosedForm
 
 # Error allowed in a log-density before a state leaves the statistics form for the residual form.
@@ -56,6 +56,8 @@ MOST_LISTED = 10
 # compiled loops, beyond fewer statistics: a tile of more would not fit into a core's second cache.
 MANY_STATISTICS, FEW_STATES = 1000, 16
 MANY_COMPILED = 500
+#: Columns up to which the compiled kernel, one state after another, is quicker than LAPACK.
+FEW_COMPILED = 16
 
 
 def _covariance(given: Any) -> Structure | Array | None:
@@ -371,7 +373,7 @@ class Gaussian(ExponentialFamily):
         return array
 
     def bind(self, value: Array, weights: Array | None = None) -> Self:
-        return attrs.evolve(self, reference=Reference.of(value, self.form, weights))
+        return renewed(self, reference=Reference.of(value, self.form, weights))
 
     def check_fit(self) -> None:
         if self.reference is None or self.prior is not None or "covariance" in self.held:
@@ -379,6 +381,8 @@ class Gaussian(ExponentialFamily):
         spread = self.reference.spread
         if self.form.shape == "spherical":  # one column that varies is enough
             spread = self.form.common_scale(spread)
+        if (spread >= SMALLEST_SCALE).all():
+            return
         constant = np.flatnonzero(spread < SMALLEST_SCALE)
         if len(constant):
             columns = ", ".join(map(str, constant))
@@ -487,6 +491,21 @@ class Gaussian(ExponentialFamily):
         if not np.square(whitening).sum(axis=-2).max() <= largest:
             return None
         return self._natural(first, whitening, log_root + reference.log_scale)
+
+    def _plain_natural(self) -> tuple[Array, Array] | None:
+        """Return eta and A by the compiled kernel, where no state may need another form."""
+        reference, (mean, covariance) = self._moments_alone, self.known()
+        if reference is None or self.form.word != "full" or not is_loaded():
+            return None
+        if self.whitening is not None or mean.ndim != 2 or mean.shape[1] > FEW_COMPILED:
+            return None
+        rounding = 0.0 if self.rounding is None else self.rounding
+        standard = reference.standardise_means(mean, rounding)
+        found = natural_of_covariances(standard, covariance, reference.scale)
+        if found is None or not found[2] <= self._largest_precision(reference):
+            return None
+        eta, log_normaliser, _ = found
+        return eta, log_normaliser + reference.log_scale
 
     @property
     def closed_form(self) -> ClosedForm | None:
@@ -715,7 +734,7 @@ class Gaussian(ExponentialFamily):
         return self.reference.standardise_means(mean, 0.0 if rounding is None else rounding)
 
     def about(self, reference: Reference | None) -> Self:
-        return self if reference is self.reference else attrs.evolve(self, reference=reference)
+        return self if reference is self.reference else renewed(self, reference=reference)
 
     def log_prob(self, value: Array) -> Array:
         """Return log p(value | parents), ``(n, *parents)``, in residual form."""
@@ -763,6 +782,9 @@ class Gaussian(ExponentialFamily):
             return TemplateKernel(self)
         if self.reference is None:
             return attrs.evolve(self, reference=_about_own_mean(self)).kernel()
+        plain = self._plain_natural()
+        if plain is not None:
+            return LinearKernel(self, *plain, is_free=True)
         mean, whitening, log_root = self.standard_form()
         residual = self._is_residual(self.reference, whitening)
         constant = -(log_root + 0.5 * mean.shape[-1] * LOG_2PI)

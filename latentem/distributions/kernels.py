@@ -241,11 +241,14 @@ class LinearKernel(Kernel):
     eta : array, (K, p)
         Natural parameters.
     log_normaliser : array, (K,)
+    is_free : bool
+        Whether it is known that the parameters are well within all constraints.
     """
 
     dist: ExponentialFamily
     eta: Array
     log_normaliser: Array
+    is_free: bool = attrs.field(default=False, kw_only=True)
 
     @classmethod
     def of(cls, dist: ExponentialFamily) -> LinearKernel:
@@ -512,7 +515,7 @@ class Stack:
         if standardised is not None:
             return AttachedStack(self, None, (), standardised)
         if matrix is None:
-            matrix = self._matrix(values, present)
+            matrix = self.matrix(values, present)
         return AttachedStack(self, matrix, tuple(others))
 
     def standardised(self, values: tuple[Array, ...]) -> Standardised | None:
@@ -521,7 +524,7 @@ class Stack:
         alone = self.factored and not more and not self.incomplete[0]
         return kernel.standardised(value) if alone and isinstance(kernel, LinearKernel) else None
 
-    def _matrix(self, values: tuple[Array, ...], present: tuple[Array | None, ...]) -> Array | None:
+    def matrix(self, values: tuple[Array, ...], present: tuple[Array | None, ...]) -> Array | None:
         """Return the matrix of the linear kernels' statistics, or of their factors."""
         if self.coefficients is None:
             return None
@@ -553,7 +556,7 @@ class Stack:
                 pairs.append(np.array([[row, 0]]))
                 row += 1
             own = kernel.pairs
-            pairs.append(np.where(own > 0, own + row - 1, own))
+            pairs.append(own if row == 1 else np.where(own > 0, own + row - 1, own))
             row += int(own.max())
         return np.concatenate(pairs)
 

@@ -169,7 +169,11 @@ class Normal(ExponentialFamily):
         return self.gaussian.n_parameters
 
     def feasible(self) -> Self:
-        return self._of(self.gaussian.feasible()) if self.is_parameterised else self
+        if not self.is_parameterised:
+            return self
+        gaussian = self.gaussian
+        feasible = gaussian.feasible()
+        return self if feasible is gaussian else self._of(feasible)
 
     @property
     def at_constraint(self) -> bool:
@@ -275,7 +279,7 @@ class Normal(ExponentialFamily):
             return TemplateKernel(self)
         kernel = self.gaussian.kernel()
         if isinstance(kernel, LinearKernel):
-            return LinearKernel(self, kernel.eta, kernel.log_normaliser)
+            return LinearKernel(self, kernel.eta, kernel.log_normaliser, is_free=kernel.is_free)
         return _ColumnKernel(kernel)
 
 

@@ -15,6 +15,7 @@ from latentem.kernels import columns, distances
 from latentem.kernels.compiled import is_loaded, pays
 from latentem.kernels.expected import Standardised
 
+EPSILON = float(np.finfo(float).eps)
 # Squares of smaller deviations leave the range of float64.
 SMALLEST_SCALE = 1e-150
 #: The least deviation whose squares, and those of what is some digits smaller, are in that range;
@@ -64,11 +65,14 @@ class Reference:
         NaN is a gap. A column without entries stands where it likes.
         """
         whole = _Moments.of(value, weights)
-        varies, reach = whole.high > whole.low, whole.reach
-        spread = np.where(varies, whole.spread, 0.0)
+        spread = whole.spread
+        if not whole.is_plain:
+            spread = np.where(whole.high > whole.low, spread, 0.0)
         scale = structure.common_scale(spread)
-        scale = np.where(scale > SMALLEST_SCALE, scale, 1.0)
-        return cls(whole.mean, scale, spread, float(np.max(reach / scale, initial=1.0)))
+        if not whole.is_plain:
+            scale = np.where(scale > SMALLEST_SCALE, scale, 1.0)
+        extent = max((whole.reach / scale).tolist(), default=1.0)
+        return cls(whole.mean, scale, spread, max(extent, 1.0))
 
     @cached_property
     def log_scale(self) -> float:
@@ -77,7 +81,7 @@ class Reference:
 
     def error(self, precision: Any) -> Any:
         """Return the rounding error of a log-density in moments about this point."""
-        return np.finfo(float).eps * self.extent**2 * precision
+        return EPSILON * self.extent**2 * precision
 
     def standardise(self, value: Array) -> Array:
         """Return z, k-major: ``(d, rows)``."""
@@ -138,7 +142,7 @@ class Reference:
         return attrs.evolve(self, centres=centres, low=low, root=root, base=self)
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, slots=False)
 class _Moments:
     """Weight, mean, standard deviation and range of columns, ``(d,)``; those of several blocks."""
 
@@ -148,11 +152,16 @@ class _Moments:
     high: Array
     low: Array
 
-    @property
+    @cached_property
     def reach(self) -> Array:
         """The largest distance from the mean."""
         reach: Array = np.maximum(self.high - self.mean, self.mean - self.low)
         return reach
+
+    @cached_property
+    def is_plain(self) -> bool:
+        """Whether all columns vary, and squares of deviations are in the range of numbers."""
+        return all(SMALLEST_REACH < reach < 1 / SMALLEST_REACH for reach in self.reach.tolist())
 
     @classmethod
     def of(cls, value: Array, weights: Array | None) -> _Moments:
@@ -168,11 +177,13 @@ class _Moments:
     def _compiled(cls, value: Array) -> _Moments:
         mean, square, high, low, n = columns.moments(value, compiled=True)
         whole = cls(n, mean, np.sqrt(square), high, low)
-        reach = whole.reach
+        if whole.is_plain:
+            return whole
         # Not if squares leave the range of numbers.
+        reach = whole.reach
         within = (reach > SMALLEST_REACH) & (reach < 1 / SMALLEST_REACH)
-        plain = (within | (reach == 0) | (n == 0)).all()
-        return whole if plain else cls._of_block(value, None)
+        allowed = (within | (reach == 0) | (n == 0)).all()
+        return whole if allowed else cls._of_block(value, None)
 
     @classmethod
     def _of_block(cls, value: Array, weights: Array | None) -> _Moments:

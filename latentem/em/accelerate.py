@@ -103,8 +103,8 @@ class Squarem(Accelerator):
 
 class _SquaredSteps(Extrapolation):
     def __init__(self) -> None:
-        self._units: tuple[object, ...] | None = None
-        self._leaps = Leaps(0)
+        self._units: tuple[object, ...] = ()
+        self._leaps: Leaps | None = None
 
     def ahead(self, vector: Array, units: tuple[object, ...]) -> Array | None:
         leaps = self.leaps(len(vector), units)
@@ -113,11 +113,13 @@ class _SquaredSteps(Extrapolation):
         return proposal
 
     def judge(self, accepted: bool) -> None:
-        self._leaps.judge(accepted)
+        if self._leaps is not None:
+            self._leaps.judge(accepted)
 
     def leaps(self, size: int, units: tuple[object, ...]) -> Leaps:
-        # Sums about another point do not compare.
-        if self._units is None or not same_units(units, self._units):
+        if self._leaps is None:
+            self._leaps, self._units = Leaps(size), units
+        elif not same_units(units, self._units):  # sums about another point do not compare
             self._leaps, self._units = self._leaps.elsewhere(size), units
         return self._leaps
 

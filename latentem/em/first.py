@@ -13,7 +13,7 @@ from latentem.em.assign import Soft, soft
 from latentem.em.expectation import Beliefs
 from latentem.em.init import Start, default_start, plus_plus, random, seedable
 from latentem.em.mixture import is_mixture
-from latentem.em.natural import Natural
+from latentem.em.natural import Natural, have_other_means
 from latentem.em.problem import Problem
 from latentem.em.theta import Theta
 from latentem.errors import DataError, DegenerateError, EqualStatesError, ModelError, Unsuitable
@@ -25,8 +25,6 @@ from latentem.inference.posterior import Posterior
 BACKGROUND = 0.1
 #: Rows in which a start is to tell the states apart; and fewer, in which most do, looked at first.
 ROWS_LOOKED_AT, FIRST_ROWS = 1000, 50
-#: Relative to the largest, means of statistics that differ by more do so by more than rounding.
-DIFFERENT = 1e-9
 
 
 def first_theta(problem: Problem, start: Start | Model | None, rng: np.random.Generator) -> Theta:
@@ -289,9 +287,7 @@ def _told_apart_by_first_step(problem: Problem, theta: Theta) -> bool:
     natural = Natural.of(problem, theta, soft)
     if natural is None or natural.first is None:
         return False
-    _, sums, _ = natural.first
-    mean = sums[:, 1:] / sums[:, :1]
-    return bool((np.abs(mean - mean[0]) > DIFFERENT * np.abs(mean).max()).any())
+    return have_other_means(natural.first[1])
 
 
 def _stuck(problem: Problem, theta: Theta) -> list[str]:

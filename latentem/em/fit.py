@@ -11,7 +11,7 @@ import numpy as np
 
 from latentem.em.accelerate import Accelerator, squarem
 from latentem.em.assign import Assignment, soft
-from latentem.em.convergence import Convergence
+from latentem.em.convergence import Convergence, nonnegative
 from latentem.em.first import first_theta
 from latentem.em.init import Start
 from latentem.em.loop import State
@@ -20,6 +20,7 @@ from latentem.em.progress import Progress
 from latentem.em.result import Fit
 from latentem.em.search import Run, Search, choose_max_iter, choose_starts, is_cheap
 from latentem.em.steps import ExpectedLogJoint, check_assign, check_init, values_of
+from latentem.em.straight import fit_straight
 from latentem.em.trace import HalfStep
 from latentem.errors import ModelError
 from latentem.graph import Model, check_model
@@ -252,6 +253,13 @@ def fit(
     check_assign(model, assign)
     _check_options(accelerate, lengths, on_step)
     max_iter = choose_max_iter(assign, max_iter)
+    tol = nonnegative("tol", tol)
+    unseen = on_step is None and not progress
+    alone = init is None and weights is None and seed is None and restarts in (None, 1)
+    if unseen and alone and parameter_tol is None and assign == soft:
+        straight = fit_straight(model, data, accelerate, tol, max_iter)
+        if straight is not None:
+            return straight
     problem = Problem.of(model, data, weights)
     convergence = Convergence.on(problem, tol, parameter_tol)
     rng = generator(seed)
@@ -263,7 +271,7 @@ def fit(
             if on_step is not None:
                 on_step(Step.of(run.problem, state))
 
-        watch = show if progress or on_step is not None else None
+        watch = None if unseen else show
 
         # Moves begin at an optimum, where a rule that changes from step to step would not stay.
         explores = restarts is None and is_cheap(problem) and assign.at(0) == assign.at(max_iter)

@@ -19,7 +19,7 @@ from latentem.em.assign import Assignment
 from latentem.em.expectation import Expectation, Term
 from latentem.em.following import Following
 from latentem.em.maximise import maximise
-from latentem.em.natural import Natural, Nearest, Step, Tables
+from latentem.em.natural import Natural, Nearest, Step, Tables, most_at_once
 from latentem.em.problem import Problem
 from latentem.em.theta import Theta
 from latentem.em.trace import HalfStep, Iterations
@@ -211,7 +211,7 @@ def _several(
         return None  # a rule that compiled loops do not know
     q = state.objective - state.entropy
     run = (q, state.objective, state.earlier[1], state.earlier[0], base, *limits, state.rate)
-    steps = natural.several.take(sums, min(most, natural.most_at_once), run, leaps)
+    steps = natural.several.take(sums, min(most, most_at_once(natural.work)), run, leaps)
     if not len(steps):
         return None
     q, objective, before, earlier, *_, rate = steps.run.tolist()

@@ -37,7 +37,7 @@ from latentem.kernels.expected import (
     expected_sums_and_likelihood,
     single_factors,
 )
-from latentem.kernels.steps import LEVELS, ClosedForm, EMSteps
+from latentem.kernels.steps import DIFFERENT, LEVELS, ClosedForm, EMSteps
 from latentem.parallel import map_blocks
 
 #: The most steps taken at once, and the work of them: some milliseconds'.
@@ -108,7 +108,7 @@ class Natural:
         linear = all(type(kernel) is LinearKernel for kernel in kernels)
         if not (free and linear and isinstance(prior, ExponentialFamily)) or tied:
             return None
-        if not all(_foretells(type(dist)) for dist in theta.dists.values()):
+        if not all(foretells(type(dist)) for dist in theta.dists.values()):
             return None
         mixture = Mixture.of(theta, rule)
         if not mixture.is_linear or mixture.divided:
@@ -179,18 +179,18 @@ class Natural:
         return coefficients, new, before, q, total
 
     @property
-    def most_at_once(self) -> int:
-        """The most steps to take at once."""
-        return min(MOST_AT_ONCE, WORK_AT_ONCE // (self.rows.data.n * self.mixture.work))
+    def work(self) -> int:
+        """Work of a step, as `Mixture.work` of a row."""
+        return self.rows.data.n * self.mixture.work
 
     @cached_property
     def several(self) -> EMSteps | None:
         """Several steps at once, where rows are few and maxima of known form."""
         dists = [self.prior, *self.families]
-        n, work = self.rows.data.n, self.mixture.work
-        if not self.mixture.compiled or n * work > LEAST_WORK:
+        n = self.rows.data.n
+        if not self.mixture.compiled or self.work > LEAST_WORK:
             return None
-        known = all(_knows_closed_form(type(dist)) for dist in dists)
+        known = all(knows_closed_form(type(dist)) for dist in dists)
         forms = [form for dist in self.families if (form := dist.closed_form) is not None]
         if not known or self.prior.closed_form != ClosedForm(LEVELS):
             return None
@@ -354,7 +354,7 @@ class Nearest:
             return None
         (latent,), (observed,) = problem.layout.latents, problem.layout.observed
         dist = theta.dists[observed.names[0]]
-        if theta.dists[latent.names[0]].parameters or not _foretells(type(dist)):
+        if theta.dists[latent.names[0]].parameters or not foretells(type(dist)):
             return None
         log_prior = float(theta.latent_tables[latent.names[0]][0, 0])
         return cls(following, theta, kernel.dist, kernel.to.reference, log_prior)
@@ -491,8 +491,21 @@ class Tables:
         return {}
 
 
+def most_at_once(work: int) -> int:
+    """Return the most steps of some work to take at once."""
+    return min(MOST_AT_ONCE, WORK_AT_ONCE // work)
+
+
+def have_other_means(sums: Array) -> bool:
+    """Return whether the states of sums ``(K, 1 + p)`` have other means of the statistics."""
+    if not sums[:, 0].min() > 0.0:
+        return False
+    mean = sums[:, 1:] / sums[:, :1]
+    return bool(np.abs(mean - mean[0]).max() > DIFFERENT * np.abs(mean).max())
+
+
 @cache
-def _knows_closed_form(kind: type) -> bool:
+def knows_closed_form(kind: type) -> bool:
     """Return whether the closed form of a family is that of `natural_from_mean`."""
     names = "closed_form", "natural_from_mean"
     latest = next(each for each in kind.__mro__ if set(names) & vars(each).keys())
@@ -500,7 +513,7 @@ def _knows_closed_form(kind: type) -> bool:
 
 
 @cache
-def _foretells(kind: type) -> bool:
+def foretells(kind: type) -> bool:
     """Return whether `natural_from_mean` is that of all other methods, whatever the last θ.
 
     So it is not if a subclass changed them. And that of `ExponentialFamily` asks `from_mean`, which

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 import numpy as np
@@ -59,14 +59,30 @@ class Ending:
     is_move: bool = False
 
 
+class Outcome(Protocol):
+    """What a fit came to: θ, and the problem it is of."""
+
+    @property
+    def model(self) -> Model:
+        """θ."""
+
+    @property
+    def problem(self) -> Problem:
+        """The model as declared, bound to the data."""
+
+
+@attrs.frozen(eq=False)
+class _Known:
+    model: Model
+    problem: Problem
+
+
 @attrs.frozen(eq=False, slots=False, repr=False)
 class Fit:
     """A fitted model, and how it came about.
 
     Attributes
     ----------
-    model : Model
-        θ reads like the model: ``fit.model["x"].mean``.
     objective : float
         F of the θ returned, in nats.
     trace : Trace
@@ -82,13 +98,12 @@ class Fit:
         Whether an interrupt ended the search for a better one.
     """
 
-    model: Model
+    _outcome: Outcome
     objective: float
     trace: Trace
     status: Status
     starts: tuple[Ending, ...]
     events: tuple[str, ...]
-    _problem: Problem
     _assign: Assignment
     _log_likelihood: float | None
     interrupted: bool = False
@@ -111,17 +126,26 @@ class Fit:
         if known is None and not model.requires_hard:
             known = total_evidence(problem, state.theta)
         return cls(
-            model,
+            # The problem without what its steps have kept, which is of no more use.
+            _Known(model, attrs.evolve(problem)),
             state.objective,
             trace,
             status,
             starts,
             tuple(events),
-            attrs.evolve(problem),  # without what its steps have kept, which is of no more use
             state.rule,
             known,
             interrupted,
         )
+
+    @property
+    def model(self) -> Model:
+        """θ reads like the model: ``fit.model["x"].mean``."""
+        return self._outcome.model
+
+    @property
+    def _problem(self) -> Problem:
+        return self._outcome.problem
 
     # -- numbers -------------------------------------------------------------------------------
 

@@ -28,6 +28,9 @@ def sum_of_squares(values: npt.NDArray[np.floating]) -> float:
     (25.0, inf)
     """
     flat = np.ascontiguousarray(values).reshape(-1)
+    if len(flat) <= RUN:
+        with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+            return float(np.vecdot(flat, flat))
     whole = len(flat) - len(flat) % RUN
     runs, rest = flat[:whole].reshape(-1, RUN), flat[whole:]
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):

@@ -143,7 +143,7 @@ def posterior(
     soften(table, (n_states, 0, wide), numbers)
     if not len(weights) and not len(evidence):
         numbers[HIGHEST, width:], numbers[SUM, width:] = 0.0, 1.0
-        return sum_of_logs(numbers, wide)
+        return sum_of_logs(numbers, wide, n_states)
     log_p, likelihood = numbers[SPARE, :width], 0.0
     log_sums(numbers[HIGHEST], numbers[SUM], log_p)
     if len(evidence):

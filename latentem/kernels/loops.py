@@ -145,22 +145,24 @@ HIGHEST, SUM, WEIGHT, SPARE = range(4)
 
 
 @numba.njit(**OPTIONS)
-def sum_of_logs(numbers: Any, width: int) -> float:
-    """Return the sum of m + log s, of whole vectors of m and s; s is 0 or from 1 to 1e18.
+def sum_of_logs(numbers: Any, width: int, n_states: int) -> float:
+    """Return the sum of m + log s, of whole vectors of m and s; s is 0, or from 1 to K.
 
-    One logarithm for each 16 numbers s, whose product is one too.
+    One logarithm for as many numbers s as have a product that surely is a number too.
     """
-    m, n = spread(0.0), 0
-    for start in range(0, width, 16 * LANES):
+    m, log, many = spread(0.0), 0.0, LANES * int(1000.0 / math.log2(n_states + 1.0))
+    for start in range(0, width, many):
         product = spread(1.0)
-        for t in range(start, min(start + 16 * LANES, width), LANES):
+        for t in range(start, min(start + many, width), LANES):
             m = m + load(numbers, HIGHEST, t)
             product = product * load(numbers, SUM, t)
-        store(numbers, SPARE, n, product)
-        n += LANES
-    log = 0.0
-    for t in range(n):
-        log += _log(numbers[SPARE, t])
+        store(numbers, SPARE, 0, product)
+        if LANES * width <= many:  # then the product of all is a number as well
+            for t in range(1, LANES):
+                numbers[SPARE, 0] *= numbers[SPARE, t]
+            return total(m) + _log(numbers[SPARE, 0])
+        for t in range(LANES):
+            log += _log(numbers[SPARE, t])
     return total(m) + log
 
 

@@ -48,3 +48,23 @@ def natural_of_moments(moments: Array) -> tuple[Array, Array, float] | None:
     eta, log_normaliser = np.empty((k, p)), np.empty(k)
     largest = moments_loops().natural_of_moments(np.ascontiguousarray(moments), eta, log_normaliser)
     return (eta, log_normaliser, largest) if largest < np.inf else None
+
+
+def natural_of_covariances(
+    mean: Array, covariance: Array, scale: Array
+) -> tuple[Array, Array, float] | None:
+    """Do so from means of z ``(K, d)`` and covariances of ``scale * z``, ``(K, d, d)``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> one = np.ones((1, 1))
+    >>> eta, log_normaliser, largest = natural_of_covariances(one, 8 * one[None], 2 * one[0])
+    >>> eta.round(9), round(largest, 9)
+    (array([[ 0.5 , -0.25]]), 0.5)
+    """
+    k, d = mean.shape
+    eta, log_normaliser = np.empty((k, d + d * (d + 1) // 2)), np.empty(k)
+    given = map(np.ascontiguousarray, (mean, covariance, scale))
+    largest = moments_loops().natural_of_covariances(*given, eta, log_normaliser)
+    return (eta, log_normaliser, largest) if largest < np.inf else None

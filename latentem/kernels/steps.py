@@ -20,6 +20,7 @@ where a family's share of :math:`\eta_k` and :math:`A_k` follows from its mean s
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Sequence
 
@@ -63,6 +64,8 @@ class ClosedForm:
 Q, OBJECTIVE, BEFORE, EARLIER, CONSTANT, ALLOWED, LEFT, RATE = range(8)
 #: Rows of what is written of each step.
 Q_BEFORE, Q_AFTER, LIKELIHOOD = range(3)
+#: Relative to the largest, means of statistics that differ by more do so by more than rounding.
+DIFFERENT = 1e-9
 #: A fall of the objective below this many times the rounding error of its terms is not a fall.
 ROUNDING = 64 * float(np.finfo(float).eps)
 
@@ -89,6 +92,13 @@ class Steps:
 
     def __len__(self) -> int:
         return len(self.values[0])
+
+
+@functools.lru_cache
+def _kinds_and_ends(kinds: tuple[tuple[int, int], ...]) -> tuple[Array, Array]:
+    """Return the kinds of forms as an array, and where the statistics of each begin and end."""
+    ends = itertools.accumulate((width for _, width in kinds), initial=1)
+    return np.array([kind for kind, _ in kinds]), np.array(list(ends))
 
 
 class EMSteps:
@@ -123,9 +133,8 @@ class EMSteps:
         weights: Array | None = None,
         root: float = 1.0,
     ) -> None:
-        kinds = np.array([form.kind for form, _ in forms])
+        kinds, ends = _kinds_and_ends(tuple((form.kind, width) for form, width in forms))
         numbers = np.array([(form.constant, form.largest) for form, _ in forms])
-        ends = np.array([*itertools.accumulate((width for _, width in forms), initial=1)])
         weights = np.empty(0) if weights is None else weights
         self._given = kinds, numbers, ends, np.ascontiguousarray(factors), pairs, weights, root
         self._loop = steps_loops().em_steps
@@ -149,14 +158,28 @@ class EMSteps:
         leaps : Leaps, optional
             The extrapolation of the sums, to be used.
         """
-        k, p = sums.shape
+        return self._take(sums, False, count, run, leaps)
+
+    def begin(
+        self, coefficients: Array, count: int, run: Sequence[float], leaps: Leaps | None = None
+    ) -> Steps:
+        """Do so from C ``(K, p)``, the E-step at which is the first step.
+
+        None, if states have the same means of the statistics after it, or some row is impossible.
+        """
+        return self._take(coefficients, True, count, run, leaps)
+
+    def _take(
+        self, table: Array, is_first: bool, count: int, run: Sequence[float], leaps: Leaps | None
+    ) -> Steps:
+        k, p = table.shape
         # Filled up to multiples of four, which the pass takes together.
         tables = np.zeros((2, -(-k // 4) * 4, -(-p // 4) * 4))
-        tables[1, :k, :p] = sums
+        tables[0 if is_first else 1, :k, :p] = table
         values, where = np.empty((3, count)), np.array(run)
         leaping, leaps = leaps is not None, leaps or NO_LEAPS
         given = *self._given, leaping, leaps.memory, leaps.path
-        made = self._loop(tables, k, p, *given, where, values)
+        made = self._loop(tables, is_first, k, p, *given, where, values)
         before, after = tables[:, :k, :p]
         return Steps(before, after, values[:, :made], where)
 

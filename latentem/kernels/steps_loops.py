@@ -29,13 +29,13 @@ from latentem.kernels.leaps import (
     slowest_of_two,
 )
 from latentem.kernels.loops import ROW, TABLE
-from latentem.kernels.moments_loops import LOG_2PI, natural_of_moments
+from latentem.kernels.moments_loops import LOG_2PI, columns_of, natural_of_state, room_for
 from latentem.kernels.steps import (
     ALLOWED,
     BEFORE,
     CONSTANT,
-    COUNTS,
     DIAGONAL,
+    DIFFERENT,
     EARLIER,
     FULL,
     LEFT,
@@ -54,51 +54,50 @@ LOG_ZERO = -1e300
 
 
 @numba.njit(inline="always")
-def _diagonal(mean: Any, eta: Any, log_normaliser: Any) -> float:
-    """Write natural parameters and A; return the largest precision, infinity if there is none."""
-    n_states, p = mean.shape
+def _diagonal(mean: Any, p: Any, eta: Any) -> tuple[float, float]:
+    """Write natural parameters; return A and the largest precision, infinity if there is none."""
     d = p // 2
-    largest = 0.0
-    for k in range(n_states):
-        log_normaliser[k] = 0.5 * d * LOG_2PI
-        for j in range(d):
-            m = mean[k, j]
-            variance = mean[k, d + j] - m * m
-            if not variance > 0.0:
-                return np.inf
-            precision = 1.0 / variance
-            eta[k, j], eta[k, d + j] = precision * m, -0.5 * precision
-            log_normaliser[k] += 0.5 * (precision * m * m + np.log(variance))
-            largest = max(largest, precision)
-    return largest
+    log_normaliser, largest = 0.5 * d * LOG_2PI, 0.0
+    for j in range(d):
+        m = mean[j]
+        variance = mean[d + j] - m * m
+        if not variance > 0.0:
+            return np.inf, np.inf
+        precision = 1.0 / variance
+        eta[j], eta[d + j] = precision * m, -0.5 * precision
+        log_normaliser += 0.5 * (precision * m * m + np.log(variance))
+        largest = max(largest, precision)
+    return log_normaliser, largest
 
 
 @numba.njit(inline="always")
-def _logarithms(mean: Any, total: Any, eta: Any) -> None:
-    """Write the logarithms of mean statistics, divided by the total of each state."""
-    for k in range(len(mean)):
-        for j in range(mean.shape[1]):
-            eta[k, j] = np.log(mean[k, j] / total[k])
+def _logarithms(mean: Any, p: Any, total: Any, eta: Any) -> None:
+    """Write the logarithms of mean statistics, divided by a total."""
+    for j in range(p):
+        eta[j] = np.log(mean[j] / total)
 
 
 @numba.njit(inline="always")
-def _maximum(kind: int, mean: Any, eta: Any, log_normaliser: Any) -> float:
-    """Write natural parameters and A of mean statistics; return the largest precision, or 0."""
+def _maximum(kind: Any, mean: Any, p: Any, room: Any, eta: Any) -> tuple[float, float]:
+    """Write natural parameters of the mean statistics of a state; return A and what may be large.
+
+    That is the largest precision, or 0.
+    """
     if kind == FULL:
-        return natural_of_moments(mean, eta, log_normaliser)
+        return natural_of_state(mean, columns_of(p), room, eta)
     if kind == DIAGONAL:
-        return _diagonal(mean, eta, log_normaliser)
+        return _diagonal(mean, p, eta)
     if kind == LEVELS:
-        log_normaliser[:] = 0.0
-        _logarithms(mean, mean.sum(axis=1), eta)
-    if kind == COUNTS:
-        log_normaliser[:] = mean[:, 0]
-        _logarithms(mean, np.ones(len(mean)), eta)
-    return 0.0
+        _logarithms(mean, p, mean[:p].sum(), eta)
+        return 0.0, 0.0
+    _logarithms(mean, p, 1.0, eta)  # COUNTS
+    return mean[0], 0.0
 
 
 @numba.njit(inline="always")
-def _coefficients(sums: Any, n_states: int, kinds: Any, numbers: Any, ends: Any, c: Any) -> bool:
+def _coefficients(
+    sums: Any, n_states: int, kinds: Any, numbers: Any, ends: Any, mean: Any, room: Any, c: Any
+) -> bool:
     """Write C, the maximum of Q; return whether there is no more to it."""
     total = 0.0
     for k in range(n_states):
@@ -107,23 +106,21 @@ def _coefficients(sums: Any, n_states: int, kinds: Any, numbers: Any, ends: Any,
         total += sums[k, 0]
     for k in range(n_states):
         c[k, 0] = np.log(sums[k, 0] / total)
-    log_normaliser = np.empty(n_states)
-    for f in range(len(kinds)):
-        start, end = ends[f], ends[f + 1]
-        mean, eta = np.empty((n_states, end - start)), np.empty((n_states, end - start))
-        for k in range(n_states):
-            for j in range(end - start):
-                mean[k, j] = sums[k, start + j] / sums[k, 0]
-        largest = _maximum(kinds[f], mean, eta, log_normaliser)
-        if not largest <= numbers[f, 1] or largest == np.inf:
-            return False
-        for k in range(n_states):
-            c[k, 0] -= log_normaliser[k] + numbers[f, 0]
-            for j in range(end - start):
-                if not eta[k, j] > LOG_ZERO:
+        for f in range(len(kinds)):
+            start, p = ends[f], ends[f + 1] - ends[f]
+            for j in range(p):
+                mean[j] = sums[k, start + j] / sums[k, 0]
+            eta = c[k, start : start + p]
+            log_normaliser, largest = _maximum(kinds[f], mean, p, room, eta)
+            if not largest <= numbers[f, 1] or largest == np.inf:
+                return False
+            c[k, 0] -= log_normaliser + numbers[f, 0]
+            for j in range(p):
+                if not eta[j] > LOG_ZERO:
                     return False
-                c[k, start + j] = eta[k, j]
-    return bool(np.all(c[:n_states, 0] > LOG_ZERO))
+        if not c[k, 0] > LOG_ZERO:
+            return False
+    return True
 
 
 @numba.njit(inline="always")
@@ -146,39 +143,71 @@ def _magnitude(c: Any, before: Any, sums: Any) -> float:
     return total
 
 
+@numba.njit(inline="always")
+def _expect(c: Any, n_states: Any, tiles: Any, given: Any, sums: Any) -> Any:
+    """Write S, and return the sum of w log p(x)."""
+    factors, pairs, weights, no_evidence = given
+    n = factors.shape[1]
+    sums[:] = 0.0
+    if n <= tiles[0]:  # one tile, whose statistics stand there
+        return add_known_tile(c, tiles, (n_states, 0, n), weights, no_evidence, sums)
+    return expected_sums(c, factors, pairs, weights, n_states, no_evidence, sums)
+
+
+@numba.njit(inline="always")
+def _have_other_means(sums: Any, n_states: int, p: int) -> bool:
+    """Return whether some state has other means of the statistics than the first."""
+    largest = difference = 0.0
+    for k in range(n_states):
+        if not sums[k, 0] > 0.0:
+            return False
+        for j in range(1, p):
+            mean = sums[k, j] / sums[k, 0]
+            largest = max(largest, abs(mean))
+            difference = max(difference, abs(mean - sums[0, j] / sums[0, 0]))
+    return bool(difference > DIFFERENT * largest)
+
+
 for _function in (ratio, least_squares, slowest_of_two, leap, judge, has_ended):
     register_jitable(_function)
 
 
 @numba.njit(
     int64(
-        float64[:, :, ::1], int64, int64, int64[::1], TABLE, int64[::1], TABLE, PAIRS, WEIGHTS,
-        float64, boolean, numba.from_dtype(MEMORY), TABLE, ROW, TABLE,
+        float64[:, :, ::1], boolean, int64, int64, int64[::1], TABLE, int64[::1], TABLE, PAIRS,
+        WEIGHTS, float64, boolean, numba.from_dtype(MEMORY), TABLE, ROW, TABLE,
     ),
     nogil=True, cache=True, error_model="numpy",
 )  # fmt: skip
 def em_steps(
-    tables: Any, n_states: int, p: int, kinds: Any, numbers: Any, ends: Any, factors: Any,
-    pairs: Any, weights: Any, root: float, leaping: bool, memory: Any, path: Any, run: Any,
-    values: Any,
+    tables: Any, is_first: bool, n_states: int, p: int, kinds: Any, numbers: Any, ends: Any,
+    factors: Any, pairs: Any, weights: Any, root: float, leaping: bool, memory: Any, path: Any,
+    run: Any, values: Any,
 ) -> int:  # fmt: skip
     """Go on from S, the second table; write C . S and so on of each step, and count them.
 
     The tables are the S before and after a step, filled up with zeros to multiples of four states
-    and statistics.
+    and statistics. At first the one before is C instead, the E-step at which is the first step.
     """
-    no_evidence = np.empty(0)
-    before, own = tables
+    before, own = tables[0], tables[1]
     m, n = factors.shape
-    room = tile_room(own.shape, pairs, m, n)
-    is_known = n <= room[0]  # one tile, whose statistics stay
-    if is_known:
+    given = factors, pairs, weights, np.empty(0)
+    tiles = tile_room(own.shape, pairs, m, n)
+    if n <= tiles[0]:
         for j in range(m):
-            room[1][j, :n] = factors[j]
-        write_statistics(room[1], pairs, -(-n // STRIP) * STRIP, room[2], room[5])
+            tiles[1][j, :n] = factors[j]
+        write_statistics(tiles[1], pairs, -(-n // STRIP) * STRIP, tiles[2], tiles[5])
+    mean, room = np.empty(p), room_for(columns_of(p))
     c, new, ahead = np.zeros_like(own), np.zeros_like(own), np.zeros_like(own)
     vector, proposal = np.empty(n_states * p), np.empty(n_states * p)
     made = 0
+    if is_first:
+        likelihood, made = _expect(before, n_states, tiles, given, own), 1
+        if not (LOG_ZERO / 10 < likelihood < np.inf and _have_other_means(own, n_states, p)):
+            return 0
+        q = _product(before, own)
+        values[Q_BEFORE, 0], values[Q_AFTER, 0], values[LIKELIHOOD, 0] = np.nan, q, likelihood
+        run[Q], run[OBJECTIVE] = q + run[CONSTANT], likelihood + run[CONSTANT]
     while made < values.shape[1]:
         is_leap = False
         if leaping:
@@ -193,13 +222,8 @@ def em_steps(
                 ahead[k, 0] /= root
             at = ahead
         likelihood = np.nan
-        if _coefficients(at, n_states, kinds, numbers, ends, c):
-            new[:] = 0.0
-            if is_known:
-                place = n_states, 0, n
-                likelihood = add_known_tile(c, room, place, weights, no_evidence, new)
-            else:
-                likelihood = expected_sums(c, factors, pairs, weights, n_states, no_evidence, new)
+        if _coefficients(at, n_states, kinds, numbers, ends, mean, room, c):
+            likelihood = _expect(c, n_states, tiles, given, new)
         # Else there is more to the step, or some row is impossible.
         is_step = LOG_ZERO / 10 < likelihood < np.inf
         objective, q_before, q = likelihood + run[CONSTANT], _product(c, at), _product(c, new)
