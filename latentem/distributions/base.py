@@ -384,7 +384,10 @@ class Distribution(metaclass=_ReadOnlyArrays):
             for name, value in self.state_arrays.items()
             if value is not None
         }
-        return attrs.evolve(self, **changes) if changes else self  # type: ignore[misc]
+        if not changes:
+            return self
+        own = type(self).__module__.startswith("latentem.")  # of which nothing follows from shapes
+        return renewed(self, **changes) if own else attrs.evolve(self, **changes)  # type: ignore[misc]
 
     def permuted(self, order: Array) -> Self:
         """Return the distribution over renumbered states of its own: state i was ``order[i]``."""

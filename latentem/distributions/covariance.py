@@ -50,6 +50,15 @@ def upper(d: int) -> tuple[Array, Array]:
     return np.triu_indices(d)
 
 
+@functools.cache
+def places(d: int) -> Array:
+    """Return where the entries of a symmetric d x d matrix stand in its upper triangle."""
+    rows, columns = upper(d)
+    table = np.empty((d, d), dtype=np.intp)
+    table[rows, columns] = table[columns, rows] = np.arange(len(rows))
+    return table
+
+
 @attrs.frozen
 class Full(Structure):
     """Any symmetric positive definite matrices, by default those of each state by itself.
@@ -98,11 +107,7 @@ class Full(Structure):
         return precision[..., rows, columns] * np.where(rows == columns, -0.5, -1.0)
 
     def covariance(self, moments: Array, mean: Array) -> Array:
-        d = mean.shape[-1]
-        rows, columns = upper(d)
-        matrix = np.empty((*moments.shape[:-1], d, d))
-        matrix[..., rows, columns] = moments
-        matrix[..., columns, rows] = moments
+        matrix: Array = moments.take(places(mean.shape[-1]), axis=-1)
         matrix -= mean[..., :, None] * mean[..., None, :]
         return matrix
 

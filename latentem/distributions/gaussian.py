@@ -537,9 +537,19 @@ class Gaussian(ExponentialFamily):
         scatter = self.form.covariance(second, first)
         if self.reference is None or self.reference.root is None:
             covariance = self.form.of_scatter(scatter, weight)
-            if covariance is not None and exceeds(covariance, self.floor):
+            if covariance is not None and self._exceeds_floor(covariance, mean):
                 return self._at(first, {"covariance": self._in_units(covariance)})
         return self._from_roots(first, scatter, weight)
+
+    def _exceeds_floor(self, covariance: Array, moments: Array) -> bool:
+        """Return whether all eigenvalues of covariances ``(..., d, d)`` of moments do."""
+        reference = self._moments_alone
+        quick = self.form.word == "full" and moments.ndim == 2 and is_loaded()
+        if reference is not None and quick and reference.centre.size <= FEW_COMPILED:
+            found = natural_of_moments(moments)
+            if found is not None and found[2] <= self._largest_precision(reference):
+                return True
+        return exceeds(covariance, self.floor)
 
     def _from_roots(self, first: Array, scatter: Array, weight: Array) -> Self:
         """Return the maximiser of moments of y, z = root y; in square roots throughout.

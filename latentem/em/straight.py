@@ -22,7 +22,7 @@ import numpy as np
 from latentem.distributions.arrays import LOG_ZERO, Array
 from latentem.distributions.base import ExponentialFamily
 from latentem.distributions.kernels import LinearKernel, Stack
-from latentem.distributions.records import Counts, Statistics
+from latentem.distributions.records import Statistics
 from latentem.em.accelerate import Accelerator, Squarem
 from latentem.em.assign import soft
 from latentem.em.convergence import MARGIN, SMALL
@@ -251,7 +251,7 @@ class _Outcome:
     def model(self) -> Model:
         """θ."""
         mixture, weight = self.mixture, self.sums[:, 0].copy()
-        prior = mixture.prior.update(Counts(weight[:, None]))
+        prior = mixture.prior.update(Statistics(weight.sum(keepdims=True), weight[None]))
         dists: dict[str, Any] = {mixture.latent: prior.unflatten(())}
         for name, dist, columns in zip(mixture.names, self.families, mixture.columns, strict=True):
             total = self.sums[:, columns].copy()
