@@ -93,7 +93,8 @@ def steps_to(model: lem.Model, data: Any, weights: Any, rule: Any) -> list[tuple
     """Return the number of E-steps, refused ones too, and the objective after each kept."""
     steps: list[tuple[int, float]] = []
     options: dict[str, Any] = {"restarts": 1, "tol": 1e-11, "max_iter": 20_000}
-    with counted(Problem, "_sum") as general, counted(Natural, "expected") as short:
+    one_by_one = unittest.mock.patch.object(Natural, "several", None)  # so that they are counted
+    with one_by_one, counted(Problem, "_sum") as general, counted(Natural, "expected") as short:
         lem.fit(
             model,
             data,
