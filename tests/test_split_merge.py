@@ -9,7 +9,7 @@ import latentem as lem
 from latentem.em.assign import soft
 from latentem.em.init import split_rows
 from latentem.em.problem import Problem
-from latentem.em.split_merge import Move, moved, moves, some_of
+from latentem.em.split_merge import Move, Optimum, moved, moves, some_of
 
 
 def _mixture(k: int) -> lem.Model:
@@ -42,7 +42,7 @@ def test_a_move_leaves_the_other_states_and_each_row_s_total(move: Move) -> None
     x = np.random.default_rng(1).normal(size=60) * 3
     fit = lem.fit(_mixture(4), x, seed=0, restarts=1, max_iter=5, tol=0)
     problem = Problem.of(_mixture(4), x)
-    start = moved(problem, problem.theta(fit.model), soft, move)
+    start = moved(Optimum(problem, problem.theta(fit.model), soft), move)
     rows, beliefs = start(problem, np.random.default_rng(0))
     before = fit.posterior().marginal("z")
     parts = [beliefs[slice(0, 25)].marginal("z"), beliefs[slice(25, 60)].marginal("z")]

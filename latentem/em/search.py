@@ -20,7 +20,7 @@ from latentem.em.init import Start, default_start, plus_plus, random, some_rows,
 from latentem.em.loop import NEVER, State, half_steps
 from latentem.em.problem import Problem
 from latentem.em.result import Ending, Fit
-from latentem.em.split_merge import moved, moves, some_of
+from latentem.em.split_merge import Optimum, moved, moves, some_of
 from latentem.em.status import Status
 from latentem.em.steps import check_init
 from latentem.em.theta import Theta
@@ -319,9 +319,9 @@ class Search:
         agreeing = sum(r.status is Status.CONVERGED and alike(r, best) for r in self.runs)
         patience = SHORT_PATIENCE if 2 * agreeing > len(self.runs) else PATIENCE
         while every and failures < patience and best.status is Status.CONVERGED:
-            tried = []
+            tried, optimum = [], Optimum(self.problem, best.last.theta, best.last.rule)
             for move in some_of(every, MOVES, rng):
-                start = moved(self.problem, best.last.theta, best.last.rule, move)
+                start = moved(optimum, move)
                 try:
                     tried.append(self._begin(self.problem, start, rng, "move", is_move=True))
                 except (DegenerateError, DataError, EqualStatesError) as error:

@@ -57,24 +57,46 @@ def some_of(every: list[Move], count: int, rng: np.random.Generator) -> list[Mov
 
 
 @attrs.frozen(eq=False)
-class _Moved:
-    """The posterior at θ after a move, made for a block of rows when it is read."""
+class Optimum:
+    """The posterior at θ under an assignment rule, of few rows: it is kept for all moves.
+
+    Attributes
+    ----------
+    problem : Problem
+    theta : Theta
+    rule : Assignment
+    """
 
     problem: Problem
     theta: Theta
     rule: Assignment
+    _known: dict[tuple[int, int], Posterior] = attrs.field(factory=dict, init=False)
+
+    def __getitem__(self, rows: slice) -> Posterior:
+        """Return that of a block of rows."""
+        place = rows.start, rows.stop
+        if place not in self._known:
+            self._known[place] = self.problem.block(self.theta, rows, self.rule).posterior
+        return self._known[place]
+
+
+@attrs.frozen(eq=False)
+class _Moved:
+    """The posterior at an optimum after a move, made for a block of rows when it is read."""
+
+    optimum: Optimum
     move: Move
     leaves: Array  # (n,): whether a row leaves the state that is split
 
     def __getitem__(self, rows: slice) -> Posterior:
-        posterior = self.problem.block(self.theta, rows, self.rule).posterior
+        posterior = self.optimum[rows]
         n = rows.stop - rows.start
         tables = {
             name: np.array(np.broadcast_to(posterior.table((name,)), (k, n)))
             for name, k in posterior.elimination.sizes.items()
         }
         move, table = self.move, tables[self.move.latent]
-        share = share_for_others(self.problem, move.latent) / 2
+        share = share_for_others(self.optimum.problem, move.latent) / 2
         leaving = np.where(self.leaves[rows], 1.0 - share, share) * table[move.split]
         table[move.into] += table[move.from_]
         table[move.from_] = leaving
@@ -82,16 +104,16 @@ class _Moved:
         return Posterior.independent(tables, n)
 
 
-def moved(problem: Problem, theta: Theta, rule: Assignment, move: Move) -> Start:
-    """Return the start that a move makes of the posterior at θ under an assignment rule."""
+def moved(optimum: Optimum, move: Move) -> Start:
+    """Return the start that a move makes of the posterior at an optimum."""
 
     def start(problem: Problem, rng: np.random.Generator) -> tuple[Array | None, Beliefs]:
         def split(rows: slice) -> Array:
-            table = problem.block(theta, rows, rule).posterior.table((move.latent,))
+            table = optimum[rows].table((move.latent,))
             return np.broadcast_to(table[move.split], rows.stop - rows.start)
 
-        shares = np.concatenate(list(map_blocks(split, problem.data.n, theta.cells)))
+        shares = np.concatenate(list(map_blocks(split, problem.data.n, optimum.theta.cells)))
         leaves = split_rows(problem, move.latent, shares * problem.data.row_weights, rng)
-        return None, _Moved(problem, theta, rule, move, leaves)
+        return None, _Moved(optimum, move, leaves)
 
     return start
