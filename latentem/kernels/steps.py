@@ -165,7 +165,8 @@ class EMSteps:
     ) -> Steps:
         """Do so from C ``(K, p)``, the E-step at which is the first step.
 
-        None, if states have the same means of the statistics after it, or some row is impossible.
+        No steps at all, if states have the same means of the statistics after it, or some row is
+        impossible.
         """
         return self._take(coefficients, True, count, run, leaps)
 
