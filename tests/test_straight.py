@@ -9,6 +9,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+import attrs
 import numpy as np
 import pytest
 from test_natural import AT_ONCE, MODELS
@@ -120,6 +121,18 @@ def test_data_changed_after_the_fit_change_no_parameters() -> None:
     given["x"] = own[:3]
     np.testing.assert_array_equal(fit.model["x"].mean, expected)
     assert fit.n_rows == len(x)
+
+
+def test_data_changed_into_what_no_row_can_be_are_not_asked_again() -> None:
+    z = lem.latent("z", lem.Categorical(probs=[0.5, 0.5]))
+    counts = np.random.default_rng(0).poisson(np.repeat([2.0, 9.0], 50))
+    x = lem.observed("x", lem.Poisson(rate=[1.0, 5.0]), given=z)
+    fit = lem.fit(lem.Model([z, x]), counts)
+    assert _is_straight(fit)
+    expected = fit.log_likelihood
+    counts[:] = -1
+    assert fit.n_rows == 100
+    assert fit.score_samples().sum() == pytest.approx(expected)
 
 
 def test_a_limit_of_iterations_is_said() -> None:
@@ -244,6 +257,39 @@ def test_what_has_more_to_it_goes_the_general_way() -> None:
     assert not _is_straight(lem.fit(lem.Model([z, lem.observed("x", held, given=z)]), x))
 
 
+@attrs.frozen(eq=False)
+class _Elsewhere(lem.Normal):
+    """Starts from other parameters than those it has."""
+
+    def started_from(self, other: Any) -> Any:
+        return attrs.evolve(other, mean=np.array([2.0, 4.5]))
+
+
+@attrs.frozen(eq=False)
+class _Confined(lem.Normal):
+    """Moves what it starts from into a range."""
+
+    def feasible(self) -> Any:
+        return attrs.evolve(self, mean=np.clip(self.mean, 2.0, 4.5))
+
+
+@pytest.mark.parametrize("kind", [_Elsewhere, _Confined])
+def test_a_family_that_changes_what_it_starts_from_is_heard(
+    kind: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    z = lem.latent("z", lem.Categorical(probs=[0.5, 0.5]))
+    dist = kind(mean=[3.4, 9.0], variance=[1.0, 1.0])
+    model = lem.Model([z, lem.observed("x", dist, given=z)])
+    x = lem.datasets.old_faithful().data[:, 0]
+
+    def call() -> lem.Fit:
+        return lem.fit(model, x, tol=0, max_iter=1)
+
+    mine, theirs = call(), _generally(monkeypatch, call)
+    first, other = mine.trace.rows[0], theirs.trace.rows[0]
+    assert first.objective == pytest.approx(other.objective, rel=1e-12)
+
+
 def test_a_model_is_not_kept_by_having_been_fitted() -> None:
     model, x = _geyser()
     assert _is_straight(lem.fit(model, x))
@@ -255,6 +301,14 @@ def test_a_model_is_not_kept_by_having_been_fitted() -> None:
 
 def test_wrong_options_are_refused_straight_away() -> None:
     model, x = _geyser()
-    for wrong in ({"tol": -1.0}, {"max_iter": -1}, {"restarts": 0}, {"seed": "a"}, {"seed": -1}):
+    for wrong in (
+        {"tol": -1.0},
+        {"max_iter": -1},
+        {"restarts": 0},
+        {"seed": "a"},
+        {"seed": -1},
+        {"restarts": True},
+        {"restarts": 1.0},
+    ):
         with pytest.raises(lem.ModelError):
             lem.fit(model, x, **wrong)

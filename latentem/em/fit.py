@@ -255,7 +255,8 @@ def fit(
     max_iter = choose_max_iter(assign, max_iter)
     tol = nonnegative("tol", tol)
     unseen = on_step is None and not progress
-    alone = init is None and weights is None and seed is None and restarts in (None, 1)
+    one = restarts is None or (type(restarts) is int and restarts == 1)  # or it is to be judged
+    alone = init is None and weights is None and seed is None and one
     if unseen and alone and parameter_tol is None and assign == soft:
         straight = fit_straight(model, data, accelerate, tol, max_iter)
         if straight is not None:

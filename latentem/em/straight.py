@@ -104,19 +104,20 @@ class _Mixture:
         if model.requires_hard:
             return None
         (latent,), observed = model.latents, model.observed
-        dists = list(model.distributions.values())
         if latent.given or any(node.given != (latent,) or node.tie for node in observed):
             return None
-        if not all(_has_known_maximum(dist) for dist in dists):
+        if not all(map(_has_known_maximum, model.distributions.values())):
             return None
-        prior: Any = latent.dist
+        # A family may start from others of its parameters, and raises where no fit starts from it.
+        started = {name: dist.started_from(dist) for name, dist in model.distributions.items()}
+        if not all(map(_has_known_maximum, started.values())):
+            return None
+        prior: Any = started[latent.name]
         if prior.closed_form != ClosedForm(LEVELS) or (latent.n_states or 0) < 2:
             return None
-        for dist in dists:
-            dist.started_from(dist)  # which raises where no fit starts from it
         prior = prior.flatten(())
         log_prior = np.maximum(prior.log_prob_table[0], LOG_ZERO)
-        own: Any = [node.dist for node in observed]
+        own: Any = [started[node.name] for node in observed]
         families = [dist.flatten(log_prior.shape) for dist in own]
         kernels = tuple(map(LinearKernel.of, families))
         stack = Stack.of(kernels)
@@ -200,7 +201,7 @@ def _fit(
     # All steps, of which the first is an E-step.
     steps = EMSteps(forms, factors, mixture.pairs, None, math.sqrt(1 + len(families)))
     leaps = None if accelerate is None else accelerate.start().leaps(coefficients.size, ())
-    limits = (tol * n, MARGIN * tol * n) if tol > 0 else NEVER
+    limits = (tol * n, MARGIN * (tol * n)) if tol > 0 else NEVER
     run: Any = (np.nan, np.nan, np.nan, np.nan, base, *limits, 0.0)
     most = min(max_iter, most_at_once(n * k * (len(mixture.pairs) + WORK_OF_SOFTMAX)))
     some = steps.begin(coefficients, 1 + most, run, leaps)
@@ -213,8 +214,10 @@ def _fit(
     if tol > 0 and not ended:
         message = f"After {max_iter} iterations: {status.value}"
         warnings.warn(message, ConvergenceWarning, stacklevel=4)
+    # The data as they are now: what is asked for later is asked of these.
+    kept = {name: array.copy() for name, array in arrays.items()}
     return Fit(
-        _Outcome(model, arrays, mixture, families, some.before),
+        _Outcome(model, kept, mixture, families, some.before),
         objective,
         Trace([Iterations(0, np.nan, some.values, base)]),
         status,
@@ -233,7 +236,7 @@ class _Outcome:
     ----------
     declared : Model
     arrays : dict of str to array
-        The data.
+        The data, as they were.
     mixture : _Mixture
     families : list of ExponentialFamily
         Those of the observed nodes, about the data.
