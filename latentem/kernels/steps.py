@@ -182,7 +182,8 @@ class EMSteps:
         given = *self._given, leaping, leaps.memory, leaps.path
         made = self._loop(tables, is_first, k, p, *given, where, values)
         before, after = tables[:, :k, :p]
-        return Steps(before, after, values[:, :made], where)
+        # A copy, for a trace keeps it, and it may be a small part.
+        return Steps(before, after, values[:, :made].copy(), where)
 
 
 NO_LEAPS = Leaps(0)
