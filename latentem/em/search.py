@@ -66,6 +66,8 @@ MOVES, MOVE_ITERATIONS, PATIENCE, SHORT_PATIENCE = 24, 5, 6, 2
 COMPARED = 5
 #: Columns of matrices that BLAS factorises on several threads, waking them for next to nothing.
 FACTORISED = 32
+#: Share of the rows up to which a state counts as without any.
+VACANT = 1e-12
 #: Largest number of iterations, and for rules that draw the number of them, unless it is given.
 MANY_ITERATIONS, DRAWN_ITERATIONS = 10_000, 500
 
@@ -388,7 +390,7 @@ class Search:
             record = best.last.records[node.name]
             assert isinstance(record, Counts | Choices)
             expected = record.per_state
-            for state in np.flatnonzero(expected <= 1e-12 * expected.sum()):
+            for state in np.flatnonzero(expected <= VACANT * expected.sum()):
                 events.append(
                     f"node '{node.name}': state {state} has no rows, so what depends on it says "
                     "nothing of the data"

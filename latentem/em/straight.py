@@ -31,6 +31,7 @@ from latentem.em.mixture import WORK_OF_SOFTMAX
 from latentem.em.natural import foretells, knows_closed_form, most_at_once
 from latentem.em.problem import Problem
 from latentem.em.result import Ending, Fit
+from latentem.em.search import VACANT
 from latentem.em.status import Status
 from latentem.em.trace import Iterations, Trace
 from latentem.errors import ConvergenceWarning
@@ -40,9 +41,6 @@ from latentem.kernels.compiled import is_loaded
 from latentem.kernels.leaps import has_ended
 from latentem.kernels.steps import LEVELS, ClosedForm, EMSteps
 from latentem.repeats import FEWEST
-
-#: Share of the rows below which a state counts as without any.
-VACANT = 1e-12
 
 
 def fit_straight(
