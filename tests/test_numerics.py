@@ -13,6 +13,7 @@ import pytest
 
 import latentem as lem
 from latentem.distributions.kernels import LinearKernel
+from latentem.kernels import compiled
 
 PLAIN = {"restarts": 1, "accelerate": None, "tol": 0.0}
 STRUCTURES = [(c, s) for c in ("full", "diagonal", "spherical") for s in (False, True)]
@@ -391,6 +392,29 @@ def test_bad_data_are_refused_with_the_node_and_the_remedy(mixture: str, name: s
         lem.fit(MIXTURES[mixture](), REFUSED[name], seed=0)
     assert isinstance(error.value, ValueError | ArithmeticError)
     assert any(where in str(error.value) for where in ("Node 'x'", "data['x']", "data must"))
+
+
+@pytest.mark.parametrize("use", [False, True], ids=["numpy", "compiled"])
+@pytest.mark.parametrize("family", [lem.Gaussian, lem.Normal])
+def test_a_constant_column_is_one_wherever_rounding_puts_its_mean(
+    family: Any, use: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if use and not compiled.available():
+        pytest.skip("without the compiler")
+    monkeypatch.setattr(compiled, "is_loaded", lambda: use)
+    model = lem.Model([lem.observed("x", family())])
+    for n, value in itertools.product((3, 5, 6, 10, 100), (0.1, 1 / 3, -5.3e-7, 1e9 / 7)):
+        with pytest.raises(lem.DataError, match="constant column"):
+            lem.fit(model, np.full(n, value))
+
+
+def test_rows_that_weigh_next_to_nothing_do_not_make_a_column_vary() -> None:
+    x = np.random.default_rng(0).normal(size=(30, 2))
+    x[:3, 0] = 2.0
+    weights = np.where(np.arange(30) < 3, 1.0, 1e-320)
+    model = lem.Model([lem.observed("x", lem.Gaussian(covariance=np.eye(2)))])
+    fit = lem.fit(model, x, weights=weights)
+    np.testing.assert_allclose(fit.model["x"].mean, x[:3].mean(axis=0))
 
 
 # Prototypes may be equal, and a huge value is one far prototype.

@@ -9,6 +9,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+import attrs
 import numpy as np
 import pytest
 from test_natural import AT_ONCE, MODELS
@@ -19,6 +20,7 @@ from latentem.em import straight
 from latentem.em.accelerate import squarem
 from latentem.em.natural import MOST_AT_ONCE
 from latentem.kernels import compiled
+from latentem.kernels.steps import EMSteps
 from latentem.repeats import FEWEST
 
 if not compiled.available():
@@ -120,6 +122,18 @@ def test_data_changed_after_the_fit_change_no_parameters() -> None:
     given["x"] = own[:3]
     np.testing.assert_array_equal(fit.model["x"].mean, expected)
     assert fit.n_rows == len(x)
+
+
+def test_data_changed_into_what_no_row_can_be_are_not_asked_again() -> None:
+    z = lem.latent("z", lem.Categorical(probs=[0.5, 0.5]))
+    counts = np.random.default_rng(0).poisson(np.repeat([2.0, 9.0], 50))
+    x = lem.observed("x", lem.Poisson(rate=[1.0, 5.0]), given=z)
+    fit = lem.fit(lem.Model([z, x]), counts)
+    assert _is_straight(fit)
+    expected = fit.log_likelihood
+    counts[:] = -1
+    assert fit.n_rows == 100
+    assert fit.score_samples().sum() == pytest.approx(expected)
 
 
 def test_a_limit_of_iterations_is_said() -> None:
@@ -244,6 +258,39 @@ def test_what_has_more_to_it_goes_the_general_way() -> None:
     assert not _is_straight(lem.fit(lem.Model([z, lem.observed("x", held, given=z)]), x))
 
 
+@attrs.frozen(eq=False)
+class _Elsewhere(lem.Normal):
+    """Starts from other parameters than those it has."""
+
+    def started_from(self, other: Any) -> Any:
+        return attrs.evolve(other, mean=np.array([2.0, 4.5]))
+
+
+@attrs.frozen(eq=False)
+class _Confined(lem.Normal):
+    """Moves what it starts from into a range."""
+
+    def feasible(self) -> Any:
+        return attrs.evolve(self, mean=np.clip(self.mean, 2.0, 4.5))
+
+
+@pytest.mark.parametrize("kind", [_Elsewhere, _Confined])
+def test_a_family_that_changes_what_it_starts_from_is_heard(
+    kind: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    z = lem.latent("z", lem.Categorical(probs=[0.5, 0.5]))
+    dist = kind(mean=[3.4, 9.0], variance=[1.0, 1.0])
+    model = lem.Model([z, lem.observed("x", dist, given=z)])
+    x = lem.datasets.old_faithful().data[:, 0]
+
+    def call() -> lem.Fit:
+        return lem.fit(model, x, tol=0, max_iter=1)
+
+    mine, theirs = call(), _generally(monkeypatch, call)
+    first, other = mine.trace.rows[0], theirs.trace.rows[0]
+    assert first.objective == pytest.approx(other.objective, rel=1e-12)
+
+
 def test_a_model_is_not_kept_by_having_been_fitted() -> None:
     model, x = _geyser()
     assert _is_straight(lem.fit(model, x))
@@ -255,6 +302,67 @@ def test_a_model_is_not_kept_by_having_been_fitted() -> None:
 
 def test_wrong_options_are_refused_straight_away() -> None:
     model, x = _geyser()
-    for wrong in ({"tol": -1.0}, {"max_iter": -1}, {"restarts": 0}, {"seed": "a"}, {"seed": -1}):
+    for wrong in (
+        {"tol": -1.0},
+        {"max_iter": -1},
+        {"restarts": 0},
+        {"seed": "a"},
+        {"seed": -1},
+        {"restarts": True},
+        {"restarts": 1.0},
+    ):
         with pytest.raises(lem.ModelError):
             lem.fit(model, x, **wrong)
+
+
+class _Shifted(lem.Poisson):
+    """Whose base measure is one number for all rows, as an array."""
+
+    def log_base_measure(self, value: Any) -> Any:
+        return np.array([-3.0])
+
+
+class _Late(lem.Poisson):
+    """Whose parameters cannot be read after a fit."""
+
+    def unflatten(self, parents: tuple[int, ...]) -> Any:
+        raise RuntimeError("no parameters")
+
+
+def _counts(family: type[lem.Poisson]) -> tuple[lem.Model, np.ndarray]:
+    z = lem.latent("z", lem.Categorical(probs=[0.5, 0.5]))
+    x = np.concatenate([np.arange(30) % 3, 5 + np.arange(30) % 7])
+    return lem.Model([z, lem.observed("x", family(rate=[1.0, 6.0]), given=z)]), x
+
+
+def test_a_base_measure_may_be_one_number_for_all_rows() -> None:
+    model, x = _counts(_Shifted)
+    fit = lem.fit(model, x)
+    assert _is_straight(fit)
+    assert fit.log_likelihood == pytest.approx(lem.log_likelihood(fit.model, x), rel=1e-12)
+
+
+def test_what_a_plug_in_raises_is_raised_by_the_fit() -> None:
+    with pytest.raises(RuntimeError, match="no parameters"):
+        lem.fit(*_counts(_Late))
+
+
+def test_an_interrupt_between_steps_that_nobody_looks_at_keeps_the_best(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    x = _geyser()[1]
+    calls, take = [], EMSteps.take
+
+    def interrupted(*given: Any) -> Any:
+        calls.append(given)
+        if len(calls) == 12:
+            raise KeyboardInterrupt
+        return take(*given)
+
+    monkeypatch.setattr(EMSteps, "take", interrupted)
+    with pytest.warns(lem.ConvergenceWarning, match="Interrupted"):
+        fit = lem.fit(lem.models.gaussian_mixture(3), x, seed=0)
+    assert fit.interrupted
+    assert len(calls) == 12
+    assert len(fit.trace.rows) > fit.iterations > 3
+    assert fit.log_likelihood == pytest.approx(lem.log_likelihood(fit.model, x), rel=1e-12)

@@ -515,7 +515,7 @@ class Stack:
         if standardised is not None:
             return AttachedStack(self, None, (), standardised)
         if matrix is None:
-            matrix = self.matrix(values, present)
+            matrix = self._matrix(values, present)
         return AttachedStack(self, matrix, tuple(others))
 
     def standardised(self, values: tuple[Array, ...]) -> Standardised | None:
@@ -524,7 +524,7 @@ class Stack:
         alone = self.factored and not more and not self.incomplete[0]
         return kernel.standardised(value) if alone and isinstance(kernel, LinearKernel) else None
 
-    def matrix(self, values: tuple[Array, ...], present: tuple[Array | None, ...]) -> Array | None:
+    def _matrix(self, values: tuple[Array, ...], present: tuple[Array | None, ...]) -> Array | None:
         """Return the matrix of the linear kernels' statistics, or of their factors."""
         if self.coefficients is None:
             return None

@@ -160,8 +160,16 @@ class _Moments:
 
     @cached_property
     def is_plain(self) -> bool:
-        """Whether all columns vary, and squares of deviations are in the range of numbers."""
-        return all(SMALLEST_REACH < reach < 1 / SMALLEST_REACH for reach in self.reach.tolist())
+        """Whether all columns vary, and squares of deviations are in the range of numbers.
+
+        By their range, for of a constant column rounding may put the mean elsewhere; and by the
+        spread, for of rows that vary all but one may weigh next to nothing.
+        """
+        columns = zip(self.low.tolist(), self.high.tolist(), self.spread.tolist(), strict=True)
+        return all(
+            SMALLEST_REACH < high - low < 1 / SMALLEST_REACH and spread > SMALLEST_SCALE
+            for low, high, spread in columns
+        )
 
     @classmethod
     def of(cls, value: Array, weights: Array | None) -> _Moments:

@@ -255,8 +255,11 @@ def fit(
     max_iter = choose_max_iter(assign, max_iter)
     tol = nonnegative("tol", tol)
     unseen = on_step is None and not progress
-    alone = init is None and weights is None and seed is None and restarts in (None, 1)
-    if unseen and alone and parameter_tol is None and assign == soft:
+    # Options of other types are to be judged on the general way.
+    one = restarts is None or (type(restarts) is int and restarts == 1)
+    drawn = seed is None or (type(seed) is int and seed >= 0)
+    plain = init is None and weights is None and parameter_tol is None and assign == soft
+    if unseen and plain and one and drawn:
         straight = fit_straight(model, data, accelerate, tol, max_iter)
         if straight is not None:
             return straight

@@ -45,7 +45,7 @@ MOST_AT_ONCE, WORK_AT_ONCE = 512, 2**26
 #: Methods of a family whose results `natural_from_mean` foretells.
 FORETOLD = (
     "from_mean", "natural_parameters", "from_statistics", "update", "kernel",
-    "at_constraint", "events", "vacant",
+    "feasible", "unflatten", "at_constraint", "events", "vacant",
 )  # fmt: skip
 
 

@@ -66,6 +66,8 @@ MOVES, MOVE_ITERATIONS, PATIENCE, SHORT_PATIENCE = 24, 5, 6, 2
 COMPARED = 5
 #: Columns of matrices that BLAS factorises on several threads, waking them for next to nothing.
 FACTORISED = 32
+#: Share of the rows up to which a state counts as without any.
+VACANT = 1e-12
 #: Largest number of iterations, and for rules that draw the number of them, unless it is given.
 MANY_ITERATIONS, DRAWN_ITERATIONS = 10_000, 500
 
@@ -95,6 +97,7 @@ class Run:
         self.number = number
         self.is_move = is_move
         self.state: State | None = None
+        self.holds_rows = False  # whether there is to be an M-step of rows, and not of sums
         self.parts: list[Iterable[HalfStep]] = []  # of the trace
         self.events: list[str] = []
         self.status = Status.ITERATION_LIMIT
@@ -135,6 +138,8 @@ class Run:
                 self.status = Status.DECREASED
                 error.add_note(self.status.value)
                 raise
+            if before is None and self._is_wide:
+                self.holds_rows = any(record.holds_rows for record in state.records.values())
             self.state = state
             self.parts.append(state.trace)
             for event in state.events:
@@ -152,12 +157,7 @@ class Run:
 
         It would wake its threads for these, and they spin on next to those of the passes.
         """
-        return blas_alone() if self._is_wide and not self._holds_rows else nullcontext()
-
-    @property
-    def _holds_rows(self) -> bool:
-        """Whether there is to be an M-step of rows, and not of sums."""
-        return self.state is not None and any(r.holds_rows for r in self.state.records.values())
+        return blas_alone() if self._is_wide and not self.holds_rows else nullcontext()
 
     @property
     def ending(self) -> Ending:
@@ -388,7 +388,7 @@ class Search:
             record = best.last.records[node.name]
             assert isinstance(record, Counts | Choices)
             expected = record.per_state
-            for state in np.flatnonzero(expected <= 1e-12 * expected.sum()):
+            for state in np.flatnonzero(expected <= VACANT * expected.sum()):
                 events.append(
                     f"node '{node.name}': state {state} has no rows, so what depends on it says "
                     "nothing of the data"

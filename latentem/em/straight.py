@@ -27,10 +27,11 @@ from latentem.em.accelerate import Accelerator, Squarem
 from latentem.em.assign import soft
 from latentem.em.convergence import MARGIN, SMALL
 from latentem.em.loop import NEVER
-from latentem.em.mixture import WORK_OF_SOFTMAX
+from latentem.em.mixture import LEAST_WORK, WORK_OF_SOFTMAX
 from latentem.em.natural import foretells, knows_closed_form, most_at_once
 from latentem.em.problem import Problem
 from latentem.em.result import Ending, Fit
+from latentem.em.search import VACANT
 from latentem.em.status import Status
 from latentem.em.trace import Iterations, Trace
 from latentem.errors import ConvergenceWarning
@@ -40,9 +41,6 @@ from latentem.kernels.compiled import is_loaded
 from latentem.kernels.leaps import has_ended
 from latentem.kernels.steps import LEVELS, ClosedForm, EMSteps
 from latentem.repeats import FEWEST
-
-#: Share of the rows below which a state counts as without any.
-VACANT = 1e-12
 
 
 def fit_straight(
@@ -104,19 +102,20 @@ class _Mixture:
         if model.requires_hard:
             return None
         (latent,), observed = model.latents, model.observed
-        dists = list(model.distributions.values())
         if latent.given or any(node.given != (latent,) or node.tie for node in observed):
             return None
-        if not all(_has_known_maximum(dist) for dist in dists):
+        if not all(map(_has_known_maximum, model.distributions.values())):
             return None
-        prior: Any = latent.dist
+        # A family may start from others of its parameters, and raises where no fit starts from it.
+        started = {name: dist.started_from(dist) for name, dist in model.distributions.items()}
+        if not all(map(_has_known_maximum, started.values())):
+            return None
+        prior: Any = started[latent.name]
         if prior.closed_form != ClosedForm(LEVELS) or (latent.n_states or 0) < 2:
             return None
-        for dist in dists:
-            dist.started_from(dist)  # which raises where no fit starts from it
         prior = prior.flatten(())
         log_prior = np.maximum(prior.log_prob_table[0], LOG_ZERO)
-        own: Any = [node.dist for node in observed]
+        own: Any = [started[node.name] for node in observed]
         families = [dist.flatten(log_prior.shape) for dist in own]
         kernels = tuple(map(LinearKernel.of, families))
         stack = Stack.of(kernels)
@@ -169,12 +168,55 @@ def _fit(
 ) -> Fit | None:
     arrays, k = mixture.arrays(data), len(mixture.log_prior)
     n = 0 if arrays is None else len(arrays[mixture.names[0]])
-    if arrays is None or not k <= n < FEWEST or n * k > SMALL or max_iter == 0:
+    work = n * k * (len(mixture.pairs) + WORK_OF_SOFTMAX)
+    if arrays is None or not k <= n < FEWEST or n * k > SMALL or work > LEAST_WORK or max_iter == 0:
         return None
-    # The start, about the data.
-    coefficients, factors = np.empty((k, len(mixture.pairs))), np.empty((mixture.rows[-1].stop, n))
+    start = _start(mixture, arrays, n)
+    if start is None:
+        return None
+    coefficients, factors, base, families, forms = start
+    # All steps, of which the first is an E-step.
+    steps = EMSteps(forms, factors, mixture.pairs, None, math.sqrt(1 + len(families)))
+    leaps = None if accelerate is None else accelerate.start().leaps(coefficients.size, ())
+    limits = (tol * n, MARGIN * (tol * n)) if tol > 0 else NEVER
+    run: Any = (np.nan, np.nan, np.nan, np.nan, base, *limits, 0.0)
+    most = min(max_iter, most_at_once(work))
+    some = steps.begin(coefficients, 1 + most, run, leaps)
+    made = len(some) - 1
+    _, objective, last, earlier, _, allowed, left, rate = some.run.tolist()
+    ended = tol > 0 and has_ended(earlier, last, objective, rate, allowed, left)
+    if not (ended or made == max_iter) or not some.sums[:, 0].min() > VACANT * n:
+        return None
+    status = Status.CONVERGED if ended else Status.ITERATION_LIMIT
+    if tol > 0 and not ended:
+        message = f"After {max_iter} iterations: {status.value}"
+        warnings.warn(message, ConvergenceWarning, stacklevel=4)
+    # The data as they are now: what is asked for later is asked of these.
+    kept = {name: array.copy() for name, array in arrays.items()}
+    return Fit(
+        _Outcome(model, kept, mixture, families, some.before),
+        objective,
+        Trace([Iterations(0, np.nan, some.values, base)]),
+        status,
+        (Ending(status, objective, made, n),),
+        (),
+        soft,
+        objective,
+    )
+
+
+def _start(
+    mixture: _Mixture, arrays: dict[str, Array], n: int
+) -> tuple[Array, Array, float, list[ExponentialFamily], list[tuple[ClosedForm, int]]] | None:
+    """Return C of the start, the factors of the statistics of n rows, and their log base measures.
+
+    And the families about these rows, and the forms of their maxima. None where there is more to
+    the start than C.
+    """
+    coefficients = np.empty((len(mixture.log_prior), len(mixture.pairs)))
+    factors = np.empty((mixture.rows[-1].stop, n))
     coefficients[:, 0], factors[0] = mixture.log_prior, 1.0
-    families, forms, base = [], [], 0.0
+    base, families, forms = 0.0, [], []
     for dist, array, columns, rows in zip(
         mixture.families, arrays.values(), mixture.columns, mixture.rows, strict=True
     ):
@@ -192,37 +234,14 @@ def _fit(
         coefficients[:, 0] -= kernel.log_normaliser
         about.factors_into(factors[rows], value)
         own = np.asarray(about.log_base_measure(value))
-        base += float(own.sum()) if own.ndim else n * float(own)
+        if own.shape not in ((), (1,), (n,)):
+            return None
+        base += float(own.sum()) * (n // own.size)
         families.append(about)
         forms.append((form, kernel.n_statistics))
     if not (coefficients.min() > LOG_ZERO and LOG_ZERO / 10 < base < np.inf):
         return None
-    # All steps, of which the first is an E-step.
-    steps = EMSteps(forms, factors, mixture.pairs, None, math.sqrt(1 + len(families)))
-    leaps = None if accelerate is None else accelerate.start().leaps(coefficients.size, ())
-    limits = (tol * n, MARGIN * tol * n) if tol > 0 else NEVER
-    run: Any = (np.nan, np.nan, np.nan, np.nan, base, *limits, 0.0)
-    most = min(max_iter, most_at_once(n * k * (len(mixture.pairs) + WORK_OF_SOFTMAX)))
-    some = steps.begin(coefficients, 1 + most, run, leaps)
-    made = len(some) - 1
-    _, objective, last, earlier, _, allowed, left, rate = some.run.tolist()
-    ended = tol > 0 and has_ended(earlier, last, objective, rate, allowed, left)
-    if not (ended or made == max_iter) or not some.sums[:, 0].min() > VACANT * n:
-        return None
-    status = Status.CONVERGED if ended else Status.ITERATION_LIMIT
-    if tol > 0 and not ended:
-        message = f"After {max_iter} iterations: {status.value}"
-        warnings.warn(message, ConvergenceWarning, stacklevel=4)
-    return Fit(
-        _Outcome(model, arrays, mixture, families, some.before),
-        objective,
-        Trace([Iterations(0, np.nan, some.values, base)]),
-        status,
-        (Ending(status, objective, made, n),),
-        (),
-        soft,
-        objective,
-    )
+    return coefficients, factors, base, families, forms
 
 
 @attrs.frozen(eq=False, slots=False)
@@ -233,7 +252,7 @@ class _Outcome:
     ----------
     declared : Model
     arrays : dict of str to array
-        The data.
+        The data, as they were.
     mixture : _Mixture
     families : list of ExponentialFamily
         Those of the observed nodes, about the data.

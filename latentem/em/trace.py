@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -88,7 +89,7 @@ class Iterations:
         entropy = self.entropy
         columns = (self.values + self.constant).T.tolist()
         for iteration, (q_before, q, likelihood) in enumerate(columns, self.first):
-            if q_before == q_before:
+            if not math.isnan(q_before):
                 yield HalfStep(iteration, "M", q_before + entropy, q_before, entropy)
             entropy = likelihood - q
             yield HalfStep(iteration, "E", likelihood, q, entropy, likelihood)

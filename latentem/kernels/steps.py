@@ -165,7 +165,8 @@ class EMSteps:
     ) -> Steps:
         """Do so from C ``(K, p)``, the E-step at which is the first step.
 
-        None, if states have the same means of the statistics after it, or some row is impossible.
+        No steps at all, if states have the same means of the statistics after it, or some row is
+        impossible.
         """
         return self._take(coefficients, True, count, run, leaps)
 
@@ -181,7 +182,8 @@ class EMSteps:
         given = *self._given, leaping, leaps.memory, leaps.path
         made = self._loop(tables, is_first, k, p, *given, where, values)
         before, after = tables[:, :k, :p]
-        return Steps(before, after, values[:, :made], where)
+        # A copy, for a trace keeps it, and it may be a small part.
+        return Steps(before, after, values[:, :made].copy(), where)
 
 
 NO_LEAPS = Leaps(0)
