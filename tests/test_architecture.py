@@ -167,6 +167,7 @@ BEHIND_AN_EXTRA = (
     "kernels/moments_loops.py",
     "kernels/nearest_blocks.py",
     "kernels/nearest_loops.py",
+    "kernels/seeding_loops.py",
     "kernels/steps_loops.py",
     "kernels/whitened_loops.py",
 )

@@ -222,8 +222,10 @@ DEFAULT_IS_RIGHT = {
         "state_log_probs": "from log_prob",
         "dissimilarity": "cases need not measure alike, so a switch seeds nothing",
         "has_dissimilarity": "as dissimilarity",
+        "euclidean": "as dissimilarity",
     },
     type(lem.fixed(lem.PointMass(0))): {
+        "euclidean": "its dissimilarity is asked instead",
         "trailing_axes": "check_parents asks the distribution",
         "holdable": "all is fixed",
         "bounds_support": "nothing is fitted",

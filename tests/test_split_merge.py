@@ -7,8 +7,8 @@ import pytest
 
 import latentem as lem
 from latentem.em.assign import soft
-from latentem.em.init import split_rows
 from latentem.em.problem import Problem
+from latentem.em.seeding import split_rows
 from latentem.em.split_merge import Move, Optimum, moved, moves, some_of
 
 

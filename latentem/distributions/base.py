@@ -348,6 +348,13 @@ class Distribution(metaclass=_ReadOnlyArrays):
         """Return the dissimilarity of each row to each of ``other``, ``(n, m)``, for seeding."""
         raise MissingMethodError(f"{type(self).__name__} has no method 'dissimilarity'.")
 
+    def euclidean(self, value: Array) -> Standardised | None:
+        """Return the rows whose squared distances are the dissimilarity, up to a factor.
+
+        None if it is nothing of that kind; then `dissimilarity` is asked, which takes longer.
+        """
+        return None
+
     @property
     def has_dissimilarity(self) -> bool:
         """Whether `dissimilarity` is provided."""

@@ -397,6 +397,10 @@ class Gaussian(ExponentialFamily):
         reference = self.reference or Reference.of(value, self.form)
         return squared_distances(reference.standardise(value), reference.standardise(other))
 
+    def euclidean(self, value: Array) -> Standardised | None:
+        reference = self.reference or Reference.of(value, self.form)
+        return reference.standardised(value)
+
     # -- exponential family --------------------------------------------------------------------
 
     def statistics(self, value: Array) -> Array:

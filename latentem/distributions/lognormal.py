@@ -18,6 +18,7 @@ from latentem.distributions.priors import NormalInverseGamma
 from latentem.distributions.records import Statistics
 from latentem.distributions.reference import Reference
 from latentem.errors import ModelError, Unsuitable
+from latentem.kernels.expected import Standardised
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -173,6 +174,9 @@ class LogNormal(ExponentialFamily):
 
     def dissimilarity(self, value: Array, other: Array) -> Array:
         return self.normal.dissimilarity(np.log(value), np.log(other))
+
+    def euclidean(self, value: Array) -> Standardised | None:
+        return self.normal.euclidean(np.log(value))
 
     # -- exponential family --------------------------------------------------------------------
 

@@ -204,6 +204,9 @@ class Normal(ExponentialFamily):
     def dissimilarity(self, value: Array, other: Array) -> Array:
         return self.gaussian.dissimilarity(value[:, None], other[:, None])
 
+    def euclidean(self, value: Array) -> Standardised | None:
+        return self.gaussian.euclidean(value[:, None])
+
     def statistics(self, value: Array) -> Array:
         return self.gaussian.statistics(value[:, None])
 

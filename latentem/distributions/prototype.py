@@ -28,6 +28,7 @@ from latentem.distributions.reference import Reference
 from latentem.errors import ModelError, Unsuitable
 from latentem.kernels.compiled import is_loaded
 from latentem.kernels.distances import squared_distances
+from latentem.kernels.expected import Standardised
 
 # Relative error allowed in the distances to a prototype before they are taken from residuals.
 LARGEST_ERROR = 1e-11
@@ -165,6 +166,14 @@ class Prototype(ExponentialFamily):
 
     def dissimilarity(self, value: Array, other: Array) -> Array:
         return self._between(in_floats(value), in_floats(other))
+
+    def euclidean(self, value: Array) -> Standardised | None:
+        if self.reference is None or type(self.dissimilarity_) is not SquaredEuclidean:
+            return None
+        # Narrow integers fit into single precision.
+        return self.reference.standardised(
+            value.astype(np.result_type(value, np.float32), copy=False)
+        )
 
     def _between(self, value: Array, prototypes: Array) -> Array:
         """Return the dissimilarities ``(n, K)``, over the columns that are observed."""

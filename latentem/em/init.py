@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import attrs
 import numpy as np
@@ -19,9 +19,9 @@ from latentem.data import Data, has_label, label_weights
 from latentem.distributions.arrays import Array
 from latentem.em.expectation import Beliefs
 from latentem.em.problem import Problem
+from latentem.em.seeding import nearest_seeds
 from latentem.errors import DataError, ModelError
 from latentem.inference.posterior import Posterior, one_hot
-from latentem.parallel import map_blocks
 
 Start = Callable[[Problem, np.random.Generator], tuple[Array | None, Beliefs]]
 #: Gives probabilities ``(states, rows)`` of one latent for a block of rows.
@@ -30,19 +30,11 @@ Table = Callable[[slice], Array]
 #: Rows for each state and column that a random start looks at: few, so that states begin apart,
 #: and enough to determine a state.
 ROWS_PER_STATE = 10
-#: Dissimilarities that differ by less, relative to their size, are equal.
-TIE = 1e-9
-#: How often seeds are chosen as if there were no labels.
-UNLABELLED = 2 / 3
 #: What a start that knows states by certainty leaves of each row to all states alike, where zeros
 #: would last.
 SHARE = 0.2
-#: Rows whose dissimilarities to seeds are taken together: they stay in a core's cache.
-BLOCK = 16_384
 #: Rows whose random responsibilities come from one stream.
 DRAWN_TOGETHER = 256
-
-T = TypeVar("T")
 
 
 @attrs.frozen(eq=False)
@@ -165,9 +157,8 @@ def plus_plus(problem: Problem, rng: np.random.Generator) -> tuple[Array | None,
         )
     for scope, names in seeded.items():
         shape = tuple(sizes[name] for name in scope)
-        dissimilarity = _dissimilarity(problem, names)
         known = _known(data, scope, shape)
-        labels = _seed(dissimilarity, math.prod(shape), _eligible(data, names), known, rng)
+        labels = nearest_seeds(problem, names, math.prod(shape), known, rng)
         for name, state in zip(scope, np.unravel_index(labels, shape), strict=True):
             states.setdefault(name, state)
     tables = {
@@ -177,75 +168,6 @@ def plus_plus(problem: Problem, rng: np.random.Generator) -> tuple[Array | None,
         for name, k in sizes.items()
     }
     return None, Guess(tables, data.labels)
-
-
-#: Dissimilarities of a slice of rows to some of all rows, ``(m, rows)``.
-_Far = Callable[[Sequence[int], slice], Array]
-
-
-def _dissimilarity(problem: Problem, names: Sequence[str]) -> _Far:
-    """Return the function that gives the dissimilarity of a block of rows to some rows.
-
-    Of a node without a method of that name it is 1 for different values.
-    """
-    data, dists = problem.data, problem.theta(renew=True).dists
-    values = {name: data.argument(name) for name in names}
-
-    def of_block(name: str, value: Array, seeds: Array) -> Array:
-        if dists[name].has_dissimilarity:
-            far = dists[name].dissimilarity(value, seeds)
-            if np.shape(far) != (len(value), len(seeds)):
-                raise ModelError(
-                    f"Node '{name}': {type(dists[name]).__name__}.dissimilarity must return a "
-                    f"number for each of {len(value)} rows and {len(seeds)} others, shape "
-                    f"{(len(value), len(seeds))}, got {np.shape(far)}. Compare every pair.",
-                    node=name,
-                )
-            return far.T
-        differs = [(value != seed).reshape(len(value), -1).mean(axis=1) for seed in seeds]
-        return np.stack(differs)
-
-    def to_seeds(seeds: Sequence[int], rows: slice) -> Array:
-        total = np.zeros((len(seeds), rows.stop - rows.start))
-        for name in names:
-            value, missing = values[name], data.missing.get(name)
-            known = np.ones(len(seeds), dtype=bool) if missing is None else ~missing[seeds]
-            if not known.any():
-                continue
-            far = of_block(name, value[rows], value[np.asarray(seeds)[known]])
-            total[known] += far if missing is None else np.where(missing[rows], 0.0, far)
-        return total
-
-    return to_seeds
-
-
-def _over_blocks(function: Callable[[slice], T], n: int) -> list[T]:
-    """Return what a function finds of the blocks of n rows."""
-    return list(map_blocks(function, n, 1, BLOCK))
-
-
-def split_rows(problem: Problem, latent: str, weights: Array, rng: np.random.Generator) -> Array:
-    """Return one of two parts of the rows, a mask ``(n,)``: how a state might be made two.
-
-    A row is with the nearer of two seeds, which are drawn far apart by the weights ``(n,)``, and
-    with either by chance where they are equally near.
-    """
-    children = [f for f in problem.layout.observed if latent in f.scope]
-    names = [name for family in children for name in family.names]
-    far = _dissimilarity(problem, names)
-    eligible = _eligible(problem.data, names) * weights
-    if not eligible.any():
-        return rng.random(problem.data.n) < 0.5
-
-    def from_row(seed: int) -> Array:
-        return np.concatenate(_over_blocks(lambda rows: far([seed], rows)[0], len(weights)))
-
-    to_first = from_row(*_drawn(eligible, 1, rng))
-    chances = eligible * to_first if (eligible * to_first).any() else eligible
-    to_second = from_row(*_drawn(chances, 1, rng))
-    tie = np.abs(to_first - to_second) <= TIE * to_first
-    nearer: Array = np.where(tie, rng.random(len(weights)) < 0.5, to_second < to_first)
-    return nearer
 
 
 def share_for_others(problem: Problem, name: str) -> float:
@@ -280,96 +202,6 @@ def _known(data: Data, scope: Sequence[str], shape: Sequence[int]) -> Array:
     known = np.min(labels, axis=0) >= 0
     joint = np.ravel_multi_index([np.maximum(each, 0) for each in labels], shape)
     return np.where(known, joint, -1)
-
-
-def _eligible(data: Data, names: Sequence[str]) -> Array:
-    """Return the weights of rows that may be seeds, ``(n,)``: those with a value of every node."""
-    weights = data.row_weights / data.row_weights.max()
-    complete = weights.copy()
-    for name in names:
-        if name in data.missing:
-            complete[data.missing[name]] = 0.0
-    return np.asarray(complete if complete.any() else weights)
-
-
-def _seed(
-    dissimilarity: _Far,
-    k: int,
-    weights: Array,
-    known: Array,
-    rng: np.random.Generator,
-) -> Array:
-    """Return, for each row, the index of the nearest of k seeds; none without weight is one.
-
-    States of which some rows are known have one of these for their seed, and others none of them.
-    But where they are few, and not typical, all such starts would be alike: so more often than not
-    the seeds are chosen without them, and the states named by them afterwards.
-    """
-    n, trials = len(weights), 2 + int(np.log(k))
-    labelled = [state for state in range(k) if weights[known == state].any()]
-    if labelled and rng.random() < UNLABELLED:
-        states = _seed(dissimilarity, k, weights, np.full(n, -1), rng)
-        named = _named(states, known, weights, k)[states]
-        if np.bincount(np.where(known >= 0, known, named), weights, k).all():
-            return named  # no state has but rows that are known to be of another
-    free = np.where(known == -1, weights, 0.0)
-    nearest, labels = np.full(n, np.inf), np.zeros(n, dtype=np.intp)
-    seeds: list[int] = []
-
-    def choose(candidates: Sequence[int], state: int) -> None:
-        """Make the best of some rows the seed of a state."""
-
-        def see(rows: slice) -> tuple[slice, Array, Array]:
-            far = dissimilarity(candidates, rows)
-            return rows, far, np.minimum(far, nearest[rows]) @ weights[rows]
-
-        blocks = _over_blocks(see, n)
-        left = np.sum([part for *_, part in blocks], axis=0)
-        # The first of equal ones, whatever their rounding in the units of the data.
-        best = int(np.argmax(left <= left.min() * (1 + TIE)))
-        for rows, far, _ in blocks:
-            closer = far[best] < nearest[rows] * (1 - TIE)
-            labels[rows][closer] = state
-            np.minimum(nearest[rows], far[best], out=nearest[rows])
-        labels[candidates[best]] = state  # also where it coincides with another seed
-        seeds.append(candidates[best])
-
-    for state in labelled:
-        share = np.where(known == state, weights, 0.0)
-        choose(_drawn(share, 1, rng), state)
-    for state in range(k):
-        if state in labelled:
-            continue
-        potential = np.where(free > 0, free * nearest, 0.0) if seeds else free
-        size = trials if seeds else 1
-        if not potential.any():  # fewer distinct rows than states: any row not taken yet
-            potential, size = free.copy(), 1
-            potential[seeds] = 0.0
-        if potential.any():
-            choose(_drawn(potential, size, rng), state)
-    return labels
-
-
-def _drawn(chances: Array, count: int, rng: np.random.Generator) -> list[int]:
-    """Return places drawn with probabilities proportional to chances ``(n,)``, not all 0.
-
-    As `numpy.random.Generator.choice` does, but without its checks, which take longer than this.
-    """
-    cumulative = np.cumsum(chances)
-    cumulative /= cumulative[-1]
-    drawn: list[int] = cumulative.searchsorted(rng.random(count), side="right").tolist()
-    return drawn
-
-
-def _named(states: Array, known: Array, weights: Array, k: int) -> Array:
-    """Return for each state what it is to be called, so that most known rows are called rightly."""
-    from scipy.optimize import linear_sum_assignment  # slow to import
-
-    agreement = np.zeros((k, k))
-    labelled = known >= 0
-    np.add.at(agreement, (states[labelled], known[labelled]), weights[labelled])
-    _, names = linear_sum_assignment(agreement, maximize=True)
-    return np.asarray(names)
 
 
 def from_labels(labels: Any) -> Start:

@@ -15,8 +15,9 @@ import numpy as np
 from latentem.distributions.arrays import Array
 from latentem.em.assign import Assignment
 from latentem.em.expectation import Beliefs
-from latentem.em.init import Start, share_for_others, split_rows
+from latentem.em.init import Start, share_for_others
 from latentem.em.problem import Problem
+from latentem.em.seeding import split_rows
 from latentem.em.theta import Theta
 from latentem.inference.posterior import Posterior
 from latentem.parallel import map_blocks

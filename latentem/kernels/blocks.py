@@ -2,8 +2,9 @@
 
 A number loaded from a matrix is used for several sums before the next is loaded, so that the
 processor multiplies as fast as it can. Of two matrices of long rows there are two products, C T and
-A B', and a block of each is written here, instruction by instruction; `latentem.kernels.loops` goes
-from block to block. (For a third see `latentem.kernels.nearest_blocks`.)
+A B', and a block of each is written here, instruction by instruction, as is one of distances;
+`latentem.kernels.loops` goes from block to block. (For another see
+`latentem.kernels.nearest_blocks`.)
 
 Imported by them alone, since numba is an extra.
 """
@@ -11,6 +12,7 @@ Imported by them alone, since numba is an extra.
 # mypy: disable-error-code="untyped-decorator,no-untyped-call"
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
@@ -26,6 +28,7 @@ from latentem.kernels.vectors import (
     numbers_of,
     shuffled,
     spread_number,
+    turned,
 )
 
 #: Rows of a block. Matrices are filled up with zeros to multiples of it.
@@ -54,9 +57,19 @@ class Sums:
         """Add the products of ROWS vectors and VECTORS vectors."""
         for x, places in zip(column, self.places, strict=True):
             for y, place in zip(row, places, strict=True):
-                product = self.builder.fmul(x, y, flags=FUSED)
-                together = self.builder.fadd(self.builder.load(place), product, flags=FUSED)
-                self.builder.store(together, place)
+                self._add_product(x, y, place)
+
+    def add_squares(self, column: list[Any], row: list[Any]) -> None:
+        """Add the squares of their differences."""
+        for x, places in zip(column, self.places, strict=True):
+            for y, place in zip(row, places, strict=True):
+                difference = self.builder.fsub(x, y)
+                self._add_product(difference, difference, place)
+
+    def _add_product(self, x: Any, y: Any, place: Any) -> None:
+        product = self.builder.fmul(x, y, flags=FUSED)
+        together = self.builder.fadd(self.builder.load(place), product, flags=FUSED)
+        self.builder.store(together, place)
 
     def rows(self) -> list[list[Any]]:
         return [[self.builder.load(place) for place in places] for places in self.places]
@@ -104,6 +117,22 @@ def write_block(
 
     The rows of the table are those from ``first`` on.
     """
+    return types.void(c, int64, int64, tile, int64, table, int64), _writing(Sums.add)
+
+
+@intrinsic
+def write_distances(
+    context: Any, points: Any, k: Any, terms: Any, tile: Any, t: Any, table: Any, first: Any
+) -> Any:
+    r"""Write a block of squared distances of points and columns of a tile, likewise.
+
+    .. math:: d_{k + i, t + u} = \sum_{j < terms} (c_{k + i, j} - z_{j, t + u})^2
+    """
+    return types.void(points, int64, int64, tile, int64, table, int64), _writing(Sums.add_squares)
+
+
+def _writing(add: Callable[[Sums, list[Any], list[Any]], None]) -> Callable[..., Any]:
+    """Return what generates the instructions of a block, the terms of whose sums are added so."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         c, k, terms, tile, t, table, first = arguments
@@ -112,7 +141,8 @@ def write_block(
         right = Table(context, builder, kinds[3], tile)
         sums = Sums(builder)
         with cgutils.for_range(builder, terms, intp=ir.IntType(64)) as loop:
-            sums.add(
+            add(
+                sums,
                 [spread_number(builder, left.number(k, i, loop.index)) for i in range(ROWS)],
                 [right.vector(loop.index, 0, t, v * LANES) for v in range(VECTORS)],
             )
@@ -122,7 +152,7 @@ def write_block(
                 out.write(numbers, first, i, t, v * LANES)
         return context.get_dummy_value()
 
-    return types.void(c, int64, int64, tile, int64, table, int64), generate
+    return generate
 
 
 @intrinsic
@@ -185,3 +215,26 @@ def _folded(builder: Any, x: Any, y: Any, step: int) -> Any:
     low = [place + i + of for place in starts for of in (0, LANES) for i in range(step)]
     high = [place + step for place in low]
     return builder.fadd(shuffled(builder, x, y, low), shuffled(builder, x, y, high))
+
+
+@intrinsic
+def write_columns(context: Any, rows: Any, j: Any, tile: Any, t: Any) -> Any:
+    """Write four columns, from j on, of as many rows as a vector has into a tile, transposed.
+
+    Into its rows from j on, columns from t on.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        rows, j, tile, t = arguments
+        given = Table(context, builder, signature.args[0], rows)
+        out = Table(context, builder, signature.args[2], tile)
+        zero, four = integer(0), ir.VectorType(given.of, 4)
+        numbers = [
+            builder.load(given.address(zero, i, j, 0, four), align=given.align)
+            for i in range(numbers_of(given.of).count)
+        ]
+        for i, column in enumerate(turned(builder, numbers)):
+            out.write(column, j, i, t)
+        return context.get_dummy_value()
+
+    return types.void(rows, int64, tile, int64), generate

@@ -65,6 +65,11 @@ def steps_loops() -> ModuleType:
     return _compiled("latentem.kernels.steps_loops")
 
 
+def seeding_loops() -> ModuleType:
+    """Return those of `latentem.kernels.seeding`, likewise."""
+    return _compiled("latentem.kernels.seeding_loops")
+
+
 def whitened_loops() -> ModuleType:
     """Return those of `latentem.kernels.whitened`, likewise."""
     return _compiled("latentem.kernels.whitened_loops")

@@ -18,7 +18,7 @@ import numpy as np
 from numba import float64, int64, types
 from numba.extending import intrinsic
 
-from latentem.kernels.blocks import ROWS, STRIP, VECTORS, add_block, write_block
+from latentem.kernels.blocks import ROWS, STRIP, VECTORS, add_block, write_block, write_columns
 from latentem.kernels.vectors import (
     LANES,
     load,
@@ -32,6 +32,9 @@ from latentem.kernels.vectors import (
 
 #: Rows of a tile: a few arrays of them, for each state, fit into 32 KiB.
 TILE = 256
+
+#: Columns below which rows are gathered number by number.
+FEW_COLUMNS = 8
 
 TABLE, ROW = float64[:, ::1], float64[::1]
 #: A table that is only read.
@@ -210,6 +213,25 @@ def add_products(left: Any, right: Any, width: int, is_symmetric: bool, sums: An
     for j in range(0, sums.shape[1], VECTORS):
         for k in range(0, min(j + VECTORS, len(sums)) if is_symmetric else len(sums), ROWS):
             add_block(left, k, right, j, width, sums)
+
+
+@numba.njit(**OPTIONS)
+def gather(rows: Any, part: Any, frame: Any, picked: Any, tile: Any) -> None:
+    """Write standardised rows into a tile, k-major; those of many columns by vectors at a time."""
+    width, d, lanes = len(part), rows.shape[1], len(picked)
+    if d < FEW_COLUMNS:
+        for j in range(d):
+            column, centre, inverse = tile[j], frame[0, j], frame[1, j]
+            for t in range(width):
+                column[t] = (rows[part[t], j] - centre) * inverse
+        return
+    for t in range(0, width, lanes):
+        for i in range(min(lanes, width - t)):
+            row, own = rows[part[t + i]], picked[i]
+            for j in range(d):
+                own[j] = (row[j] - frame[0, j]) * frame[1, j]
+        for j in range(0, len(tile), 4):
+            write_columns(picked, j, tile, t)
 
 
 @numba.njit(types.void(TABLE, ROW), **OPTIONS)

@@ -15,7 +15,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from latentem.kernels.blocks import ROWS, VECTORS, Sums, Table, integer
-from latentem.kernels.vectors import numbers_of, spread_number, turned
+from latentem.kernels.vectors import numbers_of, spread_number
 
 
 @intrinsic
@@ -71,26 +71,3 @@ def better_of_block(
         return context.get_dummy_value()
 
     return types.void(at, minus_half, int64, tile, int64, work), generate
-
-
-@intrinsic
-def write_columns(context: Any, rows: Any, j: Any, tile: Any, t: Any) -> Any:
-    """Write four columns, from j on, of as many rows as a vector has into a tile, transposed.
-
-    Into its rows from j on, columns from t on.
-    """
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        rows, j, tile, t = arguments
-        given = Table(context, builder, signature.args[0], rows)
-        out = Table(context, builder, signature.args[2], tile)
-        zero, four = integer(0), ir.VectorType(given.of, 4)
-        numbers = [
-            builder.load(given.address(zero, i, j, 0, four), align=given.align)
-            for i in range(numbers_of(given.of).count)
-        ]
-        for i, column in enumerate(turned(builder, numbers)):
-            out.write(column, j, i, t)
-        return context.get_dummy_value()
-
-    return types.void(rows, int64, tile, int64), generate

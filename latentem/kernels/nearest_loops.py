@@ -17,12 +17,10 @@ from numba import float32, float64, int32, int64, types
 
 from latentem.kernels import nearest
 from latentem.kernels.blocks import ROWS, STRIP
-from latentem.kernels.loops import OPTIONS, TABLE, TILE
-from latentem.kernels.nearest_blocks import better_of_block, write_columns
+from latentem.kernels.loops import OPTIONS, TABLE, TILE, gather
+from latentem.kernels.nearest_blocks import better_of_block
 from latentem.kernels.vectors import LANES, tile_of
 
-#: Columns below which rows are gathered number by number.
-FEW_COLUMNS = 8
 # Constants of this module are compiled in.
 ROUND_DOWN, MORE_TERMS = nearest.ROUND_DOWN, nearest.MORE_TERMS
 SINGLE, DOUBLE = nearest.PRECISION[np.float32], nearest.PRECISION[np.float64]
@@ -145,25 +143,6 @@ def _doubtful(known: Any, index: Any) -> int:
 
 
 @numba.njit(**OPTIONS)
-def _gather(rows: Any, part: Any, frame: Any, picked: Any, tile: Any) -> None:
-    """Write standardised rows into a tile, k-major; those of many columns by vectors at a time."""
-    width, d, lanes = len(part), rows.shape[1], len(picked)
-    if d < FEW_COLUMNS:
-        for j in range(d):
-            column, centre, inverse = tile[j], frame[0, j], frame[1, j]
-            for t in range(width):
-                column[t] = (rows[part[t], j] - centre) * inverse
-        return
-    for t in range(0, width, lanes):
-        for i in range(min(lanes, width - t)):
-            row, own = rows[part[t + i]], picked[i]
-            for j in range(d):
-                own[j] = (row[j] - frame[0, j]) * frame[1, j]
-        for j in range(0, len(tile), 4):
-            write_columns(picked, j, tile, t)
-
-
-@numba.njit(**OPTIONS)
 def _pass(index: Any, data: Any, points: Any, known: Any, sums: Any) -> tuple[int, int]:
     """Look at some rows.
 
@@ -179,7 +158,7 @@ def _pass(index: Any, data: Any, points: Any, known: Any, sums: Any) -> tuple[in
     for start in range(0, n, TILE):
         part = index[start : start + TILE]
         width = len(part)
-        _gather(rows, part, frame, picked, tile)
+        gather(rows, part, frame, picked, tile)
         _look(tile, width, points, work)
         n_changed += _settle(part, work, data, known, sums)
         if certain:

@@ -1,0 +1,167 @@
+"""Seeds far apart: the compiled kernels choose as the definition does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import latentem as lem
+from latentem.em import seeding
+from latentem.em.problem import Problem
+from latentem.kernels import compiled
+from latentem.kernels import seeding as kernel
+from latentem.kernels.expected import Standardised
+from latentem.parallel import threads
+
+pytestmark = pytest.mark.skipif(not compiled.available(), reason="without the extra fast")
+
+TIE = 1e-9
+
+
+def _rows(n: int, d: int, real: type = float, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    centres = rng.normal(scale=4, size=(9, d))
+    return (centres[rng.integers(9, size=n)] + rng.normal(size=(n, d))).astype(real)
+
+
+def _standardised(x: np.ndarray) -> Standardised:
+    d = x.shape[1]
+    return Standardised(x, np.linspace(-1, 1, d), np.linspace(0.5, 2, d))
+
+
+@pytest.mark.parametrize("real", [float, np.float32])
+@pytest.mark.parametrize(("n", "d"), [(1, 1), (7, 2), (300, 3), (2500, 5), (700, 8), (301, 130)])
+def test_each_row_has_the_nearest_of_the_seeds_and_each_candidate_its_total(
+    n: int, d: int, real: type
+) -> None:
+    rng, given = np.random.default_rng(1), _standardised(_rows(n, d, real))
+    z = (given.rows.astype(float) - given.centre) * (1 / given.scale)
+    weights, free = rng.random(n), rng.random(n) * (rng.random(n) < 0.8)
+    rows = kernel.Rows.of(given, weights, free, kernel.Nearest.unknown(n))
+    at, square, label = np.zeros((12, d)), np.full(n, np.inf), np.full(n, -1)
+    block = slice(n // 10, n)  # rows before it are left alone
+    for state in rng.permutation(12):
+        candidates = rng.integers(n, size=5)
+        points = rows.standard(candidates)
+        np.testing.assert_array_equal(points, z[candidates])
+        reaches = kernel.reaches(at, points)
+        far = np.square(z[block, None] - points).sum(axis=2)
+        expected = weights[block] @ np.minimum(far, square[block, None])
+        totals = kernel.totals(rows, block, points, reaches.min(axis=0))
+        np.testing.assert_allclose(totals, expected, rtol=1e-12)
+        left = kernel.approach(rows, block, points[0], int(state), reaches[0], TIE)
+        nearer = far[:, 0] < square[block] * (1 - TIE)
+        label[block][nearer], at[state] = state, points[0]
+        square[block] = np.minimum(square[block], far[:, 0])
+        np.testing.assert_allclose(rows.nearest.square[block], square[block], rtol=1e-12)
+        np.testing.assert_array_equal(rows.nearest.label[block], label[block])
+        starts = kernel.parts(block)
+        np.testing.assert_allclose(
+            left, np.add.reduceat(free[block] * square[block], starts - starts[0])
+        )
+        assert (rows.nearest.square[: block.start] == kernel.FARTHEST).all()
+        chosen = candidates[0]
+        if chosen >= block.start:
+            assert rows.nearest.square[chosen] == 0.0  # to the last digit
+
+
+MODELS = {
+    "gaussian": (lem.models.gaussian_mixture, lambda x: x),
+    "diagonal": (lambda k: lem.models.gaussian_mixture(k, covariance="diagonal"), lambda x: x),
+    "single precision": (lem.models.gaussian_mixture, lambda x: x.astype(np.float32)),
+    "k-means": (lem.models.kmeans, lambda x: x),
+    "bytes": (lem.models.kmeans, lambda x: (8 * x + 128).clip(0, 255).astype(np.uint8)),
+    "wide integers": (lem.models.kmeans, lambda x: (1e6 * x).astype(np.int64)),
+    "normal": (lambda k: _mixture(k, lem.Normal()), lambda x: x[:, 0]),
+    "log-normal": (lambda k: _mixture(k, lem.LogNormal()), lambda x: np.exp(x[:, 0])),
+    "repeated": (lem.models.kmeans, lambda x: np.round(x[:, :1] / 4)),
+}
+
+
+def _mixture(k: int, dist: lem.Distribution) -> lem.Model:
+    z = lem.latent("z", lem.Categorical(k))
+    return lem.Model([z, lem.observed("x", dist, given=z)])
+
+
+def _seeded(
+    problem: Problem, k: int, seed: int, use: bool, known: np.ndarray | None = None
+) -> tuple[np.ndarray, float]:
+    """Return the nearest seeds by either way, and the next random number."""
+    rng = np.random.default_rng(seed)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(seeding, "pays", lambda *_: use)
+        known = np.full(problem.data.n, -1) if known is None else known
+        return seeding.nearest_seeds(problem, ["x"], k, known, rng), rng.random()
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("k", [1, 2, 7, 20])
+def test_seeds_are_the_same_with_either_kernels(name: str, k: int) -> None:
+    model, transform = MODELS[name]
+    problem = Problem.of(model(k), transform(_rows(3000, 3)))
+    assert seeding._standardised(problem, ["x"]) is not None
+    for seed in range(5):
+        given, next_given = _seeded(problem, k, seed, use=False)
+        found, next_found = _seeded(problem, k, seed, use=True)
+        np.testing.assert_array_equal(found, given)
+        assert next_found == next_given
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, 3])
+def test_seeds_of_several_blocks_are_the_same(n_threads: int) -> None:
+    x = _rows(150_000, 2)
+    problem = Problem.of(lem.models.gaussian_mixture(6), x)
+    with threads(n_threads):
+        found, _ = _seeded(problem, 6, 0, use=True)
+    np.testing.assert_array_equal(found, _seeded(problem, 6, 0, use=False)[0])
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_seeds_with_labels_and_weights_are_the_same(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    x = _rows(2000, 2)
+    known = np.where(rng.random(2000) < 0.02, rng.integers(2, size=2000), -1)
+    weights = rng.random(2000) * (rng.random(2000) < 0.5)
+    weights[known >= 0] = 1.0
+    problem = Problem.of(lem.models.gaussian_mixture(5), x, weights=weights)
+    ways = [_seeded(problem, 5, seed, use, known) for use in (False, True)]
+    np.testing.assert_array_equal(ways[1][0], ways[0][0])
+    assert len(set(ways[0][0])) == 5
+
+
+def test_a_row_without_weight_may_be_anywhere() -> None:
+    x = _rows(500, 2)
+    x *= 1e-6
+    x[7] = 9e149
+    weights = np.ones(500)
+    weights[7] = 0.0
+    problem = Problem.of(lem.models.kmeans(4), x, weights=weights)
+    ways = [_seeded(problem, 4, 0, use)[0] for use in (False, True)]
+    np.testing.assert_array_equal(*ways)
+    assert len(set(ways[0])) == 4
+
+
+class Manhattan(lem.Gaussian):
+    """A family that measures otherwise than the one it is derived from."""
+
+    def dissimilarity(self, value: Any, other: Any) -> Any:
+        return np.abs(value[:, None] - other).sum(axis=2)
+
+
+def test_a_dissimilarity_of_ones_own_is_heard() -> None:
+    assert seeding._is_euclidean(lem.Gaussian)
+    assert not seeding._is_euclidean(Manhattan)
+    assert not seeding._is_euclidean(lem.Poisson)
+    problem = Problem.of(_mixture(3, Manhattan()), _rows(100, 2))
+    assert seeding._standardised(problem, ["x"]) is None
+
+
+def test_what_is_no_squared_distance_is_asked_pair_by_pair() -> None:
+    x = _rows(200, 2)
+    for dissimilarity in ("l1", "cosine"):
+        problem = Problem.of(lem.models.kmeans(3, dissimilarity=dissimilarity), x)
+        assert seeding._standardised(problem, ["x"]) is None
+    x[3, 1] = np.nan
+    assert seeding._standardised(Problem.of(lem.models.gaussian_mixture(3), x), ["x"]) is None
