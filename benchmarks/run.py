@@ -166,7 +166,7 @@ def compare(workload: Workload, case: Case, repeats: int) -> dict[str, Record]:
 
 
 def seeds(workload: Workload, case: Case) -> dict[str, Record]:
-    """Run default calls with one seed after the other, and count who ends at least as high."""
+    """Run calls with one seed after the other, and count who ends at least as high."""
     sides = sides_of(case)
     ways = {name: list(peers.settings(name)) for name in sides}
     times: dict[tuple[str, str], list[float]] = {}

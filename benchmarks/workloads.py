@@ -48,9 +48,9 @@ class Workload:
         Peer -> least ratio (its time / ours), and the one to head for. "best": of all peers.
     kind : str
         ``"step"``: the same number of steps; ``"converged"``: from one start until convergence;
-        ``"seeds"``: the default call, ten seeds; ``"memory"``: the peak beside the data.
+        ``"seeds"``: calls with one seed after the other; ``"memory"``: the peak beside the data.
     steps : int
-        Steps of a timed fit.
+        Steps of a timed fit; how many seeds.
     cost : callable or None
         Number of rows -> `Cost` of a step.
     quoted : dict
@@ -315,6 +315,20 @@ def kmeans_case(X: Array, start: Array) -> Case:
     return Case(ours, others)
 
 
+def seeding(n: int, *, d: int, k: int, real: type = float) -> Case:
+    X = blobs(n, d, k)[0].astype(real)
+    model = lem.models.kmeans(k)
+    ours = Side(
+        lambda seed: lem.initialize(model, X, init=lem.init.plus_plus, seed=seed),
+        lambda start: Result(-peers.distortion(X, start["x"].prototypes), (), 0),
+    )
+    others = {
+        "scikit-learn": lambda: peers.sklearn_seeds(X, k),
+        "daal4py": lambda: peers.daal4py_seeds(X, k),
+    }
+    return Case(ours, others)
+
+
 def default_mixture(n: int, *, d: int, k: int) -> Case:
     X, _ = blobs(n, d, k)
     model = lem.models.gaussian_mixture(k)
@@ -465,6 +479,22 @@ WORKLOADS: dict[str, Workload] = {
         {"best": (1.0, 1.3)},
         steps=20,
         cost=lambda n: Cost.assignment(n, 64, 16, True),
+    ),
+    "seeding": Workload(
+        "k-means++, {n} × 8, k 16, five seeds",
+        1_000_000,
+        partial(seeding, d=8, k=16),
+        {},
+        kind="seeds",
+        steps=5,
+    ),
+    "seeding-128": Workload(
+        "k-means++, float32, {n} × 128, k 256, five seeds",
+        100_000,
+        partial(seeding, d=128, k=256, real=np.float32),
+        {},
+        kind="seeds",
+        steps=5,
     ),
     "default": Workload(
         "whole fit by the default call, full, {n} × 8, k 16",

@@ -17,8 +17,6 @@ from latentem.parallel import threads
 
 pytestmark = pytest.mark.skipif(not compiled.available(), reason="without the extra fast")
 
-TIE = 1e-9
-
 
 def _rows(n: int, d: int, real: type = float, seed: int = 0) -> np.ndarray:
     rng = np.random.default_rng(seed)
@@ -32,39 +30,70 @@ def _standardised(x: np.ndarray) -> Standardised:
 
 
 @pytest.mark.parametrize("real", [float, np.float32])
-@pytest.mark.parametrize(("n", "d"), [(1, 1), (7, 2), (300, 3), (2500, 5), (700, 8), (301, 130)])
+@pytest.mark.parametrize(("n", "d"), [(1, 1), (7, 2), (700, 3), (2500, 5), (700, 8), (601, 130)])
 def test_each_row_has_the_nearest_of_the_seeds_and_each_candidate_its_total(
     n: int, d: int, real: type
 ) -> None:
     rng, given = np.random.default_rng(1), _standardised(_rows(n, d, real))
     z = (given.rows.astype(float) - given.centre) * (1 / given.scale)
-    weights, free = rng.random(n), rng.random(n) * (rng.random(n) < 0.8)
-    rows = kernel.Rows.of(given, weights, free, kernel.Nearest.unknown(n))
-    at, square, label = np.zeros((12, d)), np.full(n, np.inf), np.full(n, -1)
-    block = slice(n // 10, n)  # rows before it are left alone
-    for state in rng.permutation(12):
+    weights = rng.random(n) * (rng.random(n) < 0.8)
+    rows = kernel.Rows.of(given, weights, kernel.Nearest.unknown(n))
+    at, square, label = np.zeros((12, d)), np.full(n, np.inf), np.zeros(n, dtype=int)
+    starts, n_left_alone = np.arange(0, n, kernel.PART), 0
+    latest: int | None = None
+    chosen = 0
+    for state in rng.permutation(12).tolist():
         candidates = rng.integers(n, size=5)
         points = rows.standard(candidates)
         np.testing.assert_array_equal(points, z[candidates])
-        reaches = kernel.reaches(at, points)
-        far = np.square(z[block, None] - points).sum(axis=2)
-        expected = weights[block] @ np.minimum(far, square[block, None])
-        totals = kernel.totals(rows, block, points, reaches.min(axis=0))
-        np.testing.assert_allclose(totals, expected, rtol=1e-12)
-        left = kernel.approach(rows, block, points[0], int(state), reaches[0], TIE)
-        nearer = far[:, 0] < square[block] * (1 - TIE)
-        label[block][nearer], at[state] = state, points[0]
-        square[block] = np.minimum(square[block], far[:, 0])
-        np.testing.assert_allclose(rows.nearest.square[block], square[block], rtol=1e-12)
-        np.testing.assert_array_equal(rows.nearest.label[block], label[block])
-        starts = kernel.parts(block)
-        np.testing.assert_allclose(
-            left, np.add.reduceat(free[block] * square[block], starts - starts[0])
-        )
-        assert (rows.nearest.square[: block.start] == kernel.FARTHEST).all()
-        chosen = candidates[0]
-        if chosen >= block.start:
+        seed = np.empty((0, d)) if latest is None else at[latest, None]
+        together = np.concatenate([seed, points])
+        reach = kernel.reach(at, together)
+        n_left_alone += int((rows.nearest.square <= reach[rows.nearest.label]).sum())
+        totals = kernel.look(rows, slice(0, rows.n_parts), together, latest, reach)
+        far = np.square(z[:, None] - together).sum(axis=2)
+        if latest is not None:
+            label[far[:, 0] < square * (1 - kernel.TIE)] = latest
+            square = np.minimum(square, far[:, 0])
+            np.testing.assert_allclose(rows.nearest.square, square, rtol=1e-12)
+            np.testing.assert_array_equal(rows.nearest.label, label)
             assert rows.nearest.square[chosen] == 0.0  # to the last digit
+        expected = np.add.reduceat(weights[:, None] * np.minimum(far, square[:, None]), starts)
+        np.testing.assert_allclose(totals, expected, rtol=1e-12)
+        latest, chosen, at[state] = state, candidates[2], points[2]
+    assert n_left_alone > 0 or n < 700
+
+
+def test_parts_are_looked_at_by_themselves() -> None:
+    n = 3 * kernel.PART + 7
+    rows = kernel.Rows.of(_standardised(_rows(n, 2)), np.ones(n), kernel.Nearest.unknown(n))
+    points = rows.standard([0])
+    totals = kernel.look(rows, slice(1, 3), points, 4, np.zeros(5))
+    far = np.square(rows.standard(np.arange(n)) - points).sum(axis=1)
+    seen = np.arange(n) // kernel.PART
+    for part, total in zip((1, 2), totals, strict=True):
+        np.testing.assert_allclose(total, far[seen == part].sum(), rtol=1e-12)
+    looked = (seen == 1) | (seen == 2)
+    np.testing.assert_array_equal(rows.nearest.label, np.where(looked, 4, 0))
+    np.testing.assert_allclose(rows.nearest.square[looked], far[looked], rtol=1e-12)
+    assert (rows.nearest.square[~looked] == kernel.FARTHEST).all()
+
+
+@pytest.mark.parametrize("n", [3, 700, 2500])
+def test_rows_are_drawn_by_weight_and_distance(n: int) -> None:
+    rng = np.random.default_rng(2)
+    weights = rng.random(n) * (rng.random(n) < 0.5)
+    weights[1] = 1.0
+    rows = kernel.Rows.of(_standardised(_rows(n, 2)), weights, kernel.Nearest.unknown(n))
+    points = rows.standard([0])
+    chances = weights * np.square(rows.standard(np.arange(n)) - points).sum(axis=1)
+    left = np.add.reduceat(chances, np.arange(0, n, kernel.PART))
+    ends = np.cumsum(chances)
+    targets = rng.random(500) * ends[-1]
+    drawn = kernel.draw(rows, left, points[0], 0, np.zeros(1), targets)
+    np.testing.assert_array_equal(drawn, ends.searchsorted(targets, side="right"))
+    (last,) = kernel.draw(rows, left, points[0], 0, np.zeros(1), np.array([2 * ends[-1]]))
+    assert last == np.flatnonzero(chances)[-1]
 
 
 MODELS = {

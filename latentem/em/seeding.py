@@ -20,11 +20,9 @@ from latentem.errors import ModelError
 from latentem.kernels import seeding
 from latentem.kernels.compiled import pays
 from latentem.kernels.expected import Standardised
-from latentem.kernels.seeding import Nearest
+from latentem.kernels.seeding import TIE, Nearest
 from latentem.parallel import LARGEST_BLOCK, map_blocks
 
-#: Dissimilarities that differ by less, relative to their size, are equal.
-TIE = 1e-9
 #: How often seeds are chosen as if there were no labels.
 UNLABELLED = 2 / 3
 #: Rows whose dissimilarities to seeds are taken together: they stay in a core's cache.
@@ -54,16 +52,15 @@ def nearest_seeds(
     -------
     array of int, (n,)
     """
-    weights = _eligible(problem.data, names)
 
     def begin(free: Array) -> _Seeds:
         nearest, rows = Nearest.unknown(problem.data.n), _standardised(problem, names)
         if rows is None or not pays(len(rows) * k, rows.rows.shape[1]):
-            return _AnySeeds(weights, free, nearest, _dissimilarity(problem, names))
+            return _AnySeeds(free, nearest, _dissimilarity(problem, names))
         at = np.zeros((k, rows.rows.shape[1]))
-        return _EuclideanSeeds(seeding.Rows.of(rows, weights, free, nearest), at)
+        return _EuclideanSeeds(seeding.Rows.of(rows, free, nearest), at)
 
-    return _labels(begin, k, weights, known, rng)
+    return _labels(begin, k, _eligible(problem.data, names), known, rng)
 
 
 def _labels(
@@ -106,7 +103,7 @@ def _labels(
             candidates = _drawn(others, 1, rng)
         if candidates:
             choose(candidates, state)
-    return seeds.nearest.label
+    return seeds.labels()
 
 
 def _drawn(chances: Array, count: int, rng: np.random.Generator) -> list[int]:
@@ -174,7 +171,7 @@ _Far = Callable[[Sequence[int], slice], Array]
 
 
 class _Seeds(Protocol):
-    """The seeds chosen so far."""
+    """The seeds chosen so far, among rows with weights: those that may still be seeds."""
 
     @property
     def nearest(self) -> Nearest:
@@ -184,7 +181,10 @@ class _Seeds(Protocol):
         """Make the row that lowers the total most the seed of a state; return which it is."""
 
     def draw(self, count: int, rng: np.random.Generator) -> list[int]:
-        """Return rows drawn by their dissimilarities to the nearest, and weights of those free."""
+        """Return rows drawn by weight and dissimilarity to the nearest; none if all are 0."""
+
+    def labels(self) -> Array:
+        """Return the states of the nearest seeds."""
 
 
 @attrs.frozen(eq=False)
@@ -192,7 +192,6 @@ class _AnySeeds:
     """Seeds by any dissimilarity."""
 
     weights: Array
-    free: Array
     nearest: Nearest
     far: _Far
 
@@ -211,16 +210,32 @@ class _AnySeeds:
         return candidates[best]
 
     def draw(self, count: int, rng: np.random.Generator) -> list[int]:
-        return _drawn(self.free * self.nearest.square, count, rng)
+        return _drawn(self.weights * self.nearest.square, count, rng)
+
+    def labels(self) -> Array:
+        return self.nearest.label
 
 
 @attrs.define(eq=False)
 class _EuclideanSeeds:
-    """Seeds by squared distances of standardised rows; ``at`` ``(K, d)`` is where they are."""
+    """Seeds by squared distances of standardised rows.
+
+    Attributes
+    ----------
+    rows : seeding.Rows
+        Of which the nearest seed is the one before the latest.
+    at : array, (K, d)
+        Where the seeds are.
+    latest : int or None
+        The state of the one chosen last.
+    left : array, (parts,)
+        The totals of parts of the rows, with the latest seed.
+    """
 
     rows: seeding.Rows
     at: Array
-    _left: list[tuple[slice, Array]] = attrs.field(factory=list, init=False)
+    latest: int | None = None
+    left: Array = attrs.field(init=False)
 
     @property
     def nearest(self) -> Nearest:
@@ -228,41 +243,40 @@ class _EuclideanSeeds:
 
     def choose(self, candidates: Sequence[int], state: int) -> int:
         points = self.rows.standard(candidates)
-        reaches, best = seeding.reaches(self.at, points), 0
-        if len(candidates) > 1:
-            reach = reaches.min(axis=0)
-            parts = self._over_blocks(lambda rows: seeding.totals(self.rows, rows, points, reach))
-            best = _first_of_least(np.sum(parts, axis=0))
-        point, reach = points[best], reaches[best]
-
-        def approach(rows: slice) -> tuple[slice, Array]:
-            return rows, seeding.approach(self.rows, rows, point, state, reach, TIE)
-
-        self._left = self._over_blocks(approach)
-        self.at[state] = point
+        totals = self._look(points)
+        best = _first_of_least(totals.sum(axis=0))
+        self.at[state], self.latest = points[best], state
+        self.left = np.ascontiguousarray(totals[:, best])
         return candidates[best]
 
-    def _over_blocks(self, function: Callable[[slice], T]) -> list[T]:
-        n, d = self.rows.values.shape
-        return list(map_blocks(function, n, -(-d // COLUMNS), LARGEST_BLOCK))
-
     def draw(self, count: int, rng: np.random.Generator) -> list[int]:
-        """Draw a part of the rows first, by what is left in it."""
-        starts = np.concatenate([seeding.parts(rows) for rows, _ in self._left])
-        left = np.concatenate([left for _, left in self._left])
-        cumulative, ends = np.cumsum(left), np.append(starts[1:], len(self.rows.free))
-        if not cumulative[-1] > 0:
+        total = self.left.sum()
+        if self.latest is None or not total > 0:
             return []
-        drawn = []
-        for target in cumulative[-1] * rng.random(count):
-            part = int(cumulative.searchsorted(target, side="right"))
-            rows = slice(int(starts[part]), int(ends[part]))
-            chances = self.rows.free[rows] * self.nearest.square[rows]
-            rest = target - cumulative[part] + left[part]
-            within = int(np.cumsum(chances).searchsorted(rest, side="right"))
-            # Sums that are rounded otherwise may end before the rest.
-            drawn.append(rows.start + min(within, int(np.flatnonzero(chances)[-1])))
-        return drawn
+        point, targets = self.at[self.latest], total * rng.random(count)
+        reach = seeding.reach(self.at, point[None])
+        return seeding.draw(self.rows, self.left, point, self.latest, reach, targets)
+
+    def labels(self) -> Array:
+        if self.latest is not None:
+            self._look(self.at[:0])
+        return self.nearest.label
+
+    def _look(self, points: Array) -> Array:
+        """Make the latest a seed of all rows; return parts' totals with points, ``(parts, m)``."""
+        latest = self.at[:0] if self.latest is None else self.at[self.latest, None]
+        given = np.concatenate([latest, points])
+        reach = seeding.reach(self.at, given)
+
+        def look(parts: slice) -> Array:
+            return seeding.look(self.rows, parts, given, self.latest, reach)
+
+        cells, largest = (
+            seeding.PART * -(-points.shape[1] // COLUMNS),
+            LARGEST_BLOCK // seeding.PART,
+        )
+        blocks = map_blocks(look, self.rows.n_parts, cells, largest)
+        return np.concatenate(list(blocks))[:, len(latest) :]
 
 
 def _first_of_least(totals: Array) -> int:

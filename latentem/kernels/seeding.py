@@ -1,4 +1,4 @@
-r"""How much nearer the rows are to the nearest of some seeds with one more of them: k-means++.
+r"""How near the rows are to the nearest of some seeds, and would be with one more: k-means++.
 
 With rows standardised, :math:`z_i = (x_i - c) / s`, and seeds at :math:`m_k`, row i has a nearest
 seed, :math:`a_i`, at the squared distance :math:`n_i = \min_k |z_i - m_k|^2`. A candidate at
@@ -9,6 +9,10 @@ seed, :math:`a_i`, at the squared distance :math:`n_i = \min_k |z_i - m_k|^2`. A
 By the triangle inequality it is no nearer to a row than the row's seed if
 :math:`|m - m_{a_i}| \ge 2 \sqrt{n_i}`, so that such rows need not be looked at (E. Raff, "Exact
 acceleration of k-means++ and k-means||", IJCAI 2021). That leaves fewer of them with each seed.
+
+A pass over the rows makes the candidate chosen last a seed and weighs up the next ones. It sums V
+over parts of the rows, which is all that is needed to draw from these by n, once it is known which
+candidate is the seed: a part first, and of its rows, brought up to date, one.
 
 Compiled only: without, seeds are chosen by the dissimilarity of a family, whatever it is.
 """
@@ -27,10 +31,12 @@ Array = npt.NDArray[np.float64]
 
 #: A part of n that is more than its rounding, in this and in the distance of two seeds.
 MARGIN = 1e-6
+#: The part of n by which a seed must be nearer than another to be the nearest.
+TIE = 1e-9
 #: More than any squared distance of rows that count; those that do not may be infinitely far.
 FARTHEST = 1e300
-#: Rows over which what is left is summed.
-PART = 1024
+#: Rows of a part.
+PART = 512
 
 
 @attrs.frozen(eq=False)
@@ -64,21 +70,23 @@ class Rows:
     frame : array, (2, d)
         The centre, and one over the scale: z is (x - centre) times that.
     weights : array, (n,)
-    free : array, (n,)
-        The weights of those that may still be seeds.
     nearest : Nearest
     """
 
     values: Array
     frame: Array
     weights: Array
-    free: Array
     nearest: Nearest
 
     @classmethod
-    def of(cls, rows: Standardised, weights: Array, free: Array, nearest: Nearest) -> Rows:
+    def of(cls, rows: Standardised, weights: Array, nearest: Nearest) -> Rows:
         """Take standardised rows."""
-        return cls(rows.rows, np.stack([rows.centre, 1.0 / rows.scale]), weights, free, nearest)
+        return cls(rows.rows, np.stack([rows.centre, 1.0 / rows.scale]), weights, nearest)
+
+    @property
+    def n_parts(self) -> int:
+        """In how many parts they are, each of `PART` rows but for the last."""
+        return -(-len(self.values) // PART)
 
     def standard(self, places: npt.ArrayLike) -> Array:
         """Return some of the rows, standardised to the last digit as the loops do."""
@@ -87,10 +95,10 @@ class Rows:
         return z
 
 
-def reaches(seeds: Array, points: Array) -> Array:
-    r"""Return up to which n a row keeps its seed, whichever other point is one too.
+def reach(seeds: Array, points: Array) -> Array:
+    r"""Return up to which n a row keeps its seed, whichever of some other points are seeds too.
 
-    .. math:: |m_k - m|^2 / 4
+    .. math:: \min_m |m_k - m|^2 / 4
 
     Parameters
     ----------
@@ -99,72 +107,88 @@ def reaches(seeds: Array, points: Array) -> Array:
 
     Returns
     -------
-    array, (m, K)
-        For each of the points.
+    array, (K,)
 
     Examples
     --------
     >>> import numpy as np
-    >>> reaches(np.array([[0.0, 0.0], [0.0, 3.0]]), np.array([[0.0, 4.0]])).round(3)
-    array([[4.  , 0.25]])
+    >>> reach(np.array([[0.0, 0.0], [0.0, 3.0]]), np.array([[0.0, 4.0]])).round(3)
+    array([4.  , 0.25])
     """
-    squares = squared_distances(seeds.T, points.T, compiled=True)
+    squares: Array = squared_distances(seeds.T, points.T, compiled=True).min(axis=0)
     return (0.25 - MARGIN) * squares
 
 
-def totals(rows: Rows, block: slice, points: Array, reach: Array) -> Array:
-    """Return the total V of a block of rows with each of some points.
+def look(rows: Rows, parts: slice, points: Array, state: int | None, reach: Array) -> Array:
+    """Make the first point the seed of a state, if one is given; weigh up the others.
 
     Parameters
     ----------
     rows : Rows
-    block : slice
+        What is known of the nearest seeds is brought up to date.
+    parts : slice
+        The parts to look at.
     points : array, (m, d)
         Standardised as the rows are.
+    state : int or None
     reach : array, (K,)
-        The least of the points' `reaches`.
+        That of the points.
 
     Returns
     -------
-    array, (m,)
+    array, (parts, m)
+        The total V of each part with each of the points, of the rows as they are then; with the
+        first, if that is a seed, n as it is.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = Standardised(np.array([[0.0], [1.0], [5.0]]), np.zeros(1), np.ones(1))
+    >>> rows, parts = Rows.of(x, np.ones(3), Nearest.unknown(3)), slice(0, 1)
+    >>> look(rows, parts, np.array([[0.0]]), 0, np.zeros(2))
+    array([[26.]])
+    >>> look(rows, parts, np.array([[1.0], [5.0]]), None, np.zeros(2))
+    array([[16.,  1.]])
     """
-    total = np.zeros(len(points))
-    place, known = (block.start, block.stop), (reach, rows.nearest.label, rows.nearest.square)
-    given = rows.values, rows.frame, rows.weights
-    seeding_loops().totals(*given, place, _in_fours(points), known, total)
-    return total
+    totals = np.empty((parts.stop - parts.start, len(points)))
+    latest = -1 if state is None else state
+    known = reach, rows.nearest.label, rows.nearest.square
+    given = rows.values, rows.frame, rows.weights, parts.start, _in_fours(points), latest, known
+    seeding_loops().look(*given, totals)
+    return totals
 
 
-def approach(rows: Rows, block: slice, point: Array, state: int, reach: Array, tie: float) -> Array:
-    """Make a point the seed of a state: bring up to date which is the nearest to a block of rows.
+def draw(
+    rows: Rows, left: Array, point: Array, state: int, reach: Array, targets: Array
+) -> list[int]:
+    """Return rows where w n, summed over the rows before, passes targets.
 
     Parameters
     ----------
     rows : Rows
-    block : slice
+        Those of the parts drawn from are brought up to date.
+    left : array, (parts,)
+        The totals of w n over parts, with the latest seed. Not all 0.
     point : array, (d,)
+        The latest seed.
     state : int
+        Whose it is.
     reach : array, (K,)
-        The point's `reaches`.
-    tie : float
-        The part of n by which it must be nearer than the seed of a row to be its seed.
+        That of the point.
+    targets : array, (m,)
+        From 0 to the sum of ``left``.
 
     Returns
     -------
-    array, (parts,)
-        The sums of n, by the weights of those that may still be seeds, over the `parts`.
+    list of int
+        Of rows with w n above 0.
     """
-    place, known = (block.start, block.stop), (reach, rows.nearest.label, rows.nearest.square)
-    given = rows.values, rows.frame, rows.free, place, _in_fours(point[None]), state, known
-    left = np.empty(len(parts(block)))
-    seeding_loops().approach(*given, 1.0 - tie, left)
-    return left
-
-
-def parts(block: slice) -> Array:
-    """Return where parts of a block of rows start."""
-    starts: Array = np.arange(block.start, block.stop, PART)
-    return starts
+    places = np.zeros(len(targets), dtype=np.int64)
+    known = reach, rows.nearest.label, rows.nearest.square
+    given = rows.values, rows.frame, rows.weights, left, _in_fours(point[None]), state, known
+    seeding_loops().draw(*given, targets, places)
+    drawn: list[int] = places.tolist()
+    return drawn
 
 
 def _in_fours(points: Array) -> Array:

@@ -3,7 +3,7 @@
 Rows that may be nearer to a point than to their seed are gathered into tiles, k-major.
 """
 
-# mypy: disable-error-code="untyped-decorator,call-arg,no-untyped-call,no-any-return"
+# mypy: disable-error-code="untyped-decorator,call-arg,no-untyped-call,no-any-return,var-annotated"
 from __future__ import annotations
 
 from typing import Any
@@ -14,30 +14,30 @@ from numba import float32, float64, int32, int64, types
 
 from latentem.kernels import seeding
 from latentem.kernels.blocks import ROWS, STRIP, write_distances
-from latentem.kernels.loops import GIVEN, OPTIONS, ROW, gather
-from latentem.kernels.vectors import LANES, load, spread, tile_of, total, where_less
+from latentem.kernels.loops import GIVEN, OPTIONS, ROW, TABLE, gather
+from latentem.kernels.vectors import LANES, load, spread, store, tile_of, where_less
+from latentem.kernels.vectors import total as sum_of
 
 #: Numbers of a tile, which stay in a core's second cache, and its most rows.
 CELLS, LONGEST = 16_384, 256
 # Constants of another module are compiled in.
-PART = seeding.PART
-#: Rows of the numbers of a tile's rows: their weights, and n.
-WEIGHT, SQUARE = range(2)
+PART, TIE = seeding.PART, seeding.TIE
+#: Rows of the numbers of a tile's rows: their weights, n, and 1 where another seed is the nearest.
+WEIGHT, SQUARE, CHANGES = range(3)
 
 
 @numba.njit(**OPTIONS)
-def _possible(known: Any, place: tuple[int, int]) -> Any:
-    """Return the rows for which a point may be nearer than their seed.
+def _possible(known: Any, place: tuple[int, int], index: Any) -> int:
+    """Write the rows for which a point may be nearer than their seed; return how many.
 
     Without a branch for each row, which would often be guessed wrong.
     """
     reach, labels, squares = known
-    start, end = place
-    index, n = np.empty(end - start + 1, np.int32), 0
-    for i in range(start, end):
+    n = 0
+    for i in range(*place):
         index[n] = i
         n += int(squares[i] > reach[labels[i]])
-    return index[:n]
+    return n
 
 
 @numba.njit(**OPTIONS)
@@ -70,61 +70,103 @@ def _measure(rows: Any, frame: Any, part: Any, points: Any, room: Any) -> int:
     return wide
 
 
-def _totals(
-    rows: Any, frame: Any, weights: Any, place: tuple[int, int], points: Any, known: Any, sums: Any
-) -> None:
-    squares, index = known[2], _possible(known, place)
-    sums += _sum_of_others(weights, known, place)
-    room = _room(points)
+@numba.njit(**OPTIONS)
+def _read(weights: Any, squares: Any, part: Any, numbers: Any) -> None:
+    """Write w and n of the rows; of what fills a tile up, w is 0."""
+    numbers[WEIGHT] = 0.0
+    for t in range(len(part)):
+        numbers[WEIGHT, t], numbers[SQUARE, t] = weights[part[t]], squares[part[t]]
+
+
+@numba.njit(**OPTIONS)
+def _settle(known: Any, part: Any, state: int, distances: Any, numbers: Any) -> None:
+    """Make the first point the seed of a state: bring n and a of the rows up to date."""
+    labels, squares = known[1:]
+    for t in range(0, len(part), LANES):
+        far, near = load(distances, 0, t), load(numbers, SQUARE, t)
+        store(numbers, SQUARE, t, where_less(far, near, far, near))
+        store(numbers, CHANGES, t, where_less(far, near * (1.0 - TIE), 1.0, 0.0))
+    for t in range(len(part)):
+        i = part[t]
+        squares[i] = numbers[SQUARE, t]
+        labels[i] += (state - labels[i]) * int(numbers[CHANGES, t])  # without a branch
+
+
+@numba.njit(**OPTIONS)
+def _look_at_part(data: Any, place: tuple[int, int], chosen: Any, known: Any, total: Any) -> None:
+    """Do what `latentem.kernels.seeding.look` says with the rows of one part."""
+    rows, frame, weights, index, room, numbers = data
+    points, state = chosen
     width, _, distances, _ = room
-    numbers = tile_of(2, width)
-    for start in range(0, len(index), width):
-        part = index[start : start + width]
+    n = _possible(known, place, index)
+    total[:] = _sum_of_others(weights, known, place)
+    for first in range(0, n, width):
+        part = index[first : min(first + width, n)]
         wide = _measure(rows, frame, part, points, room)
-        numbers[WEIGHT] = 0.0
-        for t in range(len(part)):
-            numbers[WEIGHT, t], numbers[SQUARE, t] = weights[part[t]], squares[part[t]]
-        for j in range(len(sums)):
-            sum_of_part: Any = spread(0.0)
+        _read(weights, known[2], part, numbers)
+        if state >= 0:
+            _settle(known, part, state, distances, numbers)
+        for j in range(len(total)):
+            with_it = spread(0.0)
             for t in range(0, wide, LANES):
                 far, near = load(distances, j, t), load(numbers, SQUARE, t)
-                nearer = where_less(far, near, far, near)
-                sum_of_part = sum_of_part + load(numbers, WEIGHT, t) * nearer
-            sums[j] += total(sum_of_part)
+                with_it = with_it + load(numbers, WEIGHT, t) * where_less(far, near, far, near)
+            total[j] += sum_of(with_it)
 
 
-def _approach(
-    rows: Any, frame: Any, free: Any, place: tuple[int, int], point: Any, state: int, known: Any,
-    share: float, left: Any,
+@numba.njit(**OPTIONS)
+def _rows_of(part: int, n: int) -> tuple[int, int]:
+    return part * PART, min((part + 1) * PART, n)
+
+
+def _look(
+    rows: Any, frame: Any, weights: Any, first: int, points: Any, state: int, known: Any,
+    totals: Any,
 ) -> None:  # fmt: skip
-    labels, squares, index = known[1], known[2], _possible(known, place)
+    room = _room(points)
+    data = rows, frame, weights, np.empty(PART + 1, np.int32), room, tile_of(3, room[0])
+    for p in range(len(totals)):
+        place = _rows_of(first + p, len(rows))
+        _look_at_part(data, place, (points, state), known, totals[p])
+
+
+def _draw(
+    rows: Any, frame: Any, weights: Any, left: Any, point: Any, state: int, known: Any,
+    targets: Any, places: Any,
+) -> None:  # fmt: skip
     room = _room(point)
-    width, _, distances, _ = room
-    for start in range(0, len(index), width):
-        part = index[start : start + width]
-        _measure(rows, frame, part, point, room)
-        for t in range(len(part)):
-            i, far = part[t], distances[0, t]
-            near, label = squares[i], labels[i]
-            squares[i] = where_less(far, near, far, near)
-            labels[i] = state if far < near * share else label
-    left[:] = 0.0
-    for part in range(len(left)):
-        first = place[0] + part * PART
-        for i in range(first, min(first + PART, place[1])):
-            left[part] += free[i] * squares[i]
+    data = rows, frame, weights, np.empty(PART + 1, np.int32), room, tile_of(3, room[0])
+    squares, none = known[2], np.empty(0)
+    last = 0
+    for p in range(len(left)):
+        if left[p] > 0.0:
+            last = p
+    for j in range(len(targets)):
+        rest, p = targets[j], 0
+        while p < last and not rest < left[p]:
+            rest -= left[p]
+            p += 1
+        start, end = _rows_of(p, len(rows))
+        _look_at_part(data, (start, end), (point, state), known, none)
+        for i in range(start, end):
+            chance = weights[i] * squares[i]
+            if chance > 0.0:
+                places[j] = i  # the last of them if, rounded otherwise, they sum to less
+                if rest < chance:
+                    break
+                rest -= chance
 
 
 _ROWS = [types.Array(real, 2, "C", readonly=True) for real in (float64, float32)]
 _READ = types.Array(float64, 1, "C", readonly=True)
 _KNOWN = types.Tuple((_READ, int32[::1], ROW))
 
-_PLACE = types.UniTuple(int64, 2)
+_GIVEN = [(rows, GIVEN, _READ) for rows in _ROWS]
 
-totals = numba.njit(
-    [types.void(rows, GIVEN, _READ, _PLACE, GIVEN, _KNOWN, ROW) for rows in _ROWS], **OPTIONS
-)(_totals)
-approach = numba.njit(
-    [types.void(rows, GIVEN, _READ, _PLACE, GIVEN, int64, _KNOWN, float64, ROW) for rows in _ROWS],
+look = numba.njit(
+    [types.void(*given, int64, GIVEN, int64, _KNOWN, TABLE) for given in _GIVEN], **OPTIONS
+)(_look)
+draw = numba.njit(
+    [types.void(*given, _READ, GIVEN, int64, _KNOWN, _READ, int64[::1]) for given in _GIVEN],
     **OPTIONS,
-)(_approach)
+)(_draw)
