@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 import numpy as np
 
-from latentem.em.loop import State
+from latentem.em.loop import NEVER, State
 from latentem.em.problem import Problem
 from latentem.em.theta import Theta
 from latentem.errors import ModelError
@@ -71,7 +71,7 @@ class Convergence:
     def reached(self, before: State | None, state: State, weight: float) -> bool:
         """Return whether a state is converged, given the one before it."""
         rule = state.rule
-        if self.tol <= 0 or before is None or not (rule.is_settled and rule.is_monotone):
+        if before is None or not (rule.is_settled and rule.is_monotone):
             return False
         allowed, left = self.limits(abs(state.objective) if self.relative else weight)
         left = math.inf if rule.is_hard else left
@@ -82,6 +82,8 @@ class Convergence:
 
     def limits(self, weight: float) -> tuple[float, float]:
         """Return by how much the objective may gain, and what may be left to gain."""
+        if self.tol == 0:
+            return NEVER
         allowed = self.tol * weight
         return allowed, self.margin * allowed if self.thorough else math.inf
 

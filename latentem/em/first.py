@@ -271,8 +271,8 @@ def _told_apart_at_once(problem: Problem, theta: Theta) -> bool:
     """Return whether the first rows tell the states of a mixture apart, as they mostly do."""
     if not is_mixture(problem.layout, problem.data) or problem.layout.incomplete:
         return False
-    if problem.data.n <= ROWS_LOOKED_AT:
-        return _told_apart_by_first_step(problem, theta)
+    if problem.data.n <= ROWS_LOOKED_AT and _told_apart_by_first_step(problem, theta):
+        return True
     (family,), (stack,) = problem.layout.observed, theta.stacks
     (log_prior,) = theta.latent_tables.values()
     first = tuple(problem.data.argument(name)[:FIRST_ROWS] for name in family.names)

@@ -17,7 +17,7 @@ from latentem.em.assign import Assignment
 from latentem.em.convergence import SAME, Convergence, is_small, same_objective, whole
 from latentem.em.first import first_theta
 from latentem.em.init import Start, default_start, plus_plus, random, some_rows, width
-from latentem.em.loop import NEVER, State, half_steps
+from latentem.em.loop import State, half_steps
 from latentem.em.problem import Problem
 from latentem.em.result import Ending, Fit
 from latentem.em.split_merge import Optimum, moved, moves, some_of
@@ -105,7 +105,7 @@ class Run:
         self.error: DegenerateError | DataError | None = None
         self._weight = problem.data.total_weight
         self._is_wide = _is_wide(theta)
-        limits = convergence.limits(self._weight) if convergence.tol > 0 else NEVER
+        limits = convergence.limits(self._weight)
         self._steps = half_steps(problem, theta, assign, accelerate, limits)
         self._convergence = convergence
 

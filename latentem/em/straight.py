@@ -25,8 +25,7 @@ from latentem.distributions.kernels import LinearKernel, Stack
 from latentem.distributions.records import Statistics
 from latentem.em.accelerate import Accelerator, Squarem
 from latentem.em.assign import soft
-from latentem.em.convergence import MARGIN, SMALL
-from latentem.em.loop import NEVER
+from latentem.em.convergence import SMALL, Convergence
 from latentem.em.mixture import LEAST_WORK, WORK_OF_SOFTMAX
 from latentem.em.natural import foretells, knows_closed_form, most_at_once
 from latentem.em.problem import Problem
@@ -178,13 +177,12 @@ def _fit(
     # All steps, of which the first is an E-step.
     steps = EMSteps(forms, factors, mixture.pairs, None, math.sqrt(1 + len(families)))
     leaps = None if accelerate is None else accelerate.start().leaps(coefficients.size, ())
-    limits = (tol * n, MARGIN * (tol * n)) if tol > 0 else NEVER
-    run: Any = (np.nan, np.nan, np.nan, np.nan, base, *limits, 0.0)
+    run: Any = (np.nan, np.nan, np.nan, np.nan, base, *Convergence(tol).limits(n), 0.0)
     most = min(max_iter, most_at_once(work))
     some = steps.begin(coefficients, 1 + most, run, leaps)
     made = len(some) - 1
     _, objective, last, earlier, _, allowed, left, rate = some.run.tolist()
-    ended = tol > 0 and has_ended(earlier, last, objective, rate, allowed, left)
+    ended = has_ended(earlier, last, objective, rate, allowed, left)
     if not (ended or made == max_iter) or not some.sums[:, 0].min() > VACANT * n:
         return None
     status = Status.CONVERGED if ended else Status.ITERATION_LIMIT

@@ -229,8 +229,11 @@ def has_ended(
     rate : float
         Estimate of the factor by which a step shrinks the error; 0 if unknown.
     allowed, left : float
-        Of infinity, ``left`` lets what is left to gain not count.
+        Of infinity, ``left`` lets what is left to gain not count. Below 0, ``allowed`` lets the
+        gains never end.
     """
+    if allowed < 0.0:
+        return False
     gain = now - before
     if abs(gain) <= ROUNDING * abs(now):
         return True

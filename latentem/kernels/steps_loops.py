@@ -250,6 +250,6 @@ def em_steps(
         run[Q] = q + run[CONSTANT]
         made += 1
         gains = run[EARLIER], run[BEFORE], run[OBJECTIVE]
-        if run[ALLOWED] >= 0.0 and has_ended(*gains, run[RATE], run[ALLOWED], run[LEFT]):
+        if has_ended(*gains, run[RATE], run[ALLOWED], run[LEFT]):
             break
     return made
