@@ -21,6 +21,7 @@ from numba.extending import intrinsic
 from latentem.kernels.blocks import ROWS, STRIP, VECTORS, add_block, write_block, write_columns
 from latentem.kernels.vectors import (
     LANES,
+    fetch,
     load,
     power_of_two,
     spread,
@@ -35,6 +36,8 @@ TILE = 256
 
 #: Columns below which rows are gathered number by number.
 FEW_COLUMNS = 8
+#: Bytes that rows are fetched ahead of their use.
+AHEAD = 8192
 
 TABLE, ROW = float64[:, ::1], float64[::1]
 #: A table that is only read.
@@ -225,8 +228,10 @@ def gather(rows: Any, part: Any, frame: Any, picked: Any, tile: Any) -> None:
             for t in range(width):
                 column[t] = (rows[part[t], j] - centre) * inverse
         return
+    ahead = max(1, AHEAD // (d * rows.itemsize))
     for t in range(0, width, lanes):
         for i in range(min(lanes, width - t)):
+            fetch(rows, part[t + i] + ahead)
             row, own = rows[part[t + i]], picked[i]
             for j in range(d):
                 own[j] = (row[j] - frame[0, j]) * frame[1, j]

@@ -119,6 +119,23 @@ def store(context: Any, table: Any, row: Any, column: Any, x: Any) -> Any:
     return types.void(table, int64, int64, x), generate
 
 
+@intrinsic
+def fetch(context: Any, table: Any, row: Any) -> Any:
+    """Let the processor read the start of a row ahead of its use; past the end it does nothing."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array, row = arguments
+        kind, byte, flag = signature.args[0], ir.IntType(8).as_pointer(), ir.IntType(32)
+        place = row, ir.Constant(ir.IntType(64), 0)
+        at = address(context, builder, kind, array, place, ir.IntType(8))
+        of = ir.FunctionType(ir.VoidType(), [byte, flag, flag, flag])
+        fetch = cgutils.get_or_insert_function(builder.module, of, "llvm.prefetch.p0i8")
+        builder.call(fetch, [at, *(ir.Constant(flag, number) for number in (0, 3, 1))])
+        return context.get_dummy_value()
+
+    return types.void(table, int64), generate
+
+
 def turned(builder: Any, rows: list[Any]) -> list[Any]:
     """Return rows of four numbers, as many as a vector has, as four vectors: transposed."""
     lanes = len(rows)
