@@ -171,12 +171,17 @@ def seeds(workload: Workload, case: Case) -> dict[str, Record]:
     ways = {name: list(peers.settings(name)) for name in sides}
     times: dict[tuple[str, str], list[float]] = {}
     ends: dict[str, list[float]] = {name: [] for name in sides}
+    if workload.kind == "seeding":
+        for name, side in sides.items():
+            for setting in ways[name]:
+                Way(name, setting, side).run(0)  # starts their threads
     for seed in range(workload.steps):
         for name in list(sides)[:: -1 if seed % 2 else 1]:
             for setting in ways[name]:
                 taken, fit = Way(name, setting, sides[name]).run(seed)
                 times.setdefault((name, setting), []).append(taken)
-            ends[name].append(sides[name].read(fit).objective)
+            if workload.kind == "seeds":
+                ends[name].append(sides[name].read(fit).objective)
             ways[name] = [min(ways[name], key=lambda way, name=name: times[name, way][0])]
     records: dict[str, Record] = {}
     for name in sides:
@@ -188,7 +193,7 @@ def seeds(workload: Workload, case: Case) -> dict[str, Record]:
             "times_s": own,
             "log_likelihoods": ends[name],
         }
-        if name != OURS:
+        if name != OURS and workload.kind == "seeds":
             pairs = zip(ends[OURS], ends[name], strict=True)
             allowed = 1e-9  # of the log-likelihood
             high = sum(a >= b - allowed * abs(b) for a, b in pairs)
@@ -238,7 +243,9 @@ def measure(name: str, rows: int, repeats: int, machine: limits.Limits) -> Recor
             compiled.loops()  # as any larger fit would have done before
         case = workload.make(rows)
         sides = (
-            seeds(workload, case) if workload.kind == "seeds" else compare(workload, case, repeats)
+            seeds(workload, case)
+            if workload.kind in ("seeds", "seeding")
+            else compare(workload, case, repeats)
         )
     for other, ms in workload.quoted.items():
         sides[other] = {"setting": "quoted", "ms": ms}

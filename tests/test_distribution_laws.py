@@ -32,6 +32,27 @@ def test_every_family_keeps_the_laws(family: Family, seed: int) -> None:
     check_distribution(family.dist, family.value, seed=seed)
 
 
+EUCLIDEAN = [
+    f for f in FAMILIES if f.dist.bind(value := f.dist.check(f.value)).euclidean(value) is not None
+]
+
+
+@pytest.mark.parametrize("family", EUCLIDEAN, ids=str)
+def test_rows_of_a_euclidean_family_are_as_far_apart_as_it_says(family: Family) -> None:
+    value = family.dist.check(family.value)
+    bound = family.dist.bind(value)
+    rows = bound.euclidean(value)
+    assert rows is not None
+    assert bound.is_euclidean
+    z = (rows.rows - rows.centre) / rows.scale
+    squares, far = np.square(z[:, None] - z).sum(axis=2), bound.dissimilarity(value, value)
+    np.testing.assert_allclose(squares / squares.mean(), far / far.mean(), rtol=1e-9, atol=1e-12)
+
+
+def test_which_families_are_euclidean() -> None:
+    assert {type(family.dist) for family in EUCLIDEAN} >= {lem.Gaussian, lem.Normal, lem.LogNormal}
+
+
 WHOLE = [f for f in FAMILIES if np.asarray(f.value).dtype.kind in "biu" and "point" not in f.name]
 
 
@@ -223,9 +244,9 @@ DEFAULT_IS_RIGHT = {
         "dissimilarity": "cases need not measure alike, so a switch seeds nothing",
         "has_dissimilarity": "as dissimilarity",
         "euclidean": "as dissimilarity",
+        "is_euclidean": "as dissimilarity",
     },
     type(lem.fixed(lem.PointMass(0))): {
-        "euclidean": "its dissimilarity is asked instead",
         "trailing_axes": "check_parents asks the distribution",
         "holdable": "all is fixed",
         "bounds_support": "nothing is fitted",

@@ -48,9 +48,10 @@ def test_each_row_has_the_nearest_of_the_seeds_and_each_candidate_its_total(
         np.testing.assert_array_equal(points, z[candidates])
         seed = np.empty((0, d)) if latest is None else at[latest, None]
         together = np.concatenate([seed, points])
-        reach = kernel.reach(at, together)
-        n_left_alone += int((rows.nearest.square <= reach[rows.nearest.label]).sum())
-        totals = kernel.look(rows, slice(0, rows.n_parts), together, latest, reach)
+        safe = kernel.safe_distances(at, together)
+        square_now = rows.nearest.square
+        n_left_alone += int(((square_now > 0) & (square_now <= safe[rows.nearest.label])).sum())
+        totals = kernel.look(rows, slice(0, rows.n_parts), together, latest, safe)
         far = np.square(z[:, None] - together).sum(axis=2)
         if latest is not None:
             label[far[:, 0] < square * (1 - kernel.TIE)] = latest
@@ -92,6 +93,9 @@ def test_rows_are_drawn_by_weight_and_distance(n: int) -> None:
     targets = rng.random(500) * ends[-1]
     drawn = kernel.draw(rows, left, points[0], 0, np.zeros(1), targets)
     np.testing.assert_array_equal(drawn, ends.searchsorted(targets, side="right"))
+    # Where rounding takes a target past them all: the last with a chance, not in a part without.
+    weights[n // 2 + 1 :] = chances[n // 2 + 1 :] = 0.0
+    left = np.add.reduceat(chances, np.arange(0, n, kernel.PART))
     (last,) = kernel.draw(rows, left, points[0], 0, np.zeros(1), np.array([2 * ends[-1]]))
     assert last == np.flatnonzero(chances)[-1]
 
@@ -114,6 +118,12 @@ def _mixture(k: int, dist: lem.Distribution) -> lem.Model:
     return lem.Model([z, lem.observed("x", dist, given=z)])
 
 
+def _standardised_rows(problem: Problem) -> Standardised | None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(seeding, "pays", lambda *_: True)
+        return seeding._standardised(problem, ["x"], 3)
+
+
 def _seeded(
     problem: Problem, k: int, seed: int, use: bool, known: np.ndarray | None = None
 ) -> tuple[np.ndarray, float]:
@@ -130,7 +140,7 @@ def _seeded(
 def test_seeds_are_the_same_with_either_kernels(name: str, k: int) -> None:
     model, transform = MODELS[name]
     problem = Problem.of(model(k), transform(_rows(3000, 3)))
-    assert seeding._standardised(problem, ["x"]) is not None
+    assert _standardised_rows(problem) is not None
     for seed in range(5):
         given, next_given = _seeded(problem, k, seed, use=False)
         found, next_found = _seeded(problem, k, seed, use=True)
@@ -172,6 +182,76 @@ def test_a_row_without_weight_may_be_anywhere() -> None:
     assert len(set(ways[0])) == 4
 
 
+@pytest.mark.parametrize("use", [False, True])
+def test_rows_as_far_as_can_be_have_the_nearest_seed(use: bool) -> None:
+    rng = np.random.default_rng(0)
+    x = np.repeat([9.8e149, 0.0, -9.8e149], 10)[:, None] + 1e147 * rng.normal(size=(30, 4))
+    problem = Problem.of(lem.models.kmeans(3), x.clip(-9.99e149, 9.99e149))
+    for seed in range(5):
+        label = _seeded(problem, 3, seed, use)[0].reshape(3, 10)
+        assert (label == label[:, :1]).all()
+        assert len(set(label[:, 0])) == 3
+
+
+# -- the definition, whichever kernels -------------------------------------------------------------
+
+
+def _greedy(x: np.ndarray, known: np.ndarray, k: int, rng: np.random.Generator) -> np.ndarray:
+    """Return the nearest of k seeds to each row (Arthur and Vassilvitskii), all of weight one.
+
+    A known state has a known row for its seed, and the others rows that are not known.
+    """
+    z = (x - x.mean(axis=0)) / x.std(axis=0)
+    free = known == -1
+    far = np.square(z[:, None] - z).sum(axis=2)
+    nearest, label = np.full(len(x), np.inf), np.zeros(len(x), dtype=int)
+
+    def draw(chances: np.ndarray, count: int) -> np.ndarray:
+        return np.cumsum(chances / chances.sum()).searchsorted(rng.random(count), side="right")
+
+    states = [*sorted(set(known) - {-1}), *sorted(set(range(k)) - set(known))]
+    for turn, state in enumerate(states):
+        if state in known:
+            candidates = draw((known == state).astype(float), 1)
+        else:
+            candidates = draw(
+                free * nearest if turn else free / 1, 2 + int(np.log(k)) if turn else 1
+            )
+        totals = [(free * np.minimum(nearest, far[c])).sum() for c in candidates]
+        seed = candidates[int(np.argmin(totals))]
+        label[far[seed] < nearest] = state
+        nearest = np.minimum(nearest, far[seed])
+    return label
+
+
+@pytest.mark.parametrize("use", [False, True])
+@pytest.mark.parametrize("labelled", [False, True])
+def test_seeds_are_those_of_the_definition(use: bool, labelled: bool, monkeypatch: Any) -> None:
+    monkeypatch.setattr(seeding, "UNLABELLED", 0.0)  # labels are heard at once
+    x = _rows(600, 2)
+    known = np.full(600, -1)
+    if labelled:
+        known[[3, 70, 200]] = [4, 1, 1]
+    problem = Problem.of(lem.models.gaussian_mixture(6, covariance="diagonal"), x)
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        if labelled:
+            rng.random()  # whether to hear them
+        expected = _greedy(x, known, 6, rng)
+        np.testing.assert_array_equal(_seeded(problem, 6, seed, use, known)[0], expected)
+
+
+@pytest.mark.parametrize("use", [False, True])
+def test_of_fewer_distinct_rows_each_has_a_state(use: bool) -> None:
+    x = np.repeat([[0.0], [1.0], [5.0]], 4, axis=0)
+    problem = Problem.of(lem.models.kmeans(7), x)
+    for seed in range(10):
+        label, _ = _seeded(problem, 7, seed, use)
+        assert len(set(label)) == 7  # a row of its own for those without a distinct one
+        for rows in np.split(label, 3):
+            assert set(rows).isdisjoint(set(label) - set(rows))
+
+
 class Manhattan(lem.Gaussian):
     """A family that measures otherwise than the one it is derived from."""
 
@@ -180,17 +260,18 @@ class Manhattan(lem.Gaussian):
 
 
 def test_a_dissimilarity_of_ones_own_is_heard() -> None:
-    assert seeding._is_euclidean(lem.Gaussian)
-    assert not seeding._is_euclidean(Manhattan)
-    assert not seeding._is_euclidean(lem.Poisson)
+    assert lem.Gaussian().is_euclidean
+    assert lem.fixed(lem.Gaussian(mean=[0.0], covariance=[[1.0]])).is_euclidean
+    assert not Manhattan().is_euclidean
+    assert not lem.Poisson().is_euclidean
     problem = Problem.of(_mixture(3, Manhattan()), _rows(100, 2))
-    assert seeding._standardised(problem, ["x"]) is None
+    assert _standardised_rows(problem) is None
 
 
 def test_what_is_no_squared_distance_is_asked_pair_by_pair() -> None:
     x = _rows(200, 2)
     for dissimilarity in ("l1", "cosine"):
         problem = Problem.of(lem.models.kmeans(3, dissimilarity=dissimilarity), x)
-        assert seeding._standardised(problem, ["x"]) is None
+        assert _standardised_rows(problem) is None
     x[3, 1] = np.nan
-    assert seeding._standardised(Problem.of(lem.models.gaussian_mixture(3), x), ["x"]) is None
+    assert _standardised_rows(Problem.of(lem.models.gaussian_mixture(3), x)) is None

@@ -349,11 +349,25 @@ class Distribution(metaclass=_ReadOnlyArrays):
         raise MissingMethodError(f"{type(self).__name__} has no method 'dissimilarity'.")
 
     def euclidean(self, value: Array) -> Standardised | None:
-        """Return the rows whose squared distances are the dissimilarity, up to a factor.
+        """Return values as rows whose squared distances are the dissimilarity, if there are such.
 
-        None if it is nothing of that kind; then `dissimilarity` is asked, which takes longer.
+        Up to a factor, for seeds are chosen by ratios. Compiled kernels take these distances, where
+        otherwise `dissimilarity` is asked, which takes longer.
+
+        Parameters
+        ----------
+        value : array, (n, ...)
+
+        Returns
+        -------
+        Standardised, (n, m), or None
         """
         return None
+
+    @property
+    def is_euclidean(self) -> bool:
+        """Whether `euclidean` is about its `dissimilarity`, not that of what it is derived from."""
+        return _defines_last(type(self), "euclidean", "dissimilarity")
 
     @property
     def has_dissimilarity(self) -> bool:
@@ -555,6 +569,13 @@ def renewed(dist: D, **changes: Any) -> D:
 @functools.cache
 def _field_names(kind: type) -> tuple[str, ...]:
     return tuple(field.name for field in attrs.fields(kind))
+
+
+@functools.cache
+def _defines_last(kind: type, method: str, other: str) -> bool:
+    """Return whether the class that last defined one of two methods defined this one."""
+    latest = next(each for each in kind.__mro__ if {method, other} & vars(each).keys())
+    return method in vars(latest)
 
 
 def _renumbered(prior: Any, orders: Sequence[Array]) -> Any:

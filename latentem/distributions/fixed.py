@@ -17,6 +17,7 @@ from latentem.distributions.formulas import Formulas
 from latentem.distributions.kernels import Kernel
 from latentem.distributions.records import Record
 from latentem.errors import ModelError
+from latentem.kernels.expected import Standardised
 
 
 def fixed(dist: Distribution, *names: str) -> Distribution:
@@ -151,6 +152,13 @@ class Fixed(Distribution):
 
     def dissimilarity(self, value: Array, other: Array) -> Array:
         return self.dist.dissimilarity(value, other)
+
+    @property
+    def is_euclidean(self) -> bool:
+        return self.dist.is_euclidean
+
+    def euclidean(self, value: Array) -> Standardised | None:
+        return self.dist.euclidean(value)
 
     @property
     def takes_covariates(self) -> bool:  # type: ignore[override]

@@ -170,7 +170,7 @@ class Prototype(ExponentialFamily):
     def euclidean(self, value: Array) -> Standardised | None:
         if self.reference is None or type(self.dissimilarity_) is not SquaredEuclidean:
             return None
-        # Narrow integers fit into single precision.
+        # A copy of integers, but narrow ones fit into single precision.
         return self.reference.standardised(
             value.astype(np.result_type(value, np.float32), copy=False)
         )

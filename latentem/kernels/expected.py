@@ -47,10 +47,6 @@ class Standardised:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, rows: slice) -> Standardised:
-        """Return a block of the rows, sharing memory."""
-        return attrs.evolve(self, rows=self.rows[rows])
-
     def factors(self) -> Array:
         """Return F, ``(1 + m, rows)``, or ``(1 + 2 m, rows)`` if they are gapped."""
         z = (self.rows.T - self.centre[:, None]) / self.scale[:, None]

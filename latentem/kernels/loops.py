@@ -34,8 +34,8 @@ from latentem.kernels.vectors import (
 #: Rows of a tile: a few arrays of them, for each state, fit into 32 KiB.
 TILE = 256
 
-#: Columns below which rows are gathered number by number.
-FEW_COLUMNS = 8
+#: Columns below which rows are gathered number by number, and not by vectors.
+GATHERED_SINGLY = 8
 #: Bytes that rows are fetched ahead of their use.
 AHEAD = 8192
 
@@ -222,7 +222,7 @@ def add_products(left: Any, right: Any, width: int, is_symmetric: bool, sums: An
 def gather(rows: Any, part: Any, frame: Any, picked: Any, tile: Any) -> None:
     """Write standardised rows into a tile, k-major; those of many columns by vectors at a time."""
     width, d, lanes = len(part), rows.shape[1], len(picked)
-    if d < FEW_COLUMNS:
+    if d < GATHERED_SINGLY:
         for j in range(d):
             column, centre, inverse = tile[j], frame[0, j], frame[1, j]
             for t in range(width):

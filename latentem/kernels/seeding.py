@@ -29,12 +29,13 @@ from latentem.kernels.expected import Standardised
 
 Array = npt.NDArray[np.float64]
 
-#: A part of n that is more than its rounding, in this and in the distance of two seeds.
-MARGIN = 1e-6
 #: The part of n by which a seed must be nearer than another to be the nearest.
 TIE = 1e-9
+#: The part of a squared distance that is more than its rounding, and more than what `TIE` lets n
+#: lose with each of thousands of seeds.
+MARGIN = 4e-6
 #: More than any squared distance of rows that count; those that do not may be infinitely far.
-FARTHEST = 1e300
+FARTHEST = float(np.finfo(float).max)
 #: Rows of a part.
 PART = 512
 
@@ -95,8 +96,8 @@ class Rows:
         return z
 
 
-def reach(seeds: Array, points: Array) -> Array:
-    r"""Return up to which n a row keeps its seed, whichever of some other points are seeds too.
+def safe_distances(seeds: Array, points: Array) -> Array:
+    r"""Return for each seed up to which n a row keeps it, whichever of some points are seeds too.
 
     .. math:: \min_m |m_k - m|^2 / 4
 
@@ -108,18 +109,19 @@ def reach(seeds: Array, points: Array) -> Array:
     Returns
     -------
     array, (K,)
+        Squared distances.
 
     Examples
     --------
     >>> import numpy as np
-    >>> reach(np.array([[0.0, 0.0], [0.0, 3.0]]), np.array([[0.0, 4.0]])).round(3)
+    >>> safe_distances(np.array([[0.0, 0.0], [0.0, 3.0]]), np.array([[0.0, 4.0]])).round(3)
     array([4.  , 0.25])
     """
     squares: Array = squared_distances(seeds.T, points.T, compiled=True).min(axis=0)
-    return (0.25 - MARGIN) * squares
+    return (1.0 - MARGIN) / 4.0 * squares
 
 
-def look(rows: Rows, parts: slice, points: Array, state: int | None, reach: Array) -> Array:
+def look(rows: Rows, parts: slice, points: Array, state: int | None, safe: Array) -> Array:
     """Make the first point the seed of a state, if one is given; weigh up the others.
 
     Parameters
@@ -131,8 +133,8 @@ def look(rows: Rows, parts: slice, points: Array, state: int | None, reach: Arra
     points : array, (m, d)
         Standardised as the rows are.
     state : int or None
-    reach : array, (K,)
-        That of the points.
+    safe : array, (K,)
+        The `safe_distances` of the seeds from the points.
 
     Returns
     -------
@@ -152,14 +154,14 @@ def look(rows: Rows, parts: slice, points: Array, state: int | None, reach: Arra
     """
     totals = np.empty((parts.stop - parts.start, len(points)))
     latest = -1 if state is None else state
-    known = reach, rows.nearest.label, rows.nearest.square
+    known = safe, rows.nearest.label, rows.nearest.square
     given = rows.values, rows.frame, rows.weights, parts.start, _in_fours(points), latest, known
     seeding_loops().look(*given, totals)
     return totals
 
 
 def draw(
-    rows: Rows, left: Array, point: Array, state: int, reach: Array, targets: Array
+    rows: Rows, left: Array, point: Array, state: int, safe: Array, targets: Array
 ) -> list[int]:
     """Return rows where w n, summed over the rows before, passes targets.
 
@@ -173,8 +175,8 @@ def draw(
         The latest seed.
     state : int
         Whose it is.
-    reach : array, (K,)
-        That of the point.
+    safe : array, (K,)
+        The `safe_distances` of the seeds from the point.
     targets : array, (m,)
         From 0 to the sum of ``left``.
 
@@ -184,7 +186,7 @@ def draw(
         Of rows with w n above 0.
     """
     places = np.zeros(len(targets), dtype=np.int64)
-    known = reach, rows.nearest.label, rows.nearest.square
+    known = safe, rows.nearest.label, rows.nearest.square
     given = rows.values, rows.frame, rows.weights, left, _in_fours(point[None]), state, known
     seeding_loops().draw(*given, targets, places)
     drawn: list[int] = places.tolist()

@@ -32,36 +32,37 @@ def _possible(known: Any, place: tuple[int, int], index: Any) -> int:
 
     Without a branch for each row, which would often be guessed wrong.
     """
-    reach, labels, squares = known
+    safe, labels, squares = known
     n = 0
     for i in range(*place):
         index[n] = i
-        n += int(squares[i] > reach[labels[i]])
+        n += int(squares[i] > safe[labels[i]])
     return n
 
 
 @numba.njit(**OPTIONS)
 def _sum_of_others(weights: Any, known: Any, place: tuple[int, int]) -> float:
     """Return the sum of w n over the other rows."""
-    reach, labels, squares = known
+    safe, labels, squares = known
     others = 0.0
     for i in range(*place):
-        others += 0.0 if squares[i] > reach[labels[i]] else weights[i] * squares[i]
+        others += 0.0 if squares[i] > safe[labels[i]] else weights[i] * squares[i]
     return others
 
 
 @numba.njit(**OPTIONS)
 def _room(points: Any) -> Any:
-    """Return the rows of a tile, whole strips; and room for it, and for some rows of one."""
+    """Return the rows of a tile, whole strips; and room for all that is computed of a part."""
     m, d = points.shape
     width = max(STRIP, min(LONGEST, CELLS // d // STRIP * STRIP))
-    return width, tile_of(d, width), tile_of(m, width), np.zeros((LANES, d))
+    index, picked = np.empty(PART, np.int32), np.zeros((LANES, d))
+    return width, tile_of(d, width), tile_of(m, width), tile_of(3, width), index, picked
 
 
 @numba.njit(**OPTIONS)
 def _measure(rows: Any, frame: Any, part: Any, points: Any, room: Any) -> int:
     """Write the squared distances of some rows to the points; return their number in strips."""
-    _, tile, distances, picked = room
+    tile, distances, picked = room[1], room[2], room[5]
     gather(rows, part, frame, picked, tile)
     wide = -(-len(part) // STRIP) * STRIP
     for t in range(0, wide, STRIP):
@@ -93,11 +94,13 @@ def _settle(known: Any, part: Any, state: int, distances: Any, numbers: Any) -> 
 
 
 @numba.njit(**OPTIONS)
-def _look_at_part(data: Any, place: tuple[int, int], chosen: Any, known: Any, total: Any) -> None:
+def _look_at_part(
+    data: Any, place: tuple[int, int], chosen: Any, known: Any, room: Any, total: Any
+) -> None:
     """Do what `latentem.kernels.seeding.look` says with the rows of one part."""
-    rows, frame, weights, index, room, numbers = data
+    rows, frame, weights = data
     points, state = chosen
-    width, _, distances, _ = room
+    width, _, distances, numbers, index, _ = room
     n = _possible(known, place, index)
     total[:] = _sum_of_others(weights, known, place)
     for first in range(0, n, width):
@@ -123,19 +126,16 @@ def _look(
     rows: Any, frame: Any, weights: Any, first: int, points: Any, state: int, known: Any,
     totals: Any,
 ) -> None:  # fmt: skip
-    room = _room(points)
-    data = rows, frame, weights, np.empty(PART + 1, np.int32), room, tile_of(3, room[0])
+    data, chosen, room = (rows, frame, weights), (points, state), _room(points)
     for p in range(len(totals)):
-        place = _rows_of(first + p, len(rows))
-        _look_at_part(data, place, (points, state), known, totals[p])
+        _look_at_part(data, _rows_of(first + p, len(rows)), chosen, known, room, totals[p])
 
 
 def _draw(
     rows: Any, frame: Any, weights: Any, left: Any, point: Any, state: int, known: Any,
     targets: Any, places: Any,
 ) -> None:  # fmt: skip
-    room = _room(point)
-    data = rows, frame, weights, np.empty(PART + 1, np.int32), room, tile_of(3, room[0])
+    data, chosen, room = (rows, frame, weights), (point, state), _room(point)
     squares, none = known[2], np.empty(0)
     last = 0
     for p in range(len(left)):
@@ -147,7 +147,7 @@ def _draw(
             rest -= left[p]
             p += 1
         start, end = _rows_of(p, len(rows))
-        _look_at_part(data, (start, end), (point, state), known, none)
+        _look_at_part(data, (start, end), chosen, known, room, none)
         for i in range(start, end):
             chance = weights[i] * squares[i]
             if chance > 0.0:
