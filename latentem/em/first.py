@@ -271,9 +271,12 @@ def _told_apart_at_once(problem: Problem, theta: Theta) -> bool:
     """Return whether the first rows tell the states of a mixture apart, as they mostly do."""
     if not is_mixture(problem.layout, problem.data) or problem.layout.incomplete:
         return False
-    if problem.data.n <= ROWS_LOOKED_AT and _told_apart_by_first_step(problem, theta):
-        return True
     (family,), (stack,) = problem.layout.observed, theta.stacks
+    if problem.data.n <= ROWS_LOOKED_AT:
+        if _told_apart_by_first_step(problem, theta):
+            return True
+        if stack.pairs is None:  # densities of a plug-in are asked for all rows at once
+            return False
     (log_prior,) = theta.latent_tables.values()
     first = tuple(problem.data.argument(name)[:FIRST_ROWS] for name in family.names)
     table = stack.on(first).log_density()
